@@ -1,0 +1,241 @@
+"""Every setting, with its type, range, unit and default; YAML and command-line overrides become one frozen `Config`.
+
+The defaults here are those of `configs/pre_training.yaml`. Pydantic checks types and ranges; this module turns its
+reports into one line each that names the file, the key, the value and the way out.
+"""
+
+import difflib
+import functools
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, get_origin
+
+import pydantic
+import yaml
+from pydantic import Field
+
+from raptor_jax.errors import UserError
+
+DEFAULT_CONFIG = "configs/pre_training.yaml"
+
+PositiveInt = pydantic.PositiveInt
+Probability = pydantic.confloat(ge=0, le=1)
+
+
+class Section(pydantic.BaseModel):
+    """One section of the configuration: frozen, hashable, closed to unknown keys."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @pydantic.field_validator("*", mode="before")
+    @classmethod
+    def _a_bool_is_no_number(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
+        if isinstance(value, bool) and cls.model_fields[info.field_name].annotation is not bool:
+            raise ValueError("should be a number, not true or false")
+        return value
+
+
+class EnvironmentConfig(Section):
+    """The simulator and the task."""
+
+    dt: float = Field(0.01, gt=0, le=0.1, description="integration and control period [s]")
+    episode_steps: PositiveInt = Field(500, description="longest episode [steps]; the cut is a truncation")
+    task: Literal["file", "default", "raptor"] = Field(
+        "file", description="reward, resets, limits and trajectories: as in each drone's file, or one of the two tables"
+    )
+    environments_per_teacher: PositiveInt = Field(16, description="simulators that each teacher flies at once")
+    l2f_initial_angle: bool = Field(
+        False, description="draw initial angles from U(0, 1) rad as l2f 2.0.18 does, instead of U(0, max_angle)"
+    )
+
+
+class SamplingConfig(Section):
+    """The distribution that `sample` and --generate-dynamics draw drones from; names as in L2F's domain_randomization."""
+
+    num_drones: PositiveInt = Field(1000, description="drones to write")
+    seed: int = Field(0, ge=0, description="seed of the drones; drone i depends on (seed, i) only")
+    task: Literal["default", "raptor"] = Field("default", description="the task that is written into the files")
+    thrust_to_weight_min: float = Field(1.5, gt=1, description="[-]")
+    thrust_to_weight_max: float = Field(5.0, gt=1, description="[-]")
+    torque_to_inertia_min: float = Field(40.0, gt=0, description="[1/s^2]")
+    torque_to_inertia_max: float = Field(1200.0, gt=0, description="[1/s^2]")
+    mass_min: float = Field(0.02, gt=0, description="[kg]; uniform in the cube root")
+    mass_max: float = Field(5.0, gt=0, description="[kg]; uniform in the cube root")
+    mass_size_deviation: float = Field(0.1, ge=0, lt=1, description="deviation of the arms from the cube root of the mass")
+    mass_size_deviation_law: Literal["uniform", "l2f"] = Field(
+        "uniform", description="x ~ U(-d, d), or N(-d, d) as L2F draws it; the arms are scaled by 1 + x, or 1/(1 - x) where x < 0"
+    )
+    rotor_time_constant_rising_min: float = Field(0.03, gt=0, description="[s]")
+    rotor_time_constant_rising_max: float = Field(0.30, gt=0, description="[s]")
+    rotor_time_constant_falling_min: float = Field(0.07, gt=0, description="[s]")
+    rotor_time_constant_falling_max: float = Field(0.30, gt=0, description="[s]")
+    rotor_torque_constant_min: float = Field(0.005, ge=0, description="[m]")
+    rotor_torque_constant_max: float = Field(0.05, ge=0, description="[m]")
+    disturbance_force_max: float = Field(0.3, ge=0, description="share of the surplus thrust-to-weight")
+
+    @pydantic.model_validator(mode="after")
+    def _ranges_are_ordered(self) -> "SamplingConfig":
+        for name in type(self).model_fields:
+            if name.endswith("_min") and getattr(self, name) > getattr(self, name[:-4] + "_max"):
+                raise ValueError(f"{name} {getattr(self, name)} is above {name[:-4]}_max {getattr(self, name[:-4] + '_max')}")
+        return self
+
+
+class SacConfig(Section):
+    """Soft actor-critic: networks, losses, optimisers and replay."""
+
+    actor_hidden_dim: PositiveInt = Field(64, description="units in each of the actor's two hidden layers")
+    critic_hidden_dim: PositiveInt = Field(64, description="units in each of a critic's two hidden layers")
+    gamma: float = Field(0.99, ge=0, lt=1, description="discount per step")
+    tau: float = Field(0.02, gt=0, le=1, description="Polyak rate of the target critics")
+    target_entropy: float = Field(-2.0, description="entropy that alpha is tuned to [nat]")
+    initial_alpha: float = Field(0.2, gt=0, description="entropy weight at the start")
+    learning_rate: float = Field(1e-3, gt=0, description="Adam step of actor and critics")
+    alpha_learning_rate: float = Field(1e-3, gt=0, description="Adam step of log alpha")
+    adam_beta1: Probability = Field(0.9, description="decay of Adam's first moment")
+    adam_beta2: Probability = Field(0.999, description="decay of Adam's second moment")
+    adam_epsilon: float = Field(1e-7, ge=0, description="added to Adam's denominator")
+    adam_variance_floor: float = Field(1e-7, ge=0, description="least second moment in Adam's denominator, under the root")
+    n_warmup_steps: int = Field(
+        8000, ge=1, description="environment steps of a teacher collected with the untrained policy before learning"
+    )
+    steps_per_update: PositiveInt = Field(1, description="steps of every environment between two critic updates")
+    actor_update_interval: PositiveInt = Field(2, description="critic updates per update of actor and alpha")
+    critic_batch_size: PositiveInt = Field(256, description="transitions per critic update")
+    actor_batch_size: PositiveInt = Field(256, description="of these, transitions per actor update")
+    replay_capacity: PositiveInt = Field(1_000_000, description="transitions kept per teacher; never more than it will collect")
+    soft_target: Literal["reference", "textbook"] = Field(
+        "reference",
+        description="entropy term of the target: as RLtools (neither discounted nor masked at termination), or discounted and masked",
+    )
+    log_std_min: float = Field(-20.0, description="lower clip of the policy's log standard deviation")
+    log_std_max: float = Field(2.0, description="upper clip of the policy's log standard deviation")
+    log_probability_epsilon: float = Field(1e-6, gt=0, description="added to 1 - tanh^2 in the log-probability")
+
+    @pydantic.model_validator(mode="after")
+    def _batches_nest(self) -> "SacConfig":
+        if self.actor_batch_size > self.critic_batch_size:
+            raise ValueError(f"actor_batch_size {self.actor_batch_size} is above critic_batch_size {self.critic_batch_size}")
+        if self.log_std_min >= self.log_std_max:
+            raise ValueError(f"log_std_min {self.log_std_min} is not below log_std_max {self.log_std_max}")
+        return self
+
+
+class TrainingConfig(Section):
+    """The run: its length, evaluation, checkpoints and logs."""
+
+    steps_per_teacher: PositiveInt = Field(
+        480_000, description="environment steps of one teacher, all its environments together"
+    )
+    eval_frequency: PositiveInt = Field(16_000, description="environment steps of a teacher between evaluations")
+    eval_episodes: PositiveInt = Field(32, description="episodes per evaluation, on fixed seeds; the best actor is kept by these")
+    final_eval_episodes: PositiveInt = Field(100, description="episodes, on seeds that chose nothing, that judge the kept actor")
+    checkpoint_frequency: PositiveInt = Field(80_000, description="environment steps of a teacher between checkpoints")
+    log_frequency: PositiveInt = Field(4_000, description="environment steps of a teacher between points of the training curves")
+    pass_return: float = Field(200.0, description="mean return over an episode above which a teacher passes")
+    seed: int = Field(0, ge=0, lt=2**31, description="seed of initial weights, exploration and evaluation")
+    tensorboard_teachers: int = Field(16, ge=0, description="teachers with TensorBoard curves of their own")
+
+
+class Config(pydantic.BaseModel):
+    """All sections; immutable and hashable, so that a jitted program may depend on it."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+    environment: EnvironmentConfig = EnvironmentConfig()
+    sampling: SamplingConfig = SamplingConfig()
+    sac: SacConfig = SacConfig()
+    training: TrainingConfig = TrainingConfig()
+
+
+def sections() -> dict[str, type[Section]]:
+    """Returns the name and the class of every section, in order."""
+    return {name: field.annotation for name, field in Config.model_fields.items()}
+
+
+def find(path: str | Path) -> Path:
+    """Returns the configuration file that `path` names; the shipped ones are found from any directory.
+
+    Raises:
+        UserError: there is no such file.
+    """
+    path = Path(path)
+    if path.is_file():
+        return path
+    shipped = Path(str(resources.files("raptor_jax"))) / "configs"
+    if path.parent in (Path("configs"), Path(".")) and (shipped / path.name).is_file():
+        return shipped / path.name
+    known = ", ".join(sorted(f"configs/{file.name}" for file in shipped.glob("*.yaml")))
+    raise UserError(f"{path}: no such configuration file; --config takes a YAML file, and the shipped ones are: {known}")
+
+
+def load(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Config:
+    """Reads a YAML file and lays overrides over it.
+
+    Args:
+        path: the YAML file, or the name of a shipped one.
+        overrides: values by dotted key (`{"sac.learning_rate": "1e-3"}`), as text or as numbers.
+
+    Raises:
+        UserError: no file, no YAML, an unknown key, a wrong type or a value out of range.
+    """
+    path = find(path)
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, OSError, RecursionError) as error:
+        raise UserError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
+    return build(values if values is not None else {}, overrides or {}, str(path))
+
+
+def build(values: Any, overrides: Mapping[str, Any], source: str) -> Config:
+    """Checks nested values and overrides by dotted key; `source` names the values in errors. Raises UserError."""
+    if not isinstance(values, dict) or not all(isinstance(v, dict) or v is None for v in values.values()):
+        raise UserError(f"{source}: should hold sections ({', '.join(sections())}), each with its keys")
+    merged = {section: dict(keys or {}) for section, keys in values.items()}
+    for dotted, value in overrides.items():
+        section, _, key = dotted.partition(".")
+        merged.setdefault(section, {})[key] = value
+    try:
+        return Config.model_validate(merged)
+    except pydantic.ValidationError as error:
+        raise UserError(_one_line(error.errors()[0], overrides, source)) from None
+
+
+def dump(config: Config) -> str:
+    """Returns the configuration as YAML with every key, as `load` reads it."""
+    return yaml.safe_dump(config.model_dump(), sort_keys=False)
+
+
+def _one_line(problem: Mapping[str, Any], overrides: Mapping[str, Any], source: str) -> str:
+    dotted = ".".join(map(str, problem["loc"]))
+    where = f"--{dotted.replace('_', '-')}" if dotted in overrides else f"{source}: {dotted}"
+    if problem["type"] == "extra_forbidden":
+        return f"{where}: unknown key; {nearest(dotted)}"
+    if problem["type"] == "value_error" and isinstance(problem["input"], dict):
+        return f"{where}: {problem['msg'].removeprefix('Value error, ')}"
+    message = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    return f"{where}: {problem['input']!r} {message}" if message.startswith("should") else f"{where}: {message}"
+
+
+@functools.cache
+def keys() -> tuple[str, ...]:
+    """Returns every dotted key."""
+    return tuple(f"{section}.{key}" for section, model in sections().items() for key in model.model_fields)
+
+
+def nearest(dotted: str) -> str:
+    """Returns a hint that names the nearest known section or key."""
+    names = list(keys()) if "." in dotted else list(sections())
+    by_key = {name.rpartition(".")[2]: name for name in names}
+    matches = difflib.get_close_matches(dotted, names, 1, 0.6) or [
+        by_key[match] for match in difflib.get_close_matches(dotted.rpartition(".")[2], by_key, 1, 0.6)
+    ]
+    return f"did you mean {matches[0]}?" if matches else f"see --help for the keys of {', '.join(sections())}"
+
+
+def type_name(annotation: Any) -> str:
+    """Returns the name of a field's type for help texts."""
+    if get_origin(annotation) is Literal:
+        return "{" + ",".join(annotation.__args__) + "}"
+    return getattr(annotation, "__name__", "float").replace("confloat", "float").upper()

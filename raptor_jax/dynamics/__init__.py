@@ -1,0 +1,1 @@
+"""What a drone is: parameters, files, sampling, tasks."""

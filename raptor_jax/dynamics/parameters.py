@@ -1,0 +1,241 @@
+"""What a drone is: its physics and its task, as a pytree of arrays.
+
+The tree mirrors L2F's JSON file key by key (section 2 of Eschmann et al., "Learning to Fly in Seconds", and L2F's
+`Parameters` structs), so a field here, a key in a file and a parameter of the original simulator have one name.
+Each field carries its unit and its shape; `field_specification` reads them back.
+
+Frame FLU (x forward, y left, z up), SI units. Rotor order: front right, back right, back left, front left.
+A population's drones are the same tree with a leading teacher axis: `stack` makes it.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from flax import struct
+
+Array = Any  # numpy on the host in float64, jax on the device in float32
+
+
+class FieldSpecification(NamedTuple):
+    """The shape and the unit of one field, and the type of its elements (float or bool)."""
+
+    shape: tuple[int, ...]
+    unit: str
+    kind: type
+
+
+def _field(unit: str, *shape: int, kind: type = float) -> Any:
+    return dataclasses.field(metadata={"specification": FieldSpecification(shape, unit, kind)})
+
+
+@struct.dataclass
+class ActionLimit:
+    """The range of a rotor's state and set point; an action of -1 is `min`, +1 is `max`."""
+
+    min: Array = _field("relative throttle")
+    max: Array = _field("relative throttle")
+
+
+@struct.dataclass
+class Dynamics:
+    """The rigid body and its four rotors."""
+
+    rotor_positions: Array = _field("m", 4, 3)
+    rotor_thrust_directions: Array = _field("unit vector", 4, 3)
+    rotor_torque_directions: Array = _field("unit vector", 4, 3)
+    rotor_thrust_coefficients: Array = _field("N, by power of the rotor state", 4, 3)
+    rotor_torque_constants: Array = _field("m (N m of torque per N of thrust)", 4)
+    rotor_time_constants_rising: Array = _field("s", 4)
+    rotor_time_constants_falling: Array = _field("s", 4)
+    mass: Array = _field("kg")
+    gravity: Array = _field("m/s^2, world frame", 3)
+    J: Array = _field("kg m^2, body frame", 3, 3)
+    J_inv: Array = _field("1/(kg m^2), body frame", 3, 3)
+    hovering_throttle_relative: Array = _field("relative throttle")
+    action_limit: ActionLimit
+
+
+@struct.dataclass
+class Integration:
+    """The fixed step of the simulator, which is the control period too."""
+
+    dt: Array = _field("s")
+
+
+@struct.dataclass
+class Init:
+    """Where an episode starts; `guidance` is the probability of starting in hover at the origin."""
+
+    guidance: Array = _field("probability")
+    max_position: Array = _field("m")
+    max_angle: Array = _field("rad")
+    max_linear_velocity: Array = _field("m/s")
+    max_angular_velocity: Array = _field("rad/s")
+    relative_rpm: Array = _field("true: min_rpm and max_rpm are in [-1, 1]", kind=bool)
+    min_rpm: Array = _field("rotor state, see relative_rpm")
+    max_rpm: Array = _field("rotor state, see relative_rpm")
+
+
+@struct.dataclass
+class Reward:
+    """The weights of the reward; `raptor_jax.simulator.reward` has the formula."""
+
+    non_negative: Array = _field("true: a negative reward is cut to 0", kind=bool)
+    scale: Array = _field("reward per unit of cost")
+    constant: Array = _field("reward per step")
+    termination_penalty: Array = _field("reward of a terminating step")
+    position: Array = _field("cost per m")
+    position_clip: Array = _field("m, 0: no clip")
+    orientation: Array = _field("cost per rad")
+    linear_velocity: Array = _field("cost per m/s")
+    angular_velocity: Array = _field("cost per rad/s")
+    linear_acceleration: Array = _field("cost per m/s^2")
+    angular_acceleration: Array = _field("cost per rad/s^2")
+    action: Array = _field("cost per squared distance from hover")
+    d_action: Array = _field("cost per change of action")
+
+
+@struct.dataclass
+class ObservationNoise:
+    """Standard deviations of the Gaussian noise on each group of the observation."""
+
+    position: Array = _field("m")
+    orientation: Array = _field("per entry of the rotation matrix")
+    linear_velocity: Array = _field("m/s")
+    angular_velocity: Array = _field("rad/s")
+
+
+@struct.dataclass
+class ActionNoise:
+    """Standard deviation of the Gaussian noise on an action."""
+
+    normalized_rpm: Array = _field("action, in [-1, 1]")
+
+
+@struct.dataclass
+class Termination:
+    """An episode ends when any component of the state leaves these limits."""
+
+    enabled: Array = _field("true: the limits apply", kind=bool)
+    position_threshold: Array = _field("m")
+    linear_velocity_threshold: Array = _field("m/s")
+    angular_velocity_threshold: Array = _field("rad/s")
+
+
+@struct.dataclass
+class Mdp:
+    """The task: starts, reward, noise and the end of an episode."""
+
+    init: Init
+    reward: Reward
+    observation_noise: ObservationNoise
+    action_noise: ActionNoise
+    termination: Termination
+
+
+@struct.dataclass
+class Normal:
+    """A normal distribution, drawn once per episode and axis."""
+
+    mean: Array = _field("N or N m")
+    std: Array = _field("N or N m")
+
+
+@struct.dataclass
+class Disturbances:
+    """The constant external wrench of an episode: force in the world frame, torque in the body frame."""
+
+    random_force: Normal
+    random_torque: Normal
+
+
+@struct.dataclass
+class Langevin:
+    """The smoothed Langevin process that draws a moving target."""
+
+    gamma: Array = _field("1/s, friction")
+    omega: Array = _field("rad/s, natural frequency")
+    sigma: Array = _field("m/s^1.5, excitation")
+    alpha: Array = _field("smoothing per step, in (0, 1]")
+
+
+@struct.dataclass
+class Trajectory:
+    """What the drone should follow: an episode draws hover or Langevin with these probabilities."""
+
+    mixture: Array = _field("probability of hover and of Langevin", 2)
+    langevin: Langevin
+
+
+@struct.dataclass
+class Drone:
+    """One drone and its task; `raptor_jax.dynamics.files` reads and writes it."""
+
+    dynamics: Dynamics
+    integration: Integration
+    mdp: Mdp
+    disturbances: Disturbances
+    trajectory: Trajectory
+
+
+def field_specification(field: dataclasses.Field) -> FieldSpecification | None:
+    """Returns the shape and unit of a leaf field, None for a field that is a group of others."""
+    return field.metadata.get("specification")
+
+
+def stack(drones: Sequence[Drone]) -> Drone:
+    """Returns one tree whose leaves have a leading teacher axis, in the order of `drones`."""
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *drones)
+
+
+def rotor_thrust(dynamics: Dynamics, rotor_state: Array) -> Array:
+    """Returns each rotor's thrust in N at the given rotor states, [..., 4] (L2F `multirotor_dynamics`)."""
+    constant, linear, quadratic = (dynamics.rotor_thrust_coefficients[..., i] for i in range(3))
+    return constant + linear * rotor_state + quadratic * rotor_state**2
+
+
+def mean_max_thrust(dynamics: Dynamics) -> np.ndarray:
+    """Returns the thrust in N of a rotor at full throttle, averaged over the four (host side)."""
+    return rotor_thrust(dynamics, np.asarray(dynamics.action_limit.max)[..., None]).mean(axis=-1)
+
+
+def weight(dynamics: Dynamics) -> np.ndarray:
+    """Returns the weight in N (host side)."""
+    return dynamics.mass * np.linalg.norm(dynamics.gravity, axis=-1)
+
+
+def thrust_to_weight(dynamics: Dynamics) -> np.ndarray:
+    """Returns the thrust of all rotors at full throttle over the weight (host side, float64).
+
+    Source: L2F `sample_initial_parameters`, which takes all rotors to point the same way.
+    """
+    return 4 * mean_max_thrust(dynamics) / weight(dynamics)
+
+
+def torque_to_inertia(dynamics: Dynamics) -> np.ndarray:
+    """Returns sqrt(2) |x of the first rotor| * greatest thrust of a rotor / J_xx, in 1/s^2 (host side).
+
+    Source: L2F `sample_initial_parameters`; two of four equal rotors work on the roll axis.
+    """
+    return np.sqrt(2) * np.abs(dynamics.rotor_positions[..., 0, 0]) * mean_max_thrust(dynamics) / dynamics.J[..., 0, 0]
+
+
+def max_rotor_distance(dynamics: Dynamics) -> np.ndarray:
+    """Returns the distance in m of the outermost rotor from the centre of mass (host side)."""
+    return np.linalg.norm(dynamics.rotor_positions, axis=-1).max(axis=-1)
+
+
+def hovering_throttle(dynamics: Dynamics) -> np.ndarray:
+    """Returns the relative throttle, in [0, 1] of the action limits, at which equal rotors carry the weight (host side).
+
+    Solves the thrust curve of the mean rotor for a quarter of the weight; the root is the one inside the limits.
+    """
+    constant, linear, quadratic = np.moveaxis(np.mean(dynamics.rotor_thrust_coefficients, axis=-2), -1, 0)
+    missing = weight(dynamics) / 4 - constant
+    discriminant = np.sqrt(linear**2 + 4 * quadratic * missing)
+    # The form 2c / (b + sqrt(...)) has no 0/0 where the curve is linear.
+    rotor_state = 2 * missing / (linear + discriminant)
+    return (rotor_state - dynamics.action_limit.min) / (dynamics.action_limit.max - dynamics.action_limit.min)

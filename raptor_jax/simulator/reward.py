@@ -1,0 +1,51 @@
+"""Reward and termination (L2F `reward_functions/squared` and `terminated`)."""
+
+import jax
+import jax.numpy as jnp
+
+from raptor_jax.dynamics.parameters import Drone
+from raptor_jax.simulator.state import State
+
+
+def terminated(drone: Drone, state: State) -> jax.Array:
+    """Returns whether a state ends its episode: [] bool.
+
+    The limits hold for each component in absolute terms, wherever the target is.
+    """
+    limits = drone.mdp.termination
+    outside = (
+        jnp.any(jnp.abs(state.position) > limits.position_threshold)
+        | jnp.any(jnp.abs(state.linear_velocity) > limits.linear_velocity_threshold)
+        | jnp.any(jnp.abs(state.angular_velocity) > limits.angular_velocity_threshold)
+    )
+    return outside & limits.enabled.astype(bool)
+
+
+def reward(drone: Drone, state: State, action: jax.Array, next_state: State) -> jax.Array:
+    """Returns the reward [] of taking action [4] in `state` and arriving in `next_state`.
+
+    constant - scale * cost of `state`, cut at 0 if non_negative; the termination penalty instead if `next_state` is
+    terminal. All costs are plain norms but the action's, which is squared; the orientation's is yaw alone, as in L2F.
+    """
+    weights = drone.mdp.reward
+    position = _norm(state.position - state.target.position)
+    clip = jnp.where(weights.position_clip > 0, weights.position_clip, jnp.inf)
+    dt = drone.integration.dt
+    off_hover = (action + 1) / 2 - drone.dynamics.hovering_throttle_relative
+    cost = (
+        weights.position * jnp.minimum(position, clip)
+        + weights.orientation * 2 * jnp.arccos(1 - jnp.abs(state.orientation[3]))
+        + weights.linear_velocity * _norm(state.linear_velocity - state.target.velocity)
+        + weights.angular_velocity * _norm(state.angular_velocity)
+        + weights.linear_acceleration * _norm(next_state.linear_velocity - state.linear_velocity) / dt
+        + weights.angular_acceleration * _norm(next_state.angular_velocity - state.angular_velocity) / dt
+        + weights.action * jnp.sum(off_hover**2)
+        + weights.d_action * _norm(action - state.last_action)
+    )
+    alive = weights.constant - weights.scale * cost
+    alive = jnp.where(weights.non_negative.astype(bool), jnp.maximum(alive, 0), alive)
+    return jnp.where(terminated(drone, next_state), weights.termination_penalty, alive)
+
+
+def _norm(vector: jax.Array) -> jax.Array:
+    return jnp.sqrt(jnp.sum(vector**2))

@@ -1,0 +1,30 @@
+"""The moving target: a smoothed Langevin process on each axis (L2F `70_post_integration.h`, `StateTrajectory`)."""
+
+import jax
+import jax.numpy as jnp
+
+from raptor_jax.dynamics.parameters import Trajectory
+from raptor_jax.simulator.state import Target
+
+
+def advance(trajectory: Trajectory, target: Target, dt: jax.Array, noise: jax.Array) -> Target:
+    """Moves a moving target one step on; a hovering one stays.
+
+    Args:
+        trajectory: gamma, omega, sigma and alpha of the process.
+        target: the target now.
+        dt: [] s.
+        noise: [3] standard normal draws.
+    """
+    langevin = trajectory.langevin
+    acceleration = -langevin.gamma * target.raw_velocity - langevin.omega**2 * target.raw_position
+    raw_velocity = target.raw_velocity + acceleration * dt + langevin.sigma * jnp.sqrt(dt) * noise
+    velocity = langevin.alpha * raw_velocity + (1 - langevin.alpha) * target.velocity
+    moved = Target(
+        moving=target.moving,
+        position=target.position + velocity * dt,
+        velocity=velocity,
+        raw_position=target.raw_position + raw_velocity * dt,
+        raw_velocity=raw_velocity,
+    )
+    return jax.tree.map(lambda new, old: jnp.where(target.moving, new, old), moved, target)

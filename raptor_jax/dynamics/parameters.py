@@ -9,6 +9,7 @@ A population's drones are the same tree with a leading teacher axis: `stack` mak
 """
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -20,15 +21,29 @@ Array = Any  # numpy on the host in float64, jax on the device in float32
 
 
 class FieldSpecification(NamedTuple):
-    """The shape and the unit of one field, and the type of its elements (float or bool)."""
+    """The shape and the unit of one field, the type of its elements (float or bool) and their range.
+
+    Elements are above `above`, at least `least` and at most `most`.
+    """
 
     shape: tuple[int, ...]
     unit: str
     kind: type
+    above: float
+    least: float
+    most: float
 
 
-def _field(unit: str, *shape: int, kind: type = float) -> Any:
-    return dataclasses.field(metadata={"specification": FieldSpecification(shape, unit, kind)})
+def _field(
+    unit: str,
+    *shape: int,
+    kind: type = float,
+    above: float = -math.inf,
+    least: float = -math.inf,
+    most: float = math.inf,
+) -> Any:
+    specification = FieldSpecification(shape, unit, kind, above, least, most)
+    return dataclasses.field(metadata={"specification": specification})
 
 
 @struct.dataclass
@@ -47,14 +62,14 @@ class Dynamics:
     rotor_thrust_directions: Array = _field("unit vector", 4, 3)
     rotor_torque_directions: Array = _field("unit vector", 4, 3)
     rotor_thrust_coefficients: Array = _field("N, by power of the rotor state", 4, 3)
-    rotor_torque_constants: Array = _field("m (N m of torque per N of thrust)", 4)
-    rotor_time_constants_rising: Array = _field("s", 4)
-    rotor_time_constants_falling: Array = _field("s", 4)
-    mass: Array = _field("kg")
+    rotor_torque_constants: Array = _field("m (N m of torque per N of thrust)", 4, least=0)
+    rotor_time_constants_rising: Array = _field("s", 4, above=0)
+    rotor_time_constants_falling: Array = _field("s", 4, above=0)
+    mass: Array = _field("kg", above=0)
     gravity: Array = _field("m/s^2, world frame", 3)
     J: Array = _field("kg m^2, body frame", 3, 3)
     J_inv: Array = _field("1/(kg m^2), body frame", 3, 3)
-    hovering_throttle_relative: Array = _field("relative throttle")
+    hovering_throttle_relative: Array = _field("relative throttle", least=0, most=1)
     action_limit: ActionLimit
 
 
@@ -62,18 +77,18 @@ class Dynamics:
 class Integration:
     """The fixed step of the simulator, which is the control period too."""
 
-    dt: Array = _field("s")
+    dt: Array = _field("s", above=0)
 
 
 @struct.dataclass
 class Init:
     """Where an episode starts; `guidance` is the probability of starting in hover at the origin."""
 
-    guidance: Array = _field("probability")
-    max_position: Array = _field("m")
-    max_angle: Array = _field("rad")
-    max_linear_velocity: Array = _field("m/s")
-    max_angular_velocity: Array = _field("rad/s")
+    guidance: Array = _field("probability", least=0, most=1)
+    max_position: Array = _field("m", least=0)
+    max_angle: Array = _field("rad", least=0)
+    max_linear_velocity: Array = _field("m/s", least=0)
+    max_angular_velocity: Array = _field("rad/s", least=0)
     relative_rpm: Array = _field("true: min_rpm and max_rpm are in [-1, 1]", kind=bool)
     min_rpm: Array = _field("rotor state, see relative_rpm")
     max_rpm: Array = _field("rotor state, see relative_rpm")
@@ -102,17 +117,17 @@ class Reward:
 class ObservationNoise:
     """Standard deviations of the Gaussian noise on each group of the observation."""
 
-    position: Array = _field("m")
-    orientation: Array = _field("per entry of the rotation matrix")
-    linear_velocity: Array = _field("m/s")
-    angular_velocity: Array = _field("rad/s")
+    position: Array = _field("m", least=0)
+    orientation: Array = _field("per entry of the rotation matrix", least=0)
+    linear_velocity: Array = _field("m/s", least=0)
+    angular_velocity: Array = _field("rad/s", least=0)
 
 
 @struct.dataclass
 class ActionNoise:
     """Standard deviation of the Gaussian noise on an action."""
 
-    normalized_rpm: Array = _field("action, in [-1, 1]")
+    normalized_rpm: Array = _field("action, in [-1, 1]", least=0)
 
 
 @struct.dataclass
@@ -120,9 +135,9 @@ class Termination:
     """An episode ends when any component of the state leaves these limits."""
 
     enabled: Array = _field("true: the limits apply", kind=bool)
-    position_threshold: Array = _field("m")
-    linear_velocity_threshold: Array = _field("m/s")
-    angular_velocity_threshold: Array = _field("rad/s")
+    position_threshold: Array = _field("m", above=0)
+    linear_velocity_threshold: Array = _field("m/s", above=0)
+    angular_velocity_threshold: Array = _field("rad/s", above=0)
 
 
 @struct.dataclass
@@ -141,7 +156,7 @@ class Normal:
     """A normal distribution, drawn once per episode and axis."""
 
     mean: Array = _field("N or N m")
-    std: Array = _field("N or N m")
+    std: Array = _field("N or N m", least=0)
 
 
 @struct.dataclass
@@ -156,17 +171,17 @@ class Disturbances:
 class Langevin:
     """The smoothed Langevin process that draws a moving target."""
 
-    gamma: Array = _field("1/s, friction")
-    omega: Array = _field("rad/s, natural frequency")
-    sigma: Array = _field("m/s^1.5, excitation")
-    alpha: Array = _field("smoothing per step, in (0, 1]")
+    gamma: Array = _field("1/s, friction", least=0)
+    omega: Array = _field("rad/s, natural frequency", least=0)
+    sigma: Array = _field("m/s^1.5, excitation", least=0)
+    alpha: Array = _field("smoothing per step, in (0, 1]", above=0, most=1)
 
 
 @struct.dataclass
 class Trajectory:
     """What the drone should follow: an episode draws hover or Langevin with these probabilities."""
 
-    mixture: Array = _field("probability of hover and of Langevin", 2)
+    mixture: Array = _field("probability of hover and of Langevin", 2, least=0, most=1)
     langevin: Langevin
 
 

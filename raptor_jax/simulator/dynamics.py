@@ -71,4 +71,4 @@ def runge_kutta_4(
 
 def _apply(matrix: jax.Array, vector: jax.Array) -> jax.Array:
     # A sum of products fuses into one kernel under vmap; a batched 3 x 3 product does not.
-    return jnp.sum(matrix * vector, axis=-1)
+    return jnp.sum(matrix * vector[None, :], axis=-1)

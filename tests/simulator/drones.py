@@ -17,6 +17,7 @@ from raptor_jax.dynamics.sampling import sample_drone
 
 REFERENCE = Path(__file__).parents[2].parent / "shared" / "reference"
 
+
 def reference_drones() -> list[Drone]:
     """Returns the 64 drones that RLtools drew and the 4 of its registry; skips the test where they are missing."""
     if not REFERENCE.is_dir():
@@ -72,9 +73,7 @@ def on_device(tree: Any) -> Any:
 
 def rounded(tree: Any) -> Any:
     """Returns a tree whose floats are float64 with values that float32 holds exactly."""
-    return jax.tree.map(
-        lambda leaf: leaf if np.asarray(leaf).dtype == bool else np.float64(np.float32(leaf)), tree
-    )
+    return jax.tree.map(lambda leaf: leaf if np.asarray(leaf).dtype == bool else np.float64(np.float32(leaf)), tree)
 
 
 def take(tree: Any, index: Sequence[int] | np.ndarray) -> Any:

@@ -92,9 +92,7 @@ class Oracle:
 
     def reset(self) -> State:
         """Draws initial states."""
-        self._module.sample_initial_state(
-            self._device, self._environment, self._parameters, self._states, self._random
-        )
+        self._module.sample_initial_state(self._device, self._environment, self._parameters, self._states, self._random)
         return self.read()
 
     def step(self, action: np.ndarray) -> State:
@@ -129,9 +127,7 @@ class Oracle:
     def observe(self) -> np.ndarray:
         """Returns the part [B, 22] of the states' observations that ours has too."""
         observation = np.zeros((self._capacity, self._environment.OBSERVATION_DIM), np.float32)
-        self._module.observe(
-            self._device, self._environment, self._parameters, self._states, observation, self._random
-        )
+        self._module.observe(self._device, self._environment, self._parameters, self._states, observation, self._random)
         return observation[: self.count, :COMMON_OBSERVATION]
 
     def _parse(self, drone: Drone) -> Any:
@@ -147,17 +143,17 @@ class Oracle:
     def _check_layout(self) -> None:
         """Fills the first state with numbers of their own and compares them with what the package says it holds."""
         saved = self._memory.copy()
-        self._memory[0] = np.arange(self._memory.shape[1]) / 8
-        self._memory[0, _TRAJECTORY_TYPE] = _bits(True)
+        first = self._memory[0]
+        first[:] = np.arange(len(first)) / 8
+        first[_TRAJECTORY_TYPE] = _bits(True)
         shown = self._shown()
-        expected = {name: self._memory[0, columns] for name, columns in _FIELDS.items() if name not in _NOT_SHOWN}
-        target = {name: self._memory[0, columns] for name, columns in _TARGET_FIELDS.items()}
-        history = self._memory[0, _HISTORY].reshape(HISTORY_LENGTH, 4)
-        agrees = (
-            all(np.array_equal(shown[_SHOWN_AS.get(name, name)], value) for name, value in expected.items())
-            and all(np.array_equal(shown["trajectory"]["langevin"][_SHOWN_AS.get(name, name)], value) for name, value in target.items())
-            and np.array_equal(shown["action_history"], history)
-        )
+        pairs = [
+            (shown[_SHOWN_AS.get(name, name)], first[at]) for name, at in _FIELDS.items() if name not in _NOT_SHOWN
+        ]
+        pairs.append((np.ravel(shown["action_history"]), first[_HISTORY]))
+        langevin = shown["trajectory"]["langevin"]
+        pairs += [(langevin[_SHOWN_AS.get(name, name)], first[at]) for name, at in _TARGET_FIELDS.items()]
+        agrees = all(np.array_equal(printed, held) for printed, held in pairs)
         self._memory[:] = saved
         if not agrees:
             raise RuntimeError("l2f lays its state out in memory differently than version 2.0.18")

@@ -50,11 +50,12 @@ def step(
 
 def advance_target(langevin: Langevin, target: Target, dt: np.ndarray, noise: float | np.ndarray) -> Target:
     """Returns the target one step later, axis by axis; one that hovers stays."""
+    noise = np.broadcast_to(noise, target.position.shape)
     axes = []
     for axis in range(3):
         x, v = target.raw_position[..., axis], target.raw_velocity[..., axis]
         drift = -langevin.gamma * v - np.square(langevin.omega) * x
-        v_next = v + drift * dt + langevin.sigma * np.sqrt(dt) * np.broadcast_to(noise, target.position.shape)[..., axis]
+        v_next = v + drift * dt + langevin.sigma * np.sqrt(dt) * noise[..., axis]
         smooth_v = langevin.alpha * v_next + (1 - langevin.alpha) * target.velocity[..., axis]
         axes.append((target.position[..., axis] + smooth_v * dt, smooth_v, x + v_next * dt, v_next))
     position, velocity, raw_position, raw_velocity = (np.stack(column, axis=-1) for column in zip(*axes, strict=True))

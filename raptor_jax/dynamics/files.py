@@ -142,7 +142,7 @@ def drone_paths(directory: str | Path) -> list[Path]:
 
 
 def save_drone(path: str | Path, drone: Drone, metadata: Mapping[str, Any]) -> None:
-    """Checks a drone and writes it, complete in L2F's schema and at full precision; the file appears whole or not at all.
+    """Checks a drone and writes it in L2F's schema at full precision; the file appears whole or not at all.
 
     Raises:
         UserError: the drone is not a valid one, or the file cannot be written.
@@ -220,7 +220,7 @@ def _read_field(field: dataclasses.Field, values: dict[str, Any], name: str) -> 
     if not _has_shape(value, specification.shape, specification.kind):
         raise wrong_value(name, value, f"should be {_expected(specification)}")
     try:
-        array = np.array(value, dtype=specification.kind)
+        array: np.ndarray = np.array(value, dtype=specification.kind)
     except OverflowError:
         raise wrong_value(name, value, f"should be finite ({specification.unit})") from None
     check_value(name, array, specification)

@@ -46,16 +46,14 @@ def _field(
     return dataclasses.field(metadata={"specification": specification})
 
 
-@struct.dataclass
-class ActionLimit:
+class ActionLimit(struct.PyTreeNode):
     """The range of a rotor's state and set point; an action of -1 is `min`, +1 is `max`."""
 
     min: Array = _field("relative throttle")
     max: Array = _field("relative throttle")
 
 
-@struct.dataclass
-class Dynamics:
+class Dynamics(struct.PyTreeNode, kw_only=True):
     """The rigid body and its four rotors."""
 
     rotor_positions: Array = _field("m", 4, 3)
@@ -73,15 +71,13 @@ class Dynamics:
     action_limit: ActionLimit
 
 
-@struct.dataclass
-class Integration:
+class Integration(struct.PyTreeNode):
     """The fixed step of the simulator, which is the control period too."""
 
     dt: Array = _field("s", above=0)
 
 
-@struct.dataclass
-class Init:
+class Init(struct.PyTreeNode):
     """Where an episode starts; `guidance` is the probability of starting in hover at the origin."""
 
     guidance: Array = _field("probability", least=0, most=1)
@@ -94,8 +90,7 @@ class Init:
     max_rpm: Array = _field("rotor state, see relative_rpm")
 
 
-@struct.dataclass
-class Reward:
+class Reward(struct.PyTreeNode):
     """The weights of the reward; `raptor_jax.simulator.reward` has the formula."""
 
     non_negative: Array = _field("true: a negative reward is cut to 0", kind=bool)
@@ -113,8 +108,7 @@ class Reward:
     d_action: Array = _field("cost per change of action")
 
 
-@struct.dataclass
-class ObservationNoise:
+class ObservationNoise(struct.PyTreeNode):
     """Standard deviations of the Gaussian noise on each group of the observation."""
 
     position: Array = _field("m", least=0)
@@ -123,15 +117,13 @@ class ObservationNoise:
     angular_velocity: Array = _field("rad/s", least=0)
 
 
-@struct.dataclass
-class ActionNoise:
+class ActionNoise(struct.PyTreeNode):
     """Standard deviation of the Gaussian noise on an action."""
 
     normalized_rpm: Array = _field("action, in [-1, 1]", least=0)
 
 
-@struct.dataclass
-class Termination:
+class Termination(struct.PyTreeNode):
     """An episode ends when any component of the state leaves these limits."""
 
     enabled: Array = _field("true: the limits apply", kind=bool)
@@ -140,8 +132,7 @@ class Termination:
     angular_velocity_threshold: Array = _field("rad/s", above=0)
 
 
-@struct.dataclass
-class Mdp:
+class Mdp(struct.PyTreeNode):
     """The task: starts, reward, noise and the end of an episode."""
 
     init: Init
@@ -151,24 +142,21 @@ class Mdp:
     termination: Termination
 
 
-@struct.dataclass
-class Normal:
+class Normal(struct.PyTreeNode):
     """A normal distribution, drawn once per episode and axis."""
 
     mean: Array = _field("N or N m")
     std: Array = _field("N or N m", least=0)
 
 
-@struct.dataclass
-class Disturbances:
+class Disturbances(struct.PyTreeNode):
     """The constant external wrench of an episode: force in the world frame, torque in the body frame."""
 
     random_force: Normal
     random_torque: Normal
 
 
-@struct.dataclass
-class Langevin:
+class Langevin(struct.PyTreeNode):
     """The smoothed Langevin process that draws a moving target."""
 
     gamma: Array = _field("1/s, friction", least=0)
@@ -177,16 +165,14 @@ class Langevin:
     alpha: Array = _field("smoothing per step, in (0, 1]", above=0, most=1)
 
 
-@struct.dataclass
-class Trajectory:
+class Trajectory(struct.PyTreeNode, kw_only=True):
     """What the drone should follow: an episode draws hover or Langevin with these probabilities."""
 
     mixture: Array = _field("probability of hover and of Langevin", 2, least=0, most=1)
     langevin: Langevin
 
 
-@struct.dataclass
-class Drone:
+class Drone(struct.PyTreeNode):
     """One drone and its task; `raptor_jax.dynamics.files` reads and writes it."""
 
     dynamics: Dynamics
@@ -244,7 +230,7 @@ def max_rotor_distance(dynamics: Dynamics) -> np.ndarray:
 
 
 def hovering_throttle(dynamics: Dynamics) -> np.ndarray:
-    """Returns the relative throttle, in [0, 1] of the action limits, at which equal rotors carry the weight (host side).
+    """Returns the throttle, as a share of the action limits, at which equal rotors carry the weight (host side).
 
     Solves the thrust curve of the mean rotor for a quarter of the weight; the root is the one inside the limits.
     """

@@ -125,7 +125,7 @@ def _sample_deviation(config: SamplingConfig, random: np.random.Generator) -> fl
 
 
 def _build_dynamics(sampled: dict[str, float]) -> Dynamics:
-    """Returns the Crazyflie, scaled until every sampled quantity holds; `hovering_throttle_relative` is not yet right."""
+    """Returns the Crazyflie, scaled until every sampled quantity holds; the hovering throttle is still the nominal."""
     dynamics = crazyflie()
     nominal_mass = dynamics.mass
     dynamics = dynamics.replace(

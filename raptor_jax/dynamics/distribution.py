@@ -66,13 +66,13 @@ class Quantity(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """`ok`, `out of range`, `differs`, or `-` where there is no law."""
+        """`ok`, `outside`, `differs`, or `-` where there is no law."""
         if self.law is None:
             return "-"
         slack = _RANGE_TOLERANCE * max(abs(self.law.low), abs(self.law.high), 1)
         inside = self.law.low - slack <= self.values.min() and self.values.max() <= self.law.high + slack
         if self.law.bounded and not inside:
-            return "out of range"
+            return "outside"
         return "ok" if self.p_value is None or self.p_value >= SIGNIFICANCE else "differs"
 
 
@@ -115,15 +115,21 @@ def check(files: Sequence[DroneFile], config: SamplingConfig) -> Distribution:
 def print_table(distribution: Distribution, console: Console) -> None:
     """Prints intended law, quartiles, p-value and verdict of every quantity."""
     wide = console.width >= _WIDE
+    digits = 4 if wide else 3
     quantiles = _QUANTILES if wide else {name: _QUANTILES[name] for name in ("min", "median", "max")}
-    table = Table(title=f"Drones against their intended distribution: {distribution.num}", box=SIMPLE, pad_edge=False)
-    table.add_column("quantity", no_wrap=wide)
+    table = Table(
+        title=f"Drones against their intended distribution: {distribution.num}",
+        box=SIMPLE,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    table.add_column("quantity", no_wrap=wide, min_width=17)
     for heading in ("intended", *quantiles, "p"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=wide)
     for quantity in distribution.quantities:
         law = quantity.law.name if quantity.law else "-"
-        values = (f"{value:.4g}" for value in np.quantile(quantity.values, list(quantiles.values())))
+        values = (f"{value:.{digits}g}" for value in np.quantile(quantity.values, list(quantiles.values())))
         p_value = "-" if quantity.p_value is None else f"{quantity.p_value:.2g}"
         style = {"ok": "green", "-": "dim"}.get(quantity.verdict, "bold red")
         table.add_row(escape(_label(quantity)), law, *values, p_value, f"[{style}]{quantity.verdict}[/]")
@@ -238,7 +244,7 @@ def _plot_quantity(quantity: Quantity, axis: Axes) -> None:
     law, values = quantity.law, quantity.values
     assert law is not None
     low, high = min(law.low, values.min()), max(law.high, values.max())
-    if low == high:
+    if np.isclose(low, high):
         low, high = low - 0.5, high + 0.5
     bins = int(np.clip(len(values) // 25, 8, 30))
     counts, edges, _ = axis.hist(

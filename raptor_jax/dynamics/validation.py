@@ -2,6 +2,7 @@
 
 import dataclasses
 import reprlib
+import textwrap
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from raptor_jax.dynamics.parameters import (
     weight,
 )
 
+_SHOWN_CHARACTERS = 100
 _UNIT_TOLERANCE = 1e-4
 _INVERSE_TOLERANCE = 1e-4
 _SYMMETRY_TOLERANCE = 1e-6
@@ -32,8 +34,10 @@ class FieldError(ValueError):
 
 def wrong_value(field: str, value: Any, reason: str, way_out: str = "correct it, or take the file away") -> FieldError:
     """Returns the error of a value that is there and cannot be used."""
-    shown = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
-    return FieldError(field, f"{reprlib.repr(shown)} {reason}", way_out)
+    shown = (
+        np.array2string(value, precision=6, separator=", ") if isinstance(value, np.ndarray) else reprlib.repr(value)
+    )
+    return FieldError(field, f"{textwrap.shorten(shown, _SHOWN_CHARACTERS, placeholder=' ...')} {reason}", way_out)
 
 
 def check_value(field: str, value: np.ndarray, specification: FieldSpecification) -> None:

@@ -22,6 +22,7 @@ from raptor_jax.dynamics import parameters
 from raptor_jax.dynamics.files import DroneFile, load_directory
 from raptor_jax.dynamics.parameters import Drone
 from raptor_jax.dynamics.platforms import crazyflie
+from raptor_jax.errors import UserError
 
 SIGNIFICANCE = 1e-3
 """Least p-value that passes: with ten tests at once, one honest directory in a hundred is called wrong."""
@@ -95,14 +96,18 @@ def report(directory: str | Path, config: SamplingConfig, console: Console) -> D
     """Checks the drones of a directory; prints the table and writes it and the figure beside the files.
 
     Raises:
-        UserError: the directory holds no drones, or a wrong one.
+        UserError: the directory holds no drones, or a wrong one, or cannot be written to.
     """
     directory = Path(directory)
     distribution = check(load_directory(directory), config)
     print_table(distribution, console)
-    with (directory / TEXT_FILE).open("w", encoding="utf-8") as file:
-        print_table(distribution, Console(file=file, width=_WIDE))
-    plot(distribution).savefig(directory / FIGURE_FILE)
+    try:
+        with (directory / TEXT_FILE).open("w", encoding="utf-8") as file:
+            print_table(distribution, Console(file=file, width=_WIDE))
+        plot(distribution).savefig(directory / FIGURE_FILE)
+    except OSError as error:
+        reason = f"the report cannot be written: {error.strerror}"
+        raise UserError(f"{directory}: {reason}; copy the drones to a directory of your own") from None
     return distribution
 
 
@@ -148,16 +153,12 @@ def print_table(distribution: Distribution, console: Console) -> None:
 def plot(distribution: Distribution) -> Figure:
     """Returns one histogram for each randomised quantity, with the intended distribution drawn over it."""
     randomised = [quantity for quantity in distribution.quantities if quantity.law is not None]
-    columns = 3
-    rows = -(-len(randomised) // columns)
+    rows, columns = len(randomised) // 3, 3
     # A Figure of its own, not pyplot's: no display and no global state.
     figure = Figure(figsize=(4.4 * columns, 2.9 * rows), dpi=120, layout="constrained")
     figure.suptitle(f"Drones: {distribution.num}, counted (bars) and as intended (line)")
-    axes = figure.subplots(rows, columns, squeeze=False).flat
-    for quantity, axis in zip(randomised, axes, strict=False):
+    for quantity, axis in zip(randomised, figure.subplots(rows, columns).flat, strict=True):
         _plot_quantity(quantity, axis)
-    for axis in list(axes)[len(randomised) :]:
-        axis.set_visible(False)
     return figure
 
 

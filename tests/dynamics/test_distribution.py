@@ -8,6 +8,7 @@ from raptor_jax.config import SamplingConfig
 from raptor_jax.dynamics import distribution
 from raptor_jax.dynamics.files import DroneFile, load_directory
 from raptor_jax.dynamics.sampling import sample_drone, write_drones
+from raptor_jax.errors import UserError
 
 
 def draw(config, num):
@@ -86,6 +87,13 @@ def test_a_report_lies_beside_the_drones(tmp_path, num, width):
     assert "…" not in (tmp_path / distribution.TEXT_FILE).read_text()
     assert (tmp_path / distribution.FIGURE_FILE).read_bytes().startswith(b"\x89PNG")
     assert len(load_directory(tmp_path)) == num
+
+
+def test_a_report_that_cannot_be_written_is_a_user_error(tmp_path):
+    write_drones(tmp_path, SamplingConfig(), 1)
+    (tmp_path / distribution.TEXT_FILE).mkdir()
+    with pytest.raises(UserError, match="the report cannot be written"):
+        distribution.report(tmp_path, SamplingConfig(), Console(file=io.StringIO()))
 
 
 def test_a_quantity_that_is_not_random_is_checked_by_its_value(tmp_path):

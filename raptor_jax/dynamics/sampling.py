@@ -135,7 +135,7 @@ def _build_dynamics(sampled: dict[str, float]) -> Dynamics:
         rotor_time_constants_falling=np.full(4, sampled["rotor_time_constant_falling"]),
     )
     thrust_scale = sampled["thrust_to_weight"] / thrust_to_weight(dynamics)
-    arm_scale = np.cbrt(sampled["mass"] / nominal_mass) * size_factor(sampled["arm_size_deviation"])
+    arm_scale = np.cbrt(sampled["mass"] / nominal_mass) * _size_factor(sampled["arm_size_deviation"])
     dynamics = dynamics.replace(
         rotor_thrust_coefficients=thrust_scale * dynamics.rotor_thrust_coefficients,
         rotor_positions=arm_scale * dynamics.rotor_positions,
@@ -145,7 +145,7 @@ def _build_dynamics(sampled: dict[str, float]) -> Dynamics:
     return dynamics.replace(J=inertia_scale * dynamics.J, J_inv=dynamics.J_inv / inertia_scale)
 
 
-def size_factor(deviation: float) -> float:
+def _size_factor(deviation: float) -> float:
     """Returns the factor of an arm size deviation: 1 + x, or 1 / (1 - x) where x < 0, so that it stays positive."""
     return 1 + deviation if deviation >= 0 else 1 / (1 - deviation)
 

@@ -1,0 +1,113 @@
+"""Checkpoints on disk; the only module that imports orbax.
+
+    checkpoints/config.yaml              the settings of the run
+    checkpoints/dynamics/0000.json ...   the drones, in the order of the teacher axis
+    checkpoints/best/STEP/default        the kept actor of each teacher
+    checkpoints/latest/STEP/default      all that learns, as it was at STEP (without the replay)
+
+Every array has the teacher axis first, in the order of `teacher_id`, and a name: plain Orbax opens it without this package,
+and its tree is nested dictionaries of NumPy arrays.
+"""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import flax.serialization
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from raptor_jax import sac
+from raptor_jax.errors import UserError
+from raptor_jax.population import Population
+
+KEPT = 2
+"""Checkpoints of each kind on disk, so that a whole one is left while the next is written."""
+
+DIRECTORY = "checkpoints"
+
+
+class Writer:
+    """Writes the checkpoints of a run, in the background; `close` waits for the last one."""
+
+    def __init__(self, output_dir: Path, teacher_ids: Sequence[int]) -> None:
+        """Opens `output_dir`/checkpoints for the teachers with these identities, [T]."""
+        self._teacher_ids = np.asarray(teacher_ids, np.int32)
+        options = ocp.CheckpointManagerOptions(max_to_keep=KEPT, create=True)
+        root = (output_dir / DIRECTORY).absolute()
+        self._latest, self._best = (ocp.CheckpointManager(root / kind, options=options) for kind in ("latest", "best"))
+
+    def save(self, step: int, population: Population) -> None:
+        """Saves the population at `step` environment steps of a teacher, and its best actors. Returns before it is done."""
+        best = population.best
+        kept = {
+            "actor": layers(best.actor),
+            "mean_return": best.mean_return,
+            "step": best.step,
+            "teacher_id": self._teacher_ids,
+        }
+        self._best.save(step, args=ocp.args.StandardSave(jax.device_get(kept)))
+        self._latest.save(step, args=ocp.args.StandardSave({**latest(population), "teacher_id": self._teacher_ids}))
+
+    def wait(self) -> None:
+        """Waits until everything is on disk."""
+        for manager in (self._latest, self._best):
+            manager.wait_until_finished()
+
+    def close(self) -> None:
+        """Waits until everything is on disk, and lets go of it."""
+        for manager in (self._latest, self._best):
+            manager.close()
+
+
+def layers(actor: sac.Parameters) -> dict[str, Any]:
+    """Returns an actor's weights as {layer: {kernel, bias}}."""
+    return actor["params"]["mlp"]
+
+
+def latest(population: Population) -> dict[str, Any]:
+    """Returns everything but the replay as nested dictionaries of NumPy arrays."""
+    plain = population.replace(replay=None, keys=jax.random.key_data(population.keys))
+    tree = flax.serialization.to_state_dict(plain)
+    del tree["replay"]
+    return jax.device_get(tree)
+
+
+def load_best(output_dir: Path) -> tuple[int, dict[str, Any]]:
+    """Returns the step and the tree of the newest whole checkpoint of the kept actors.
+
+    Raises:
+        UserError: there is none, or it cannot be read.
+    """
+    directory = output_dir / DIRECTORY / "best"
+    steps = sorted((int(path.name) for path in directory.glob("[0-9]*") if path.name.isdecimal()), reverse=True)
+    if not steps:
+        raise UserError(f"{directory}: holds no checkpoint; name the output directory of a run")
+    path = directory / str(steps[0]) / "default"
+    try:
+        with ocp.StandardCheckpointer() as checkpointer:
+            return steps[0], checkpointer.restore(path.absolute())
+    except (ValueError, OSError, KeyError) as error:
+        raise UserError(f"{path}: not a whole checkpoint: {str(error).splitlines()[0]}") from None
+
+
+def actor_of(tree: dict[str, Any]) -> sac.Parameters:
+    """Returns the weights of a tree of `load_best` as the networks take them, each [T, ...]."""
+    return {"params": {"mlp": tree["actor"]}}
+
+
+def estimated_bytes(population: Population) -> int:
+    """Returns the disk that the checkpoints of a population (or of its shapes) need, those being written included."""
+    saved = jax.tree.leaves((population.teachers, population.episodes, population.best, population.best))
+    return (KEPT + 1) * sum(leaf.size * leaf.dtype.itemsize for leaf in saved)
+
+
+def move_aside(output_dir: Path) -> Path:
+    """Renames a run's directory to the first free NAME.previous-N, and returns that name."""
+    number = 1
+    while (aside := output_dir.with_name(f"{output_dir.name}.previous-{number}")).exists():
+        number += 1
+    shutil.move(output_dir, aside)
+    return aside

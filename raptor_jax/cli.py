@@ -1,0 +1,225 @@
+"""The command line: `raptor-jax sample | train | evaluate | inspect`.
+
+The options are read before jax is imported, because jax takes its platform and its compilation cache from the
+environment. Every key of the configuration is an option: --sac.learning-rate 1e-3.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from raptor_jax import config as configs
+from raptor_jax.errors import UserError
+
+PASSED, USAGE, NOT_PASSED = 0, 2, 3
+"""Exit statuses: all well; wrong input; trained or evaluated, but some teacher did not pass."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse with one-line errors."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; see {self.prog} --help")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command and returns its exit status: 0 all well, 2 wrong input, 3 some teacher did not pass."""
+    try:
+        options = _parse(sys.argv[1:] if arguments is None else arguments)
+        return options.command(options)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return USAGE
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = _Parser(prog="raptor-jax", description="Trains a population of quadrotor teachers in one JAX program.")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=_Parser)
+    for name, summary, add_options, command in (
+        ("sample", "draw drones and check their distribution", _sample_options, _sample),
+        ("train", "train a teacher for every drone", _train_options, _train),
+        ("evaluate", "fly the kept actors of a run again", _evaluate_options, _evaluate),
+        ("inspect", "show what a run or a drone's file holds", _inspect_options, _inspect),
+    ):
+        one = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.", allow_abbrev=False)
+        add_options(one)
+        one.set_defaults(command=command)
+    options, unknown = parser.parse_known_args([_with_dashes(argument) for argument in arguments])
+    if unknown:
+        raise UserError(_unknown(unknown[0]))
+    return options
+
+
+def _with_dashes(argument: str) -> str:
+    """Spells an option's name with dashes, so that keys may be typed as they stand in the YAML file."""
+    name, equals, value = argument.partition("=")
+    return name.replace("_", "-") + equals + value if name.startswith("--") else argument
+
+
+def _unknown(argument: str) -> str:
+    name = argument.partition("=")[0]
+    dotted = name.lstrip("-").replace("-", "_")
+    hint = configs.nearest(dotted) if "." in dotted else "see --help for the options"
+    return f"{name}: unknown option; {hint.replace('_', '-') if 'did you mean' in hint else hint}"
+
+
+def _sample_options(parser: argparse.ArgumentParser) -> None:
+    _dynamics_option(parser)
+    parser.add_argument("--num-drones", type=_positive, help="drones to write (default: sampling.num_drones)")
+    _config_options(parser, ("sampling",))
+
+
+def _train_options(parser: argparse.ArgumentParser) -> None:
+    _dynamics_option(parser)
+    parser.add_argument(
+        "--output-dir", type=Path, default=Path("experiments/pre_training"), help="where the run goes (default: %(default)s)"
+    )
+    parser.add_argument("--num-teachers", type=_positive, help="train the first N drones (default: all)")
+    parser.add_argument(
+        "--generate-dynamics",
+        action="store_true",
+        help="write the drones into --dynamics-dir, check their distribution, and stop; as the command sample",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="move a run that is in --output-dir aside")
+    _device_option(parser)
+    _config_options(parser, tuple(configs.sections()))
+
+
+def _evaluate_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", type=Path, help="output directory of a run")
+    parser.add_argument("--episodes", type=_positive, default=100, help="episodes of each teacher (default: %(default)s)")
+    parser.add_argument("--seed", type=_seed, help="seed of the episodes (default: the one that judged the run)")
+    parser.add_argument("--json", type=Path, help="write the numbers here too")
+    _device_option(parser)
+
+
+def _inspect_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("path", type=Path, help="output directory of a run, or a drone's JSON file")
+
+
+def _dynamics_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--config", default=configs.DEFAULT_CONFIG, help="YAML file of settings (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--dynamics-dir", type=Path, default=Path("data/dynamics"), help="the drones, one JSON file each (default: %(default)s)"
+    )
+
+
+def _device_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to compute (default: %(default)s)"
+    )
+
+
+def _config_options(parser: argparse.ArgumentParser, sections: Sequence[str]) -> None:
+    """Adds an option for every key; its value stays text until the configuration checks it."""
+    for section in sections:
+        model = configs.sections()[section]
+        group = parser.add_argument_group(f"{section}: {model.__doc__}")
+        for key, field in model.model_fields.items():
+            group.add_argument(
+                f"--{section}.{key.replace('_', '-')}",
+                dest=f"{section}.{key}",
+                default=argparse.SUPPRESS,
+                metavar=configs.type_name(field.annotation),
+                help=f"{field.description} (default: {field.default})".replace("%", "%%"),
+            )
+
+
+def _number_of(least: int) -> Callable[[str], int]:
+    def convert(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r} should be a whole number of at least {least}")
+        return int(text)
+
+    return convert
+
+
+_positive = _number_of(1)
+_seed = _number_of(0)
+
+
+def _load_config(options: argparse.Namespace) -> configs.Config:
+    overrides = {key: value for key, value in vars(options).items() if key in configs.keys()}
+    return configs.load(options.config, overrides)
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    # Log files and pipes get whole lines; a terminal gets its own width.
+    return Console() if sys.stdout.isatty() else Console(width=140)
+
+
+def _prepare_jax(device: str) -> None:
+    """Sets what jax reads from the environment, unless the user has, and makes sure that the device is there."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "raptor_jax" / "xla"
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
+    # One large program: what other programs on the card would need is not kept free.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.92")
+    if device != "auto":
+        os.environ["JAX_PLATFORMS"] = device
+    import jax
+
+    try:
+        jax.devices()
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"--device {device}: JAX finds none ({reason}); install raptor-jax[cuda12] on a machine with an NVIDIA GPU,"
+            " or pass --device cpu"
+        ) from None
+
+
+def _sample(options: argparse.Namespace) -> int:
+    from raptor_jax.dynamics import distribution, sampling
+
+    config = _load_config(options).sampling
+    console = _console()
+    num = options.num_drones or config.num_drones
+    written = sampling.write_drones(options.dynamics_dir, config, num)
+    console.print(f"{'wrote' if written else 'already there, identical:'} {num} drones in {options.dynamics_dir}")
+    distribution.report(options.dynamics_dir, config, console)
+    return PASSED
+
+
+def _train(options: argparse.Namespace) -> int:
+    config = _load_config(options)
+    if options.generate_dynamics:
+        options.num_drones = options.num_teachers
+        return _sample(options)
+    from raptor_jax.dynamics import files
+
+    drones = files.load_directory(options.dynamics_dir, options.num_teachers)
+    _prepare_jax(options.device)
+    from raptor_jax import trainer
+
+    console = _console()
+    passed = trainer.train(config, drones, options.output_dir, options.overwrite, console)
+    console.print(f"results: {options.output_dir / 'results.json'}", soft_wrap=True)
+    console.print(f"curves:  tensorboard --logdir {options.output_dir / trainer.LOGS}", soft_wrap=True)
+    return PASSED if passed else NOT_PASSED
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    _prepare_jax(options.device)
+    from raptor_jax import judge
+
+    return PASSED if judge.evaluate_run(options.run, options.episodes, options.seed, options.json, _console()) else NOT_PASSED
+
+
+def _inspect(options: argparse.Namespace) -> int:
+    _prepare_jax("cpu")
+    from raptor_jax import inspection
+
+    inspection.show(options.path, _console())
+    return PASSED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

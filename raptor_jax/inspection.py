@@ -1,0 +1,79 @@
+"""What a run or a drone's file holds: the command `inspect`."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from raptor_jax import checkpoints
+from raptor_jax.dynamics import files, parameters
+from raptor_jax.errors import UserError
+from raptor_jax.memory import gibibytes, tree_bytes
+from raptor_jax.results import FILE, print_table
+
+
+def show(path: Path, console: Console) -> None:
+    """Prints what `path` holds: a run's state, teachers and arrays, or a drone's parameters with their units.
+
+    Raises:
+        UserError: it is neither.
+    """
+    if path.is_dir():
+        _show_run(path, console)
+    else:
+        _show_drone(files.load_drone(path), console)
+
+
+def _show_run(run: Path, console: Console) -> None:
+    results = _read_results(run / FILE)
+    about, teachers = results["run"], results["teachers"]
+    console.print(f"{run}: {about['status']} at step {about.get('step', 0):,}, {len(teachers)} teachers")
+    print_table(teachers, about["config"]["training"]["pass_return"], console)
+    step, tree = checkpoints.load_best(run)
+    table = Table(title=f"{checkpoints.DIRECTORY}/best/{step}/default ({gibibytes(tree_bytes(tree))})", title_justify="left")
+    for heading in ("array", "shape", "type"):
+        table.add_column(heading)
+    for keys, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        table.add_row("/".join(str(key.key) for key in keys), str(np.shape(leaf)), str(np.asarray(leaf).dtype))
+    console.print(table)
+
+
+def _read_results(path: Path) -> dict[str, Any]:
+    try:
+        results = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path.parent}: holds no {path.name}; name the output directory of a run") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not readable: {str(error).splitlines()[0]}") from None
+    if not isinstance(results, dict) or not {"run", "teachers"} <= results.keys():
+        raise UserError(f"{path}: not the results of a run; name the output directory of a run")
+    return results
+
+
+def _show_drone(file: files.DroneFile, console: Console) -> None:
+    dynamics = file.drone.dynamics
+    console.print(
+        f"{file.path}: thrust-to-weight {parameters.thrust_to_weight(dynamics):.3f},"
+        f" torque-to-inertia {parameters.torque_to_inertia(dynamics):.1f} 1/s^2"
+    )
+    table = Table()
+    for heading in ("parameter", "value", "unit"):
+        table.add_column(heading)
+    _add_fields(table, file.drone, "")
+    console.print(table)
+
+
+def _add_fields(table: Table, group: Any, prefix: str) -> None:
+    for field in dataclasses.fields(group):
+        value, name = getattr(group, field.name), f"{prefix}{field.name}"
+        specification = parameters.field_specification(field)
+        if specification is None:
+            _add_fields(table, value, f"{name}.")
+        else:
+            text = np.array2string(np.asarray(value), precision=6, separator=", ")
+            table.add_row(name, text.replace("\n", ""), specification.unit)

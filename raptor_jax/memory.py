@@ -1,0 +1,70 @@
+"""What a run will hold in device memory, told before anything is allocated."""
+
+from typing import Any, NamedTuple
+
+import jax
+import psutil
+
+from raptor_jax import population as populations
+from raptor_jax.config import Config
+from raptor_jax.dynamics.parameters import Drone
+from raptor_jax.errors import UserError
+from raptor_jax.replay import ROW_WIDTH
+from raptor_jax.simulator import episode
+
+
+class MemoryTable(NamedTuple):
+    """Bytes on the device, by purpose."""
+
+    replay: int
+    learner: int
+    """Weights, moments, targets, environments and best actors; twice, for the state that a non-finite chunk falls back to."""
+    evaluation: int
+    available: int
+
+    @property
+    def total(self) -> int:
+        """Returns the sum of all purposes."""
+        return self.replay + self.learner + self.evaluation
+
+
+def tree_bytes(tree: Any) -> int:
+    """Returns the bytes of all arrays, or shapes of arrays, in a tree."""
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+
+def plan(config: Config, drones: Drone, shapes: populations.Population, device: jax.Device) -> MemoryTable:
+    """Returns the table for a population of the given shapes (of `jax.eval_shape`) on a device."""
+    replay = tree_bytes(shapes.replay)
+    learner = 2 * tree_bytes(shapes.replace(replay=None, keys=None)) + tree_bytes(drones)
+    one_episode = jax.eval_shape(episode.start, jax.tree.map(lambda leaf: leaf[0], drones), jax.random.key(0))
+    teachers = shapes.active.shape[0]
+    episodes = max(config.training.eval_episodes, config.training.final_eval_episodes)
+    # A step's inputs, outputs and the actor's hidden layers live at the same time.
+    per_episode = 3 * tree_bytes(one_episode) + 2 * 4 * config.sac.actor_hidden_dim
+    return MemoryTable(replay, learner, teachers * episodes * per_episode, available_bytes(device))
+
+
+def available_bytes(device: jax.Device) -> int:
+    """Returns the free memory of an accelerator, or of this machine if the device is its processor."""
+    statistics = device.memory_stats() if device.platform != "cpu" else None
+    if statistics and "bytes_limit" in statistics:
+        return statistics["bytes_limit"] - statistics["bytes_in_use"]
+    return psutil.virtual_memory().available
+
+
+def require_fit(table: MemoryTable, teachers: int) -> None:
+    """Raises UserError, with the replay capacity that fits, where the table exceeds what is available."""
+    if table.total <= table.available:
+        return
+    rest = table.available - (table.total - table.replay)
+    capacity = max(0, rest) // (teachers * ROW_WIDTH * 4)
+    way_out = f"--sac.replay-capacity {capacity} fits" if capacity >= 1000 else "train fewer teachers (--num-teachers)"
+    raise UserError(
+        f"{teachers} teachers need {gibibytes(table.total)}, the device has {gibibytes(table.available)} free; {way_out}"
+    )
+
+
+def gibibytes(count: int) -> str:
+    """Returns a count of bytes as text."""
+    return f"{count / 2**30:.2f} GiB"

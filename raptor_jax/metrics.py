@@ -1,0 +1,74 @@
+"""Curves in a file that NumPy opens, and the same for TensorBoard."""
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+from raptor_jax.storage import write_atomically
+
+QUANTILES = {"min": 0.0, "q05": 0.05, "q50": 0.5, "q95": 0.95, "max": 1.0}
+
+
+class Curves:
+    """Every teacher's curves in memory: named groups of points over environment steps of a teacher."""
+
+    def __init__(self, teacher_ids: Sequence[int]) -> None:
+        """Starts empty, for teachers with these identities, [T]."""
+        self._teacher_ids = np.asarray(teacher_ids, np.int32)
+        self._points: dict[str, list[tuple[int, Mapping[str, np.ndarray]]]] = {}
+
+    def add(self, group: str, step: int, values: Mapping[str, np.ndarray]) -> None:
+        """Adds a point, values [T] by name, to the curves of a group ("train" or "eval")."""
+        self._points.setdefault(group, []).append((step, values))
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Returns `teacher_id` [T] and, for each group, GROUP_step [S] and each GROUP_NAME [S, T] in float32."""
+        arrays = {"teacher_id": self._teacher_ids}
+        for group, points in self._points.items():
+            arrays[f"{group}_step"] = np.array([step for step, _ in points], np.int64)
+            for name in points[0][1]:
+                arrays[f"{group}_{name}"] = np.array([values[name] for _, values in points], np.float32)
+        return arrays
+
+    def save(self, path: Path) -> None:
+        """Writes the arrays as a compressed .npz, atomically."""
+        write_atomically(path, lambda file: np.savez_compressed(file, **self.arrays()))
+
+
+class TensorBoard:
+    """Event files: one run for each of the first teachers, and one for each quantile over the population."""
+
+    def __init__(self, directory: Path, teacher_ids: Sequence[int], own_curves: int) -> None:
+        """Opens `directory`; the first `own_curves` teachers get a run of their own."""
+        self._teachers = [self._open(directory / f"teacher_{i:04d}") for i in list(teacher_ids)[:own_curves]]
+        self._quantiles = {name: self._open(directory / f"population_{name}") for name in QUANTILES}
+
+    @staticmethod
+    def _open(directory: Path) -> EventFileWriter:
+        return EventFileWriter(str(directory), flush_secs=10)
+
+    def add(self, step: int, values: Mapping[str, np.ndarray]) -> None:
+        """Adds a point, values [T] by tag, at a step; NaN (nothing to report) is left out."""
+        for teacher, writer in enumerate(self._teachers):
+            self._write(writer, step, {tag: float(array[teacher]) for tag, array in values.items()})
+        reported = {tag: array[np.isfinite(array)] for tag, array in values.items() if np.isfinite(array).any()}
+        for name, quantile in QUANTILES.items():
+            self._write(
+                self._quantiles[name], step, {tag: float(np.quantile(array, quantile)) for tag, array in reported.items()}
+            )
+
+    @staticmethod
+    def _write(writer: EventFileWriter, step: int, scalars: Mapping[str, float]) -> None:
+        points = [Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items() if np.isfinite(value)]
+        if points:
+            writer.add_event(Event(wall_time=time.time(), step=step, summary=Summary(value=points)))
+
+    def close(self) -> None:
+        """Writes everything out."""
+        for writer in (*self._teachers, *self._quantiles.values()):
+            writer.close()

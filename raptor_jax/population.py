@@ -1,0 +1,248 @@
+"""Many teachers at once: `vmap` over teachers, `scan` over steps, everything that training changes in one pytree.
+
+A teacher's random draws depend on the seed, its identity and its own step counts alone, so its run does not depend on
+who else is in the population. No I/O here; the host calls one of the jitted programs per chunk.
+"""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from raptor_jax import replay as replays
+from raptor_jax import sac
+from raptor_jax.config import Config
+from raptor_jax.dynamics.parameters import Drone
+from raptor_jax.replay import Replay
+from raptor_jax.sac import Teacher, Transition
+from raptor_jax.simulator import ACTION_DIM, episode
+from raptor_jax.simulator.episode import Episode
+
+
+@struct.dataclass
+class Best:
+    """The best actor of each teacher so far, by evaluation."""
+
+    actor: sac.Parameters
+    """The weights, each [T, ...]."""
+    mean_return: jax.Array
+    """[T], -inf before the first evaluation."""
+    step: jax.Array
+    """[T] int32, environment steps of the teacher at that evaluation."""
+
+
+@struct.dataclass
+class Population:
+    """T teachers in training."""
+
+    teachers: Teacher
+    """Every array [T, ...]."""
+    episodes: Episode
+    """Every array [T, E, ...]."""
+    replay: Replay
+    keys: jax.Array
+    """[T] random key of each teacher; never changes."""
+    flown: jax.Array
+    """[] int32, steps of every environment so far."""
+    updates: jax.Array
+    """[] int32, critic updates of every teacher so far."""
+    active: jax.Array
+    """[T] bool, False once a teacher's numbers became non-finite: it stays as it was before that chunk."""
+    best: Best
+
+
+@struct.dataclass
+class ChunkMetrics:
+    """What a chunk reports of each teacher, [T]; NaN where there is nothing to report."""
+
+    critic_loss: jax.Array
+    actor_loss: jax.Array
+    alpha: jax.Array
+    """Entropy weight at the end of the chunk; the losses and the value are means over it."""
+    q_value: jax.Array
+    episode_reward: jax.Array
+    """Mean return of the episodes that finished in the chunk."""
+    episode_length: jax.Array
+    """Mean length of these, in steps."""
+
+
+def steps_per_iteration(config: Config) -> int:
+    """Returns the environment steps of a teacher in one iteration of `train`: one round of actor_update_interval updates."""
+    return config.sac.actor_update_interval * config.sac.steps_per_update * config.environment.environments_per_teacher
+
+
+def replay_rows(config: Config) -> int:
+    """Returns the rows of each teacher's replay buffer."""
+    # Chunks round the length up; the margin of one iteration a chunk is not worth a second rule.
+    return replays.rows_needed(
+        config.sac.replay_capacity, config.training.steps_per_teacher, config.environment.environments_per_teacher
+    )
+
+
+@functools.partial(jax.jit, static_argnames="config")
+def create(config: Config, drones: Drone, teacher_ids: jax.Array) -> Population:
+    """Returns an untrained population.
+
+    Args:
+        config: settings.
+        drones: every array [T, ...].
+        teacher_ids: [T] identity of each teacher, which seeds it.
+    """
+
+    def one(drone: Drone, teacher_id: jax.Array) -> tuple[Teacher, Episode, jax.Array]:
+        key = jax.random.fold_in(jax.random.key(config.training.seed), teacher_id)
+        weights_key, episodes_key, run_key = jax.random.split(key, 3)
+        episode_keys = jax.random.split(episodes_key, config.environment.environments_per_teacher)
+        episodes = jax.vmap(episode.start, in_axes=(None, 0))(drone, episode_keys)
+        return sac.create(config.sac, weights_key), episodes, run_key
+
+    teachers, episodes, keys = jax.vmap(one)(drones, teacher_ids)
+    count = teacher_ids.shape[0]
+    zero = jnp.zeros((), jnp.int32)
+    return Population(
+        teachers=teachers,
+        episodes=episodes,
+        replay=replays.create(count, replay_rows(config)),
+        keys=keys,
+        flown=zero,
+        updates=zero,
+        active=jnp.ones(count, bool),
+        best=Best(
+            jax.tree.map(jnp.copy, teachers.actor), jnp.full(count, -jnp.inf), jnp.zeros(count, jnp.int32)
+        ),
+    )
+
+
+@functools.partial(jax.jit, static_argnames=("config", "iterations"), donate_argnames="population")
+def collect(
+    config: Config, population: Population, drones: Drone, iterations: int
+) -> tuple[Population, ChunkMetrics]:
+    """Flies every environment for `iterations` steps without learning. The population is donated."""
+
+    def iteration(population: Population, _: None) -> tuple[Population, ChunkMetrics]:
+        return _fly(config, population, drones)
+
+    after, metrics = jax.lax.scan(iteration, population, length=iterations)
+    return _freeze_non_finite(population, after), _summary(metrics)
+
+
+@functools.partial(jax.jit, static_argnames=("config", "iterations"), donate_argnames="population")
+def train(config: Config, population: Population, drones: Drone, iterations: int) -> tuple[Population, ChunkMetrics]:
+    """Flies and learns: `iterations` rounds of actor_update_interval critic updates, the first of a round with the actor.
+
+    The population is donated, so the replay is written in place.
+    """
+
+    def round_of_updates(population: Population, _: None) -> tuple[Population, ChunkMetrics]:
+        reports = []
+        # A static loop: a `cond` on the count of updates would be a select over every weight under `vmap`.
+        for update in range(config.sac.actor_update_interval):
+            for _step in range(config.sac.steps_per_update):
+                population, flight = _fly(config, population, drones)
+                reports.append(flight)
+            population, learning = _learn(config, population, with_actor=update == 0)
+            reports.append(learning)
+        return population, _summary(jax.tree.map(lambda *values: jnp.stack(values), *reports))
+
+    after, metrics = jax.lax.scan(round_of_updates, population, length=iterations)
+    after = _freeze_non_finite(population, after)
+    return after, _summary(metrics).replace(alpha=jnp.exp(after.teachers.log_alpha))
+
+
+@functools.partial(jax.jit, donate_argnames="population")
+def keep_best(population: Population, mean_return: jax.Array, step: jax.Array) -> Population:
+    """Keeps the current actor of every teacher whose evaluation [T] beats its best so far."""
+    best = population.best
+    better = mean_return > best.mean_return
+    return population.replace(
+        best=Best(
+            actor=_select(better, population.teachers.actor, best.actor),
+            mean_return=jnp.where(better, mean_return, best.mean_return),
+            step=jnp.where(better, step, best.step),
+        )
+    )
+
+
+def _fly(config: Config, population: Population, drones: Drone) -> tuple[Population, ChunkMetrics]:
+    """Takes one step in every environment and stores it."""
+
+    def one(
+        teacher: Teacher, drone: Drone, episodes: Episode, key: jax.Array
+    ) -> tuple[Episode, episode.Outcome, jax.Array]:
+        noise_key, environment_key = jax.random.split(key)
+        environments = episodes.observation.shape[0]
+        noise = jax.random.normal(noise_key, (environments, ACTION_DIM))
+        action, _ = sac.sample_action(config.sac, teacher.actor, episodes.observation, noise)
+        following, outcome = jax.vmap(episode.advance_or_restart, in_axes=(None, 0, 0, None, 0))(
+            drone, episodes, action, config.environment.episode_steps, jax.random.split(environment_key, environments)
+        )
+        return following, outcome, action
+
+    keys = _keys_at(population.keys, 0, population.flown)
+    following, outcome, action = jax.vmap(one)(population.teachers, drones, population.episodes, keys)
+    transitions = Transition(
+        population.episodes.observation, action, outcome.reward, outcome.terminated, outcome.episode.observation
+    )
+    population = population.replace(
+        episodes=following, replay=replays.insert(population.replay, transitions), flown=population.flown + 1
+    )
+    return population, _flight_metrics(outcome)
+
+
+def _learn(config: Config, population: Population, with_actor: bool) -> tuple[Population, ChunkMetrics]:
+    """Updates every teacher on a batch of its own experience."""
+    keys = jax.vmap(jax.random.split)(_keys_at(population.keys, 1, population.updates))
+    batch = replays.sample(population.replay, keys[:, 0], config.sac.critic_batch_size)
+    update = functools.partial(sac.update, config.sac, with_actor=with_actor)
+    teachers, losses = jax.vmap(update)(population.teachers, batch, keys[:, 1])
+    absent = jnp.full_like(losses.alpha, jnp.nan)
+    metrics = ChunkMetrics(losses.critic_loss, losses.actor_loss, losses.alpha, losses.q_value, absent, absent)
+    return population.replace(teachers=teachers, updates=population.updates + 1), metrics
+
+
+def _keys_at(keys: jax.Array, stream: int, count: jax.Array) -> jax.Array:
+    """Returns each teacher's key [T] for one step of one stream of draws (0 flight, 1 learning)."""
+    return jax.vmap(lambda key: jax.random.fold_in(jax.random.fold_in(key, stream), count))(keys)
+
+
+def _flight_metrics(outcome: episode.Outcome) -> ChunkMetrics:
+    """Returns the mean return and length over the environments whose episode has just finished."""
+    finished = outcome.finished
+    absent = jnp.full(finished.shape[0], jnp.nan)
+
+    def mean(values: jax.Array) -> jax.Array:
+        return jnp.nanmean(jnp.where(finished, values, jnp.nan), axis=1)
+
+    reward, length = outcome.episode.total_reward, outcome.episode.length.astype(jnp.float32)
+    return ChunkMetrics(absent, absent, absent, absent, mean(reward), mean(length))
+
+
+def _summary(metrics: ChunkMetrics) -> ChunkMetrics:
+    """Averages over the leading axis what was reported, and leaves NaN where nothing was."""
+    return jax.tree.map(lambda values: jnp.nanmean(values, axis=0), metrics)
+
+
+def _freeze_non_finite(before: Population, after: Population) -> Population:
+    """Puts teachers whose numbers are no longer finite back to where they were, and leaves them there."""
+
+    def finite(teacher: Teacher, episodes: Episode) -> jax.Array:
+        leaves = jax.tree.leaves((teacher, episodes))
+        return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in leaves]))
+
+    active = before.active & jax.vmap(finite)(after.teachers, after.episodes)
+    return after.replace(
+        teachers=_select(active, after.teachers, before.teachers),
+        episodes=_select(active, after.episodes, before.episodes),
+        active=active,
+    )
+
+
+def _select(condition: jax.Array, yes: Any, no: Any) -> Any:
+    """Chooses between two trees of arrays [T, ...] teacher by teacher."""
+
+    def choose(a: jax.Array, b: jax.Array) -> jax.Array:
+        return jnp.where(condition.reshape(condition.shape + (1,) * (a.ndim - 1)), a, b)
+
+    return jax.tree.map(choose, yes, no)

@@ -1,0 +1,135 @@
+"""What a run found out about each teacher: `results.json`, and the table at the end."""
+
+import platform
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import psutil
+from rich.console import Console
+from rich.table import Table
+
+from raptor_jax.dynamics.files import DroneFile
+from raptor_jax.dynamics.parameters import thrust_to_weight, torque_to_inertia
+from raptor_jax.evaluation import Evaluation
+
+FILE = "results.json"
+_PACKAGES = ("raptor-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+JUDGED = ("mean_return", "std_return", "episode_length", "share_terminated", "final_position_error")
+"""What the judgement of the kept actor adds to a teacher's entry; null until the end of the run."""
+
+
+class Results:
+    """The content of `results.json`, brought up to date as the run goes on."""
+
+    def __init__(self, run: dict[str, Any], teacher_ids: Sequence[int], files: Sequence[DroneFile]) -> None:
+        """Starts with what is known before the training.
+
+        Args:
+            run: the `run` object: config, status and so on; the caller adds to it.
+            teacher_ids: [T].
+            files: the drone of each teacher, T of them.
+        """
+        self.run = {**run, "versions": versions(), "machine": machine()}
+        self.teachers = [_entry(i, file) for i, file in zip(teacher_ids, files, strict=True)]
+
+    def set_kept(self, mean_return: Any, step: Any) -> None:
+        """Takes over the evaluation [T] that each kept actor won by, and its step [T]."""
+        for entry, value, at in zip(self.teachers, np.asarray(mean_return), np.asarray(step), strict=True):
+            entry["best_eval_reward"] = number(value)
+            entry["best_step"] = int(at)
+
+    def set_frozen(self, teacher: int, step: int) -> None:
+        """Notes that the numbers of a teacher (its row) became non-finite before `step`."""
+        self.teachers[teacher]["frozen_at_step"] = step
+
+    def set_judgement(self, evaluation: Evaluation, pass_return: float, final_path: str) -> None:
+        """Takes over the evaluation of the kept actors, and decides who passed."""
+        for row, entry in enumerate(self.teachers):
+            entry.update({name: number(np.asarray(getattr(evaluation, name))[row]) for name in JUDGED})
+            entry["passed"] = entry["mean_return"] is not None and entry["mean_return"] > pass_return
+            entry["final_path"] = final_path
+
+    @property
+    def all_passed(self) -> bool:
+        """Returns whether every teacher passed."""
+        return all(entry["passed"] for entry in self.teachers)
+
+    def content(self) -> dict[str, Any]:
+        """Returns what `results.json` holds."""
+        return {"run": self.run, "teachers": self.teachers}
+
+
+def _entry(teacher_id: int, file: DroneFile) -> dict[str, Any]:
+    dynamics = file.drone.dynamics
+    return {
+        "teacher_id": int(teacher_id),
+        "drone": file.path.name,
+        "thrust_to_weight": float(thrust_to_weight(dynamics)),
+        "torque_to_inertia": float(torque_to_inertia(dynamics)),
+        "mass": float(dynamics.mass),
+        "best_eval_reward": None,
+        "best_step": None,
+        "final_path": None,
+        **dict.fromkeys(JUDGED),
+        "passed": None,
+        "frozen_at_step": None,
+    }
+
+
+def number(value: Any) -> float | None:
+    """Returns a finite number as a float, and None for NaN and infinity, which JSON does not have."""
+    return float(value) if np.isfinite(value) else None
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions of Python and of the packages that a result depends on."""
+    return {"python": platform.python_version(), **{name: metadata.version(name) for name in _PACKAGES}}
+
+
+def machine() -> dict[str, Any]:
+    """Returns what the run computes on."""
+    device = jax.devices()[0]
+    return {
+        "device": device.device_kind,
+        "platform": device.platform,
+        "processor": _processor(),
+        "cores": psutil.cpu_count(logical=True),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "system": platform.platform(),
+    }
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def print_table(teachers: Sequence[dict[str, Any]], pass_return: float, console: Console, longest: int = 40) -> None:
+    """Prints the judged teachers: all of them, or the worst `longest` of a large population and a summary."""
+    order = sorted(teachers, key=lambda entry: -np.inf if entry["mean_return"] is None else entry["mean_return"])
+    shown = sorted(order[:longest], key=lambda entry: entry["teacher_id"]) if len(order) <= longest else order[:longest]
+    title = "Teachers" if len(order) <= longest else f"The {longest} lowest of {len(order)} teachers"
+    table = Table(title=title, title_justify="left")
+    for heading in ("teacher", "drone", "thrust/weight", "mass [kg]", "mean return", "episode length", "passed"):
+        table.add_column(heading, justify="left" if heading == "drone" else "right", no_wrap=True)
+    for entry in shown:
+        table.add_row(
+            f"{entry['teacher_id']:04d}",
+            entry["drone"],
+            f"{entry['thrust_to_weight']:.2f}",
+            f"{entry['mass']:.3f}",
+            "non-finite" if entry["mean_return"] is None else f"{entry['mean_return']:.0f} +- {entry['std_return']:.0f}",
+            "-" if entry["episode_length"] is None else f"{entry['episode_length']:.0f}",
+            "[green]yes[/]" if entry["passed"] else "[red]no[/]",
+        )
+    console.print(table)
+    returns = [entry["mean_return"] for entry in teachers if entry["mean_return"] is not None]
+    passed = sum(bool(entry["passed"]) for entry in teachers)
+    spread = f"median {np.median(returns):.0f}, worst {min(returns):.0f}" if returns else "no finite return"
+    console.print(f"{passed} of {len(teachers)} passed (mean return above {pass_return:g}); {spread}")

@@ -1,0 +1,100 @@
+"""The actor and the twin critics, and the squashed Gaussian policy."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from raptor_jax.config import SacConfig
+from raptor_jax.simulator import ACTION_DIM
+
+Parameters = Any
+"""A network's weights: nested dictionaries of arrays."""
+
+
+class _Dense(nn.Module):
+    """A dense layer with weights and biases drawn from U(+-1/sqrt(fan_in)), as in RLtools."""
+
+    features: int
+
+    @nn.compact
+    def __call__(self, inputs: jax.Array) -> jax.Array:
+        fan_in = inputs.shape[-1]
+
+        def uniform(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+            return jax.random.uniform(key, shape, minval=-(fan_in**-0.5), maxval=fan_in**-0.5)
+
+        kernel = self.param("kernel", uniform, (fan_in, self.features))
+        bias = self.param("bias", uniform, (self.features,))
+        return inputs @ kernel + bias
+
+
+class _Mlp(nn.Module):
+    """Two hidden layers with ReLU and a linear output."""
+
+    hidden_dim: int
+    output_dim: int
+
+    @nn.compact
+    def __call__(self, inputs: jax.Array) -> jax.Array:
+        hidden = nn.relu(_Dense(self.hidden_dim, name="hidden_0")(inputs))
+        hidden = nn.relu(_Dense(self.hidden_dim, name="hidden_1")(hidden))
+        return _Dense(self.output_dim, name="output")(hidden)
+
+
+class Actor(nn.Module):
+    """Observation [..., 26] -> mean [..., 4] and log standard deviation [..., 4] of the action before squashing."""
+
+    config: SacConfig
+
+    @nn.compact
+    def __call__(self, observation: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Returns mean and clipped log standard deviation."""
+        output = _Mlp(self.config.actor_hidden_dim, 2 * ACTION_DIM, name="mlp")(observation)
+        mean, log_std = jnp.split(output, 2, axis=-1)
+        return mean, jnp.clip(log_std, self.config.log_std_min, self.config.log_std_max)
+
+
+class TwinCritic(nn.Module):
+    """Observation [..., 26] and action [..., 4] -> the two critics' values [2, ...].
+
+    Both critics are one network with a leading axis of 2 on every weight, so that each layer is one batched product.
+    """
+
+    config: SacConfig
+
+    @nn.compact
+    def __call__(self, observation: jax.Array, action: jax.Array) -> jax.Array:
+        """Returns the values of both critics."""
+        twin = nn.vmap(_Mlp, variable_axes={"params": 0}, split_rngs={"params": True}, in_axes=None, axis_size=2)
+        inputs = jnp.concatenate([observation, action], axis=-1)
+        return twin(self.config.critic_hidden_dim, 1, name="mlp")(inputs).squeeze(-1)
+
+
+def sample_action(
+    config: SacConfig, actor: Parameters, observation: jax.Array, noise: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Draws an action from the policy.
+
+    Args:
+        config: widths and clips.
+        actor: the actor's weights.
+        observation: [..., 26].
+        noise: [..., 4] standard normal draws.
+
+    Returns:
+        The action tanh(mean + std * noise) [..., 4], and its log-probability [...] with the Jacobian of tanh
+        (appendix C of the SAC paper).
+    """
+    mean, log_std = Actor(config).apply(actor, observation)
+    action = jnp.tanh(mean + jnp.exp(log_std) * noise)
+    gaussian = -0.5 * noise**2 - log_std - 0.5 * jnp.log(2 * jnp.pi)
+    squashing = jnp.log(1 - action**2 + config.log_probability_epsilon)
+    return action, jnp.sum(gaussian - squashing, axis=-1)
+
+
+def deterministic_action(config: SacConfig, actor: Parameters, observation: jax.Array) -> jax.Array:
+    """Returns tanh of the policy's mean, [..., 4]: what an evaluation flies."""
+    mean, _ = Actor(config).apply(actor, observation)
+    return jnp.tanh(mean)

@@ -1,0 +1,37 @@
+"""Adam with RLtools' denominator, as an optax transformation."""
+
+import jax
+import jax.numpy as jnp
+import optax
+from optax import tree_utils
+
+from raptor_jax.config import SacConfig
+
+
+def adam(config: SacConfig, learning_rate: float) -> optax.GradientTransformation:
+    """Returns Adam (Kingma and Ba, 2015) with the denominator sqrt(max(v_hat, floor)) + epsilon.
+
+    The floor limits the step of weights whose gradients are tiny; optax's own Adam has a sum there, not a maximum.
+    """
+
+    def initialise(parameters: optax.Params) -> optax.ScaleByAdamState:
+        zeros = tree_utils.tree_zeros_like
+        return optax.ScaleByAdamState(jnp.zeros([], jnp.int32), zeros(parameters), zeros(parameters))
+
+    def step(
+        gradients: optax.Updates, state: optax.ScaleByAdamState, parameters: optax.Params | None = None
+    ) -> tuple[optax.Updates, optax.ScaleByAdamState]:
+        del parameters
+        count = state.count + 1
+        first = tree_utils.tree_update_moment(gradients, state.mu, config.adam_beta1, 1)
+        second = tree_utils.tree_update_moment_per_elem_norm(gradients, state.nu, config.adam_beta2, 2)
+        first_correction = 1 - config.adam_beta1**count
+        second_correction = 1 - config.adam_beta2**count
+
+        def scaled(m: jax.Array, v: jax.Array) -> jax.Array:
+            deviation = jnp.sqrt(jnp.maximum(v / second_correction, config.adam_variance_floor))
+            return -learning_rate * (m / first_correction) / (deviation + config.adam_epsilon)
+
+        return jax.tree.map(scaled, first, second), optax.ScaleByAdamState(count, first, second)
+
+    return optax.GradientTransformation(initialise, step)

@@ -1,0 +1,140 @@
+"""One teacher: its networks, optimisers and temperature, and the update that improves them."""
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+
+from raptor_jax.config import SacConfig
+from raptor_jax.sac import losses
+from raptor_jax.sac.networks import Actor, Parameters, TwinCritic, sample_action
+from raptor_jax.sac.optimizer import adam
+from raptor_jax.simulator import ACTION_DIM, OBSERVATION_DIM
+
+
+@struct.dataclass
+class Teacher:
+    """Everything that learns."""
+
+    actor: Parameters
+    critic: Parameters
+    target_critic: Parameters
+    log_alpha: jax.Array
+    actor_optimizer: optax.OptState
+    critic_optimizer: optax.OptState
+    alpha_optimizer: optax.OptState
+
+
+@struct.dataclass
+class Transition:
+    """A batch of experience, [B] transitions."""
+
+    observation: jax.Array
+    """[B, 26]"""
+    action: jax.Array
+    """[B, 4]"""
+    reward: jax.Array
+    """[B]"""
+    terminated: jax.Array
+    """[B] 1 where the next state ended the episode; 0 also where the episode was cut by its length."""
+    next_observation: jax.Array
+    """[B, 26] observation of the next state, before any reset."""
+
+
+@struct.dataclass
+class Losses:
+    """What an update reports, each []."""
+
+    critic_loss: jax.Array
+    actor_loss: jax.Array
+    alpha: jax.Array
+    q_value: jax.Array
+
+
+def create(config: SacConfig, key: jax.Array) -> Teacher:
+    """Returns an untrained teacher."""
+    actor_key, critic_key = jax.random.split(key)
+    observation, action = jnp.zeros((1, OBSERVATION_DIM)), jnp.zeros((1, ACTION_DIM))
+    actor = Actor(config).init(actor_key, observation)
+    critic = TwinCritic(config).init(critic_key, observation, action)
+    log_alpha = jnp.log(jnp.float32(config.initial_alpha))
+    return Teacher(
+        actor=actor,
+        critic=critic,
+        # Copies: two names of one array could not both be donated.
+        target_critic=jax.tree.map(jnp.copy, critic),
+        log_alpha=log_alpha,
+        actor_optimizer=adam(config, config.learning_rate).init(actor),
+        critic_optimizer=adam(config, config.learning_rate).init(critic),
+        alpha_optimizer=adam(config, config.alpha_learning_rate).init(log_alpha),
+    )
+
+
+def update(
+    config: SacConfig, teacher: Teacher, batch: Transition, key: jax.Array, with_actor: bool
+) -> tuple[Teacher, Losses]:
+    """Improves the critics and their targets and, if asked to, then the actor and alpha, on one batch.
+
+    Args:
+        config: the algorithm's settings.
+        teacher: the teacher before.
+        batch: B = critic_batch_size transitions; the actor sees the first actor_batch_size.
+        key: random key of the two noise draws.
+        with_actor: whether actor and alpha take a step too; else their losses are reported as NaN.
+    """
+    critic_key, actor_key = jax.random.split(key)
+    teacher, critic_loss, q_value = _update_critic(config, teacher, batch, critic_key)
+    actor_loss = jnp.nan
+    if with_actor:
+        teacher, actor_loss = _update_actor(config, teacher, batch.observation[: config.actor_batch_size], actor_key)
+    return teacher, Losses(critic_loss, jnp.asarray(actor_loss), jnp.exp(teacher.log_alpha), q_value)
+
+
+def _update_critic(
+    config: SacConfig, teacher: Teacher, batch: Transition, key: jax.Array
+) -> tuple[Teacher, jax.Array, jax.Array]:
+    noise = jax.random.normal(key, batch.action.shape, batch.action.dtype)
+    next_action, next_log_probability = sample_action(config, teacher.actor, batch.next_observation, noise)
+    next_values = TwinCritic(config).apply(teacher.target_critic, batch.next_observation, next_action)
+    target = losses.bellman_target(
+        config,
+        batch.reward,
+        batch.terminated,
+        jnp.min(next_values, axis=0),
+        next_log_probability,
+        jnp.exp(teacher.log_alpha),
+    )
+
+    def loss(critic: Parameters) -> tuple[jax.Array, jax.Array]:
+        return losses.critic_loss(config, critic, batch.observation, batch.action, target)
+
+    (value, q_value), gradient = jax.value_and_grad(loss, has_aux=True)(teacher.critic)
+    steps, optimizer = adam(config, config.learning_rate).update(gradient, teacher.critic_optimizer)
+    critic = optax.apply_updates(teacher.critic, steps)
+    target_critic = optax.incremental_update(critic, teacher.target_critic, config.tau)
+    teacher = teacher.replace(critic=critic, target_critic=target_critic, critic_optimizer=optimizer)
+    return teacher, value, q_value
+
+
+def _update_actor(
+    config: SacConfig, teacher: Teacher, observation: jax.Array, key: jax.Array
+) -> tuple[Teacher, jax.Array]:
+    noise = jax.random.normal(key, (observation.shape[0], ACTION_DIM), observation.dtype)
+    alpha = jnp.exp(teacher.log_alpha)
+
+    def loss(actor: Parameters) -> tuple[jax.Array, jax.Array]:
+        return losses.actor_loss(config, actor, teacher.critic, alpha, observation, noise)
+
+    (value, log_probability), gradient = jax.value_and_grad(loss, has_aux=True)(teacher.actor)
+    steps, actor_optimizer = adam(config, config.learning_rate).update(gradient, teacher.actor_optimizer)
+    alpha_gradient = jax.grad(losses.alpha_loss, argnums=1)(config, teacher.log_alpha, log_probability)
+    alpha_step, alpha_optimizer = adam(config, config.alpha_learning_rate).update(
+        alpha_gradient, teacher.alpha_optimizer
+    )
+    teacher = teacher.replace(
+        actor=optax.apply_updates(teacher.actor, steps),
+        log_alpha=teacher.log_alpha + alpha_step,
+        actor_optimizer=actor_optimizer,
+        alpha_optimizer=alpha_optimizer,
+    )
+    return teacher, value

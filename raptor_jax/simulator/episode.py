@@ -1,0 +1,73 @@
+"""Episodes one after another: a step, its reward, and a fresh start when the episode is over."""
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from raptor_jax.dynamics.parameters import Drone
+from raptor_jax.simulator.observation import observe
+from raptor_jax.simulator.reset import reset
+from raptor_jax.simulator.reward import reward, terminated
+from raptor_jax.simulator.state import State
+from raptor_jax.simulator.step import step
+
+
+@struct.dataclass
+class Episode:
+    """A running episode."""
+
+    state: State
+    observation: jax.Array
+    """[26] of `state`."""
+    length: jax.Array
+    """[] int32, steps taken."""
+    total_reward: jax.Array
+    """[] undiscounted."""
+
+
+@struct.dataclass
+class Outcome:
+    """What one step brought about; `episode` is the one that the step belongs to, not yet replaced by a fresh start."""
+
+    reward: jax.Array
+    terminated: jax.Array
+    """[] bool, the next state is terminal."""
+    finished: jax.Array
+    """[] bool, terminated or cut at the longest length."""
+    episode: Episode
+
+
+def start(drone: Drone, key: jax.Array) -> Episode:
+    """Returns a fresh episode."""
+    reset_key, observation_key = jax.random.split(key)
+    state = reset(drone, reset_key)
+    zero = jnp.zeros((), state.position.dtype)
+    return Episode(state, observe(drone, state, observation_key), jnp.zeros((), jnp.int32), zero)
+
+
+def advance(drone: Drone, episode: Episode, action: jax.Array, episode_steps: int, key: jax.Array) -> Outcome:
+    """Takes one step of an episode, without a fresh start at its end."""
+    step_key, observation_key = jax.random.split(key)
+    next_state = step(drone, episode.state, action, step_key)
+    gained = reward(drone, episode.state, action, next_state)
+    ended = terminated(drone, next_state)
+    length = episode.length + 1
+    following = Episode(
+        next_state, observe(drone, next_state, observation_key), length, episode.total_reward + gained
+    )
+    return Outcome(gained, ended, ended | (length >= episode_steps), following)
+
+
+def advance_or_restart(
+    drone: Drone, episode: Episode, action: jax.Array, episode_steps: int, key: jax.Array
+) -> tuple[Episode, Outcome]:
+    """Takes one step, and starts afresh if it finished the episode.
+
+    Returns:
+        The episode to go on with, and the outcome of the step in the episode that it belongs to.
+    """
+    advance_key, start_key = jax.random.split(key)
+    outcome = advance(drone, episode, action, episode_steps, advance_key)
+    fresh = start(drone, start_key)
+    following = jax.tree.map(lambda new, old: jnp.where(outcome.finished, new, old), fresh, outcome.episode)
+    return following, outcome

@@ -33,7 +33,7 @@ class Row:
     @property
     def holds(self) -> bool:
         """Whether the bound is kept; false for NaN."""
-        return self.worst >= self.bound if self.at_least else self.worst <= self.bound
+        return bool(self.worst >= self.bound if self.at_least else self.worst <= self.bound)
 
 
 def float64(drones: Sequence[Drone], per_drone: int = 10, seed: int = 2) -> list[Row]:

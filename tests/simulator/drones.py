@@ -92,7 +92,7 @@ def _every_weight(mdp: Any, random: np.random.Generator) -> Any:
     weights = {field.name: np.array(random.uniform(0.1, 1)) for field in dataclasses.fields(mdp.reward)}
     weights |= {
         "non_negative": np.array(random.random() < 0.3),
-        "constant": np.array(random.uniform(0, 20)),
+        "constant": np.array(random.uniform(0, 3)),
         "termination_penalty": np.array(random.uniform(-100, 0)),
         "position_clip": np.array(random.choice([0.0, random.uniform(0.5, 3)])),
         "linear_acceleration": np.array(random.uniform(0.001, 0.1)),

@@ -31,10 +31,8 @@ OBSERVATION_GROUPS = {
 }
 """The part of an observation that L2F's has too."""
 
-vector_step = jax.jit(jax.vmap(simulator.step))
-vector_reward = jax.jit(jax.vmap(simulator.reward))
-vector_observe = jax.jit(jax.vmap(simulator.observe))
-vector_terminated = jax.jit(jax.vmap(simulator.terminated))
+CHUNK = 1024
+"""Rows that are computed at a time: one shape, and so one compilation, for every test."""
 
 
 class Transitions(NamedTuple):
@@ -109,18 +107,17 @@ def double_precision() -> AbstractContextManager:
     return enable_x64()
 
 
-def ours(starts: Transitions, next_state: State) -> Outcome:
-    """Returns what `raptor_jax.simulator` makes of transitions, in the precision in force, without noise."""
-    drone, state, action = on_device((starts.stacked(), starts.state, starts.action))
-    keys = jax.random.split(jax.random.key(0), len(action))
-    given_next = on_device(next_state)
-    outcome = Outcome(
-        next_state=vector_step(drone, state, action, keys),
-        reward=vector_reward(drone, state, action, given_next),
-        terminated=vector_terminated(drone, given_next),
-        observation=vector_observe(drone, state, keys),
-    )
-    return jax.tree.map(np.asarray, outcome)
+def ours(starts: Transitions, next_state: State, seed: int = 0) -> Outcome:
+    """Returns what `raptor_jax.simulator` makes of transitions, in the precision in force; each row has its own key."""
+    count = len(starts.action)
+    keys = jax.random.split(jax.random.key(seed), count)
+    rows = (*on_device((starts.stacked(), starts.state, starts.action, next_state)), keys)
+    outcomes = []
+    for first in range(0, count, CHUNK):
+        # The last chunk is filled up with the last row.
+        chunk = take(rows, np.minimum(np.arange(first, first + CHUNK), count - 1))
+        outcomes.append(jax.tree.map(np.asarray, _outcome(*chunk)))
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves)[:count], *outcomes)
 
 
 def numpy_reference(starts: Transitions, next_state: State) -> Outcome:
@@ -132,15 +129,6 @@ def numpy_reference(starts: Transitions, next_state: State) -> Outcome:
         terminated=reference_numpy.terminated(drone, next_state),
         observation=reference_numpy.observe(drone, state),
     )
-
-
-def noisy_outcome(starts: Transitions, seed: int = 1) -> tuple[State, np.ndarray]:
-    """Returns our next states and observations, with a random key for each row."""
-    drone, state, action = on_device((starts.stacked(), starts.state, starts.action))
-    step_key, observation_key = jax.random.split(jax.random.key(seed))
-    next_state = vector_step(drone, state, action, jax.random.split(step_key, len(action)))
-    observation = vector_observe(drone, state, jax.random.split(observation_key, len(action)))
-    return jax.tree.map(np.asarray, (next_state, observation))
 
 
 def differences(a: State, b: State, groups: Sequence[str] = MOTION) -> dict[str, np.ndarray]:
@@ -156,6 +144,18 @@ def observation_differences(a: np.ndarray, b: np.ndarray) -> dict[str, np.ndarra
 def reward_difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Returns the differences [...] of rewards."""
     return _difference(a[..., None], b[..., None])
+
+
+@jax.jit
+@jax.vmap
+def _outcome(drone: Drone, state: State, action: jax.Array, next_state: State, key: jax.Array) -> Outcome:
+    step_key, observation_key = jax.random.split(key)
+    return Outcome(
+        next_state=simulator.step(drone, state, action, step_key),
+        reward=simulator.reward(drone, state, action, next_state),
+        terminated=simulator.terminated(drone, next_state),
+        observation=simulator.observe(drone, state, observation_key),
+    )
 
 
 def _difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -1,0 +1,60 @@
+"""Compares the simulator with the original one and prints the table of `docs/parity.md`.
+
+Needs the `l2f` extra. Run it from the repository's root as `python -m benchmarks.parity`, so that it finds the
+comparisons, which it shares with the tests (`tests/simulator/parity.py`).
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import platform
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+from tests.simulator import parity
+from tests.simulator.comparison import Row
+from tests.simulator.drones import REFERENCE, reference_drones, sampled_drones
+
+PACKAGES = ("l2f", "jax", "jaxlib", "numpy")
+
+
+def main() -> int:
+    """Prints machine, versions and table; returns 1 where a bound is broken."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, metavar="PATH", help="also write the rows to this file")
+    path = parser.parse_args().json
+
+    machine = describe_machine()
+    drones = sampled_drones(32) + (reference_drones() if REFERENCE.is_dir() else [])
+    print(", ".join(f"{name} {value}" for name, value in machine.items()), end="\n\n")
+    print("| compared | cases | measure | worst | bound |\n|---|---|---|---|---|")
+    rows = []
+
+    def report(row: Row) -> None:
+        rows.append(row)
+        print(as_markdown(row), flush=True)
+
+    parity.every_row(drones, report)
+    if path is not None:
+        content = {"machine": machine, "rows": [dataclasses.asdict(row) | {"holds": row.holds} for row in rows]}
+        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    return 0 if all(row.holds for row in rows) else 1
+
+
+def describe_machine() -> dict[str, str]:
+    """Returns what the numbers depend on."""
+    packages = {name: version(name) for name in PACKAGES}
+    return {"Python": platform.python_version(), **packages, platform.machine(): f"with {os.cpu_count()} CPUs"}
+
+
+def as_markdown(row: Row) -> str:
+    """Returns one row of the table; a broken bound stands out."""
+    relation = "at least" if row.at_least else "at most"
+    verdict = "" if row.holds else " **broken**"
+    return f"| {row.what} | {row.cases} | {row.measure} | {row.worst:.2g} | {relation} {row.bound:g}{verdict} |"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,124 @@
+"""Reward and termination by hand: numbers that can be checked with pencil and paper."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from raptor_jax import simulator
+from raptor_jax.dynamics.parameters import Drone
+from raptor_jax.simulator import State, Target
+from tests.simulator.drones import on_device, replaced, sampled_drones
+
+ACTION = np.array([0.5, -0.5, 0.0, 1.0])
+
+COSTS = {
+    "position": 3.0,  # |(2, 3, 6) - (0, 1, 5)| = |(2, 2, 1)|
+    "orientation": 2 * np.pi / 3,  # 2 acos(1 - 1/2)
+    "linear_velocity": 7.0,  # |(2, 4, 6) - (0, 1, 0)| = |(2, 3, 6)|
+    "angular_velocity": 9.0,  # |(1, 4, 8)|
+    "linear_acceleration": 300.0,  # |(1, 2, 2)| / 0.01
+    "angular_acceleration": 1500.0,  # |(2, 5, 14)| / 0.01
+    "action": 0.875,  # |(0.75, 0.25, 0.5, 1) - 0.25|^2, not its root
+    "d_action": 1.0,  # |(0.5, -0.5, 0, 1) - (0, 0, -0.5, 0.5)|
+}
+WEIGHTS = {name: 0.1 * (i + 1) for i, name in enumerate(COSTS)}
+
+
+def state(**fields) -> State:
+    values = {
+        "position": np.array([2.0, 3.0, 6.0]),
+        "orientation": np.array([0.5, 0.5, 0.5, -0.5]),
+        "linear_velocity": np.array([2.0, 4.0, 6.0]),
+        "angular_velocity": np.array([1.0, 4.0, 8.0]),
+        "rotor_state": np.full(4, 0.5),
+        "force": np.zeros(3),
+        "torque": np.zeros(3),
+        "last_action": np.array([0.0, 0.0, -0.5, 0.5]),
+        "observed_action": np.full(4, 9.0),
+        "target": Target(np.array(True), np.array([0.0, 1, 5]), np.array([0.0, 1, 0]), *np.full((2, 3), 9.0)),
+    }
+    return State(**(values | fields))
+
+
+NEXT = state(linear_velocity=np.array([3.0, 6.0, 8.0]), angular_velocity=np.array([3.0, 9.0, 22.0]))
+
+
+@pytest.fixture(scope="module")
+def drone() -> Drone:
+    weights = dict.fromkeys(COSTS, 0.0) | {"scale": 0.5, "constant": 2.0, "termination_penalty": -7.0}
+    return replaced(
+        sampled_drones(1)[0],
+        dynamics__hovering_throttle_relative=0.25,
+        mdp__termination__position_threshold=6.5,
+        mdp__termination__linear_velocity_threshold=8.5,
+        mdp__termination__angular_velocity_threshold=22.5,
+        **{f"mdp__reward__{name}": value for name, value in weights.items()},
+    )
+
+
+def reward(drone: Drone, now: State, then: State) -> float:
+    return float(simulator.reward(*on_device((drone, now, ACTION, then))))
+
+
+def weighted(drone: Drone, **weights: float) -> Drone:
+    return replaced(drone, **{f"mdp__reward__{name}": value for name, value in weights.items()})
+
+
+@pytest.mark.parametrize("name", COSTS)
+def test_each_cost_alone(drone, name):
+    assert reward(weighted(drone, **{name: 0.3}), state(), NEXT) == pytest.approx(2 - 0.5 * 0.3 * COSTS[name], rel=1e-5)
+
+
+def test_all_costs_together(drone):
+    cost = sum(WEIGHTS[name] * COSTS[name] for name in COSTS)
+    assert reward(weighted(drone, **WEIGHTS), state(), NEXT) == pytest.approx(2 - 0.5 * cost, rel=1e-6)
+
+
+@pytest.mark.parametrize(("clip", "distance"), [(0.0, 3.0), (-1.0, 3.0), (2.5, 2.5), (3.5, 3.0)])
+def test_position_clip_holds_above_zero_only(drone, clip, distance):
+    expected = 2 - 0.5 * distance
+    assert reward(weighted(drone, position=1.0, position_clip=clip), state(), NEXT) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(("weight", "expected"), [(1.0, 0.5), (2.0, 0.0)])
+def test_non_negative_cuts_at_zero(drone, weight, expected):
+    assert reward(weighted(drone, position=weight, non_negative=True), state(), NEXT) == pytest.approx(
+        expected, abs=1e-6
+    )
+
+
+def test_without_non_negative_the_reward_goes_below_zero(drone):
+    assert reward(weighted(drone, position=2.0), state(), NEXT) == pytest.approx(-1.0)
+
+
+def test_termination_penalty_replaces_the_reward_unscaled_and_uncut(drone):
+    outside = state(position=np.array([0.0, 0.0, -6.6]))
+    assert reward(weighted(drone, **WEIGHTS, non_negative=True), state(), outside) == -7.0
+
+
+def test_termination_looks_at_the_next_state_only(drone):
+    outside = state(position=np.array([0.0, 0.0, -6.6]))
+    assert reward(weighted(drone, position=0.0), outside, NEXT) == 2.0
+
+
+@pytest.mark.parametrize("axis", range(3))
+@pytest.mark.parametrize("sign", [-1, 1])
+@pytest.mark.parametrize(("group", "limit"), [("position", 6.5), ("linear_velocity", 8.5), ("angular_velocity", 22.5)])
+def test_termination_is_strict_and_looks_at_each_component(drone, group, limit, axis, sign):
+    edge = np.zeros(3)
+    edge[axis] = sign * limit
+    beyond = np.nextafter(np.float32(edge), np.float32(2 * edge))
+    assert not simulator.terminated(*on_device((drone, state(**{group: edge}))))
+    assert simulator.terminated(*on_device((drone, state(**{group: beyond}))))
+
+
+def test_termination_can_be_off(drone):
+    off = replaced(drone, mdp__termination__enabled=False)
+    assert not simulator.terminated(*on_device((off, state(position=np.full(3, 1e4)))))
+
+
+def test_target_moves_the_cost_but_not_the_limits(drone):
+    far = dataclasses.replace(state().target, position=np.array([0.0, 0, 100]))
+    assert not simulator.terminated(*on_device((drone, state(target=far))))
+    assert reward(weighted(drone, position=1.0), state(target=far), NEXT) < -40

@@ -35,7 +35,7 @@ def crooked(drone: Drone, random: np.random.Generator) -> Drone:
     """Returns a drone without any symmetry and a task with every weight on.
 
     Four different rotors, tilted thrust and torque directions, a full inertia matrix, tilted gravity and action limits
-    inside (0, 1): a factor that is forgotten, or a transposed matrix, shows on such a drone but not on a real one.
+    inside (0, 1): a factor that is forgotten shows on such a drone, but not always on a real one.
     """
     dynamics = drone.dynamics
     inertia = dynamics.J + _symmetric(random) * 0.2 * np.trace(dynamics.J) / 3

@@ -84,9 +84,9 @@ def rounding_spread(flights: Flights, exact: State, copies: int = 24, seed: int 
     Backward error analysis by experiment. A float32 run is the exact run of a neighbouring drone, whose parameters
     are off by a rounding error each, with a state that is rounded after every step. So the reference flies copies in
     float64 with parameters and states multiplied by 1 + u, |u| <= 2^-24; the spread is the largest distance of a copy
-    from the exact flight up to then. One step rounds some twenty times where this does once, and two float32
-    programs round each on their own: a few times the spread between them is rounding, more is a different simulator. Fewer copies than two dozen
-    underestimate that maximum.
+    from the exact flight up to then. Fewer copies than two dozen underestimate it. One step rounds some twenty times
+    where this does once, and two float32 programs round each on their own: a few times the spread between them is
+    rounding, more is a different simulator.
     """
     random = np.random.default_rng(seed)
 

@@ -30,7 +30,7 @@ def draw_flights(drones: Sequence[Drone], steps: int, seed: int) -> Flights:
     """Draws flights around hover, in turn: held throttle, white noise, a tone for each rotor, and random steps.
 
     They start as hover on the origin does, but with an external force and torque, a small rate and the rotors at
-    the hovering throttle. Nothing closes a loop, so most of them drift, tilt and end up tumbling.
+    the hovering throttle. Nothing closes a loop, so they drift and tilt.
     """
     random = np.random.default_rng(seed)
     count = len(drones)

@@ -1,0 +1,33 @@
+"""A population that is small enough to compile quickly, for the tests of everything that learns."""
+
+import pytest
+
+from raptor_jax.config import Config
+from raptor_jax.dynamics.parameters import Drone, stack
+from tests.simulator.drones import on_device, sampled_drones
+
+TEACHERS = 3
+
+
+@pytest.fixture(scope="session")
+def tiny_config() -> Config:
+    """Small networks and short episodes, and a replay (14 MB) beside which everything else is small."""
+    return Config.model_validate(
+        {
+            "environment": {"environments_per_teacher": 2, "episode_steps": 5},
+            "sac": {
+                "actor_hidden_dim": 8,
+                "critic_hidden_dim": 8,
+                "critic_batch_size": 8,
+                "actor_batch_size": 4,
+                "n_warmup_steps": 8,
+            },
+            "training": {"steps_per_teacher": 20_000},
+        }
+    )
+
+
+@pytest.fixture(scope="session")
+def drones() -> Drone:
+    """Three sampled drones, every array [3, ...]."""
+    return on_device(stack(sampled_drones(TEACHERS)))

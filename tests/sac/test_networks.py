@@ -1,0 +1,134 @@
+"""Initial weights, forward passes and the squashed Gaussian."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import integrate, stats
+
+from raptor_jax import sac
+from raptor_jax.config import SacConfig
+from raptor_jax.sac.networks import Actor, TwinCritic
+from raptor_jax.simulator import ACTION_DIM, OBSERVATION_DIM
+from tests.networks import actor_output, constant_actor, critic_values
+from tests.simulator.transitions import double_precision
+
+CONFIG = SacConfig(actor_hidden_dim=16, critic_hidden_dim=32)
+LEAST_P_VALUE = 1e-3
+EXACT = CONFIG.model_copy(update={"log_probability_epsilon": 1e-30})
+"""The log-probability without its guard against saturation."""
+
+
+@pytest.fixture(scope="module")
+def teacher() -> sac.Teacher:
+    return sac.create(CONFIG, jax.random.key(1))
+
+
+@pytest.fixture(scope="module")
+def observation() -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(32, OBSERVATION_DIM)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def action() -> np.ndarray:
+    return np.random.default_rng(1).uniform(-1, 1, (32, ACTION_DIM)).astype(np.float32)
+
+
+def double(tree):
+    return jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), tree)
+
+
+@pytest.mark.parametrize("network", ["actor", "critic"])
+@pytest.mark.parametrize("layer", ["hidden_0", "hidden_1", "output"])
+def test_initial_weights_are_uniform_within_the_root_of_the_fan_in(teacher, network, layer):
+    weights = getattr(teacher, network)["params"]["mlp"][layer]
+    bound = weights["kernel"].shape[-2] ** -0.5
+    law = stats.uniform(-bound, 2 * bound)
+    for values in weights.values():
+        values = np.asarray(values, np.float64).ravel()
+        assert np.abs(values).max() <= bound
+        assert stats.kstest(values, law.cdf).pvalue > LEAST_P_VALUE
+    assert np.abs(weights["kernel"]).max() > 0.9 * bound
+
+
+def test_layers_have_the_reference_shapes(teacher):
+    def shapes(network):
+        return {name: layer["kernel"].shape for name, layer in network["params"]["mlp"].items()}
+
+    assert shapes(teacher.actor) == {"hidden_0": (26, 16), "hidden_1": (16, 16), "output": (16, 8)}
+    assert shapes(teacher.critic) == {"hidden_0": (2, 30, 32), "hidden_1": (2, 32, 32), "output": (2, 32, 1)}
+
+
+def test_twin_critics_differ(teacher):
+    for leaf in jax.tree.leaves(teacher.critic):
+        assert np.all(leaf[0] != leaf[1])
+
+
+def test_teachers_with_other_keys_differ(teacher):
+    other = sac.create(CONFIG, jax.random.key(2))
+    for a, b in zip(jax.tree.leaves(teacher.actor), jax.tree.leaves(other.actor), strict=True):
+        assert np.all(a != b)
+
+
+def test_target_starts_as_a_copy_of_the_critic_in_another_buffer(teacher):
+    for a, b in zip(jax.tree.leaves(teacher.critic), jax.tree.leaves(teacher.target_critic), strict=True):
+        np.testing.assert_array_equal(a, b)
+        assert a.unsafe_buffer_pointer() != b.unsafe_buffer_pointer()
+
+
+def test_alpha_starts_at_its_setting(teacher):
+    assert np.exp(teacher.log_alpha) == pytest.approx(CONFIG.initial_alpha)
+
+
+def test_actor_is_a_relu_network(teacher, observation):
+    mean, log_std = Actor(CONFIG).apply(teacher.actor, observation)
+    expected_mean, expected_log_std = actor_output(teacher.actor, observation)
+    np.testing.assert_allclose(mean, expected_mean, atol=1e-6)
+    np.testing.assert_allclose(log_std, expected_log_std, atol=1e-6)
+    action = sac.deterministic_action(CONFIG, teacher.actor, observation)
+    np.testing.assert_allclose(action, np.tanh(expected_mean), atol=1e-6)
+
+
+def test_critics_are_relu_networks_of_observation_and_action(teacher, observation, action):
+    values = TwinCritic(CONFIG).apply(teacher.critic, observation, action)
+    np.testing.assert_allclose(values, critic_values(teacher.critic, observation, action), atol=1e-6)
+
+
+@pytest.mark.parametrize(("raw", "clipped"), [(5.0, 2.0), (-30.0, -20.0), (0.5, 0.5)])
+def test_log_std_is_clipped(observation, raw, clipped):
+    _, log_std = Actor(CONFIG).apply(constant_actor(CONFIG, 0.0, raw), observation)
+    np.testing.assert_array_equal(log_std, np.full_like(log_std, clipped))
+
+
+def test_log_probability_is_the_gaussians_through_the_change_of_variables(teacher, observation):
+    noise = np.random.default_rng(2).normal(size=(len(observation), ACTION_DIM))
+    with double_precision():
+        action, log_probability = sac.sample_action(EXACT, double(teacher.actor), double(observation), noise)
+        action, log_probability = np.asarray(action), np.asarray(log_probability)
+    mean, log_std = actor_output(teacher.actor, observation)
+    before_squashing = np.arctanh(action)
+    np.testing.assert_allclose(before_squashing, mean + np.exp(log_std) * noise, atol=1e-6)
+    density = stats.norm(mean, np.exp(log_std)).logpdf(before_squashing) - np.log(1 - action**2)
+    np.testing.assert_allclose(log_probability, density.sum(axis=-1), atol=1e-6)
+
+
+@pytest.mark.parametrize(("mean", "log_std"), [(0.0, 0.0), (0.8, -1.0), (-0.5, -0.3)])
+def test_density_of_one_action_integrates_to_one(mean, log_std):
+    grid = np.linspace(-1, 1, 20_001)[1:-1]
+    noise = np.repeat(((np.arctanh(grid) - mean) / np.exp(log_std))[:, None], ACTION_DIM, axis=1)
+    with double_precision():
+        actor = double(constant_actor(EXACT, mean, log_std))
+        action, log_probability = sac.sample_action(EXACT, actor, np.zeros((len(grid), OBSERVATION_DIM)), noise)
+        action, log_probability = np.asarray(action), np.asarray(log_probability)
+    np.testing.assert_allclose(action[:, 0], grid, atol=1e-6)
+    # Four equal and independent actions: a quarter of the joint log-density is one's own.
+    assert integrate.trapezoid(np.exp(log_probability / ACTION_DIM), grid) == pytest.approx(1, abs=1e-4)
+
+
+def test_log_probability_of_saturated_actions_is_finite():
+    action, log_probability = sac.sample_action(
+        CONFIG, constant_actor(CONFIG, 30.0, 0.0), jnp.zeros((1, OBSERVATION_DIM)), jnp.zeros((1, ACTION_DIM))
+    )
+    np.testing.assert_array_equal(action, np.ones((1, ACTION_DIM)))
+    expected = ACTION_DIM * (stats.norm.logpdf(0) - np.log(CONFIG.log_probability_epsilon))
+    np.testing.assert_allclose(log_probability, [expected], rtol=1e-5)

@@ -1,0 +1,132 @@
+"""One update of one teacher."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from raptor_jax import sac
+from raptor_jax.config import SacConfig
+from raptor_jax.simulator import ACTION_DIM, OBSERVATION_DIM
+from tests.networks import constant_actor, constant_critic, critic_values
+
+CONFIG = SacConfig(actor_hidden_dim=8, critic_hidden_dim=8, critic_batch_size=8, actor_batch_size=4)
+NEGLIGIBLE_ALPHA = -50.0
+"""Log of an alpha that removes the entropy term."""
+
+update = jax.jit(sac.update, static_argnums=0, static_argnames="with_actor")
+
+
+@pytest.fixture(scope="module")
+def teacher() -> sac.Teacher:
+    return sac.create(CONFIG, jax.random.key(0))
+
+
+@pytest.fixture(scope="module")
+def batch() -> sac.Transition:
+    random = np.random.default_rng(0)
+    size = CONFIG.critic_batch_size
+    columns = {
+        "observation": random.normal(size=(size, OBSERVATION_DIM)),
+        "action": random.uniform(-1, 1, (size, ACTION_DIM)),
+        "reward": random.normal(size=size),
+        "terminated": np.arange(size) % 2,
+        "next_observation": random.normal(size=(size, OBSERVATION_DIM)),
+    }
+    return sac.Transition(**{name: jnp.asarray(column, jnp.float32) for name, column in columns.items()})
+
+
+@pytest.fixture(scope="module")
+def after(teacher, batch) -> dict[bool, sac.Teacher]:
+    """The teacher after one update without and with the actor."""
+    key = jax.random.key(1)
+    return {with_actor: update(CONFIG, teacher, batch, key, with_actor=with_actor)[0] for with_actor in (False, True)}
+
+
+def assert_moved(before, after) -> None:
+    for a, b in zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True):
+        assert np.any(np.asarray(a) != np.asarray(b))
+
+
+def assert_same(before, after) -> None:
+    jax.tree.map(np.testing.assert_array_equal, before, after)
+
+
+@pytest.mark.parametrize("with_actor", [False, True])
+def test_critics_move_in_every_update(teacher, after, with_actor):
+    assert_moved(teacher.critic, after[with_actor].critic)
+    assert after[with_actor].critic_optimizer.count == 1
+
+
+def test_actor_and_alpha_stay_without_actor(teacher, after):
+    for name in ("actor", "log_alpha", "actor_optimizer", "alpha_optimizer"):
+        assert_same(getattr(teacher, name), getattr(after[False], name))
+
+
+def test_actor_and_alpha_move_with_actor(teacher, after):
+    for name in ("actor", "log_alpha"):
+        assert_moved(getattr(teacher, name), getattr(after[True], name))
+    assert after[True].actor_optimizer.count == after[True].alpha_optimizer.count == 1
+
+
+def test_actor_does_not_change_the_critics_update(after):
+    assert_same(after[False].critic, after[True].critic)
+
+
+def test_target_moves_by_tau_towards_the_new_critic(teacher, after):
+    expected = jax.tree.map(
+        lambda new, old: CONFIG.tau * np.asarray(new) + (1 - CONFIG.tau) * np.asarray(old),
+        after[True].critic,
+        teacher.target_critic,
+    )
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-7), after[True].target_critic, expected)
+
+
+@pytest.mark.parametrize("form", ["reference", "textbook"])
+def test_critics_learn_the_smaller_target_value_and_nothing_after_termination(teacher, batch, form):
+    config = CONFIG.model_copy(update={"soft_target": form})
+    smaller, larger = 3.0, 5.0
+    prepared = teacher.replace(
+        target_critic=constant_critic(config, (larger, smaller)), log_alpha=jnp.float32(NEGLIGIBLE_ALPHA)
+    )
+    _, report = update(config, prepared, batch, jax.random.key(1), with_actor=False)
+    target = np.asarray(batch.reward) + config.gamma * smaller * (1 - np.asarray(batch.terminated))
+    values = critic_values(teacher.critic, np.asarray(batch.observation), np.asarray(batch.action))
+    np.testing.assert_allclose(report.critic_loss, 0.5 * np.mean((values - target) ** 2, axis=1).sum(), rtol=1e-5)
+    np.testing.assert_allclose(report.q_value, values.mean(), atol=1e-6)
+    assert np.isnan(report.actor_loss)
+
+
+def test_actor_sees_the_first_rows_only(teacher, batch):
+    # Without a future the critic's target is the reward, so the order of the rows is nothing to it.
+    config = CONFIG.model_copy(update={"gamma": 0.0, "soft_target": "textbook"})
+    rows, head = config.critic_batch_size, config.actor_batch_size
+    step = functools.partial(update, config, teacher, key=jax.random.key(1), with_actor=True)
+    plain, _ = step(batch)
+    tail_reversed = np.concatenate([np.arange(head), np.arange(rows)[head:][::-1]])
+    tail_first = np.roll(np.arange(rows), head)
+    same, other = (step(jax.tree.map(lambda leaf, i=i: leaf[i], batch))[0] for i in (tail_reversed, tail_first))
+    first_moments = [t.actor_optimizer.mu["params"]["mlp"]["output"]["bias"] for t in (plain, same, other)]
+    np.testing.assert_allclose(first_moments[0], first_moments[1], atol=1e-6)
+    assert np.abs(np.asarray(first_moments[0]) - np.asarray(first_moments[2])).max() > 1e-4
+
+
+@pytest.mark.parametrize(("log_std", "direction"), [(-5.0, 1), (0.0, -1)])
+def test_alpha_moves_towards_the_target_entropy(teacher, batch, log_std, direction):
+    """A policy of log std -5 has an entropy of about -14, one of 0 about +2; the target is -2."""
+    prepared = teacher.replace(actor=constant_actor(CONFIG, 0.0, log_std))
+    after, report = update(CONFIG, prepared, batch, jax.random.key(1), with_actor=True)
+    # Adam's first step has the length of the rate.
+    expected = np.log(CONFIG.initial_alpha) + direction * CONFIG.alpha_learning_rate
+    np.testing.assert_allclose(after.log_alpha, expected, atol=1e-3 * CONFIG.alpha_learning_rate)
+    np.testing.assert_allclose(report.alpha, np.exp(expected), rtol=1e-5)
+
+
+def test_repeated_updates_on_rewards_without_a_future_fit_them(teacher, batch):
+    config = CONFIG.model_copy(update={"gamma": 0.0, "soft_target": "textbook", "learning_rate": 1e-2})
+    fitted = teacher
+    for key in jax.random.split(jax.random.key(2), 500):
+        fitted, report = update(config, fitted, batch, key, with_actor=False)
+    assert report.critic_loss < 1e-2 * np.var(batch.reward)

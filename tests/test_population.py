@@ -1,0 +1,270 @@
+"""Many teachers at once: each as if alone, in place, and none harmed by another's fault."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from raptor_jax import population
+from raptor_jax.config import Config
+from raptor_jax.dynamics.parameters import Drone, stack
+from raptor_jax.population import Population
+from tests.simulator.drones import on_device, sampled_drones, take
+
+IDS = (7, 3, 5)
+"""Identities unlike the positions."""
+WARMUP = 4
+ITERATIONS = 2
+CHUNKS = 3
+FAULTY = 1
+OTHERS = [0, 2]
+
+
+def untrained(config: Config, drones: Drone, ids: tuple[int, ...] = IDS) -> Population:
+    """Returns a population after the steps without learning."""
+    fresh = population.create(config, drones, jnp.asarray(ids))
+    return population.collect(config, fresh, drones, iterations=WARMUP)[0]
+
+
+def trained(
+    config: Config, start: Population, drones: Drone, chunks: int = CHUNKS, iterations: int = ITERATIONS
+) -> Population:
+    """Returns a population after some chunks; `start` is used up."""
+    for _ in range(chunks):
+        start, _ = population.train(config, start, drones, iterations=iterations)
+    return start
+
+
+def of(after: Population, teachers: list[int]) -> dict[str, list[np.ndarray]]:
+    """Returns everything that training changes of some teachers, as flat lists of NumPy arrays."""
+    filled = int(after.replay.filled)
+    parts = {
+        "teachers": after.teachers,
+        "episodes": after.episodes,
+        "replay": after.replay.rows[:, :filled],
+        "best": after.best,
+    }
+    return {name: [np.asarray(leaf)[teachers] for leaf in jax.tree.leaves(part)] for name, part in parts.items()}
+
+
+def assert_equal(a: dict[str, list[np.ndarray]], b: dict[str, list[np.ndarray]]) -> None:
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+def assert_close(a: dict[str, list[np.ndarray]], b: dict[str, list[np.ndarray]]) -> None:
+    """Another number of teachers may be summed in another order: roundings, grown by a few updates."""
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-3, atol=1e-4), a, b)
+
+
+@pytest.fixture(scope="module")
+def reference(tiny_config, drones) -> dict[str, list[np.ndarray]]:
+    """The three teachers after a few chunks."""
+    return of(trained(tiny_config, untrained(tiny_config, drones), drones), [0, 1, 2])
+
+
+def rows_of(reference: dict[str, list[np.ndarray]], teachers: list[int]) -> dict[str, list[np.ndarray]]:
+    return jax.tree.map(lambda leaf: leaf[teachers], reference)
+
+
+def test_training_changes_every_teacher_and_makes_them_different(tiny_config, drones, reference):
+    before = of(untrained(tiny_config, drones), [0, 1, 2])
+    for old, new in zip(before["teachers"], reference["teachers"], strict=True):
+        assert np.all(np.any((old != new).reshape(len(IDS), -1), axis=1))
+        if np.issubdtype(new.dtype, np.floating):
+            assert np.any(new[0] != new[1])
+            assert np.any(new[1] != new[2])
+
+
+def test_the_same_run_twice_is_the_same(tiny_config, drones, reference):
+    assert_equal(of(trained(tiny_config, untrained(tiny_config, drones), drones), [0, 1, 2]), reference)
+
+
+def test_another_seed_is_another_run(tiny_config, drones):
+    other = tiny_config.model_copy(update={"training": tiny_config.training.model_copy(update={"seed": 1})})
+    a, b = (population.create(config, drones, jnp.asarray(IDS)) for config in (tiny_config, other))
+    assert np.all(a.episodes.observation[..., -1] != b.episodes.observation[..., -1])
+    assert np.all(jax.random.key_data(a.keys) != jax.random.key_data(b.keys))
+
+
+def test_a_teacher_alone_is_the_same_as_among_others(tiny_config, drones, reference):
+    position = 1
+    own = take(drones, [position])
+    alone = trained(tiny_config, untrained(tiny_config, own, IDS[position : position + 1]), own)
+    assert_close(of(alone, [0]), rows_of(reference, [position]))
+
+
+def test_a_teachers_position_does_not_matter(tiny_config, drones, reference):
+    order = [2, 0, 1]
+    permuted = take(drones, order)
+    ids = tuple(IDS[i] for i in order)
+    assert_close(
+        of(trained(tiny_config, untrained(tiny_config, permuted, ids), permuted), [0, 1, 2]), rows_of(reference, order)
+    )
+
+
+def test_two_chunks_are_one_of_twice_the_length(tiny_config, drones):
+    halves, whole = (
+        trained(tiny_config, untrained(tiny_config, drones), drones, chunks, iterations)
+        for chunks, iterations in ((2, ITERATIONS), (1, 2 * ITERATIONS))
+    )
+    assert_equal(of(halves, [0, 1, 2]), of(whole, [0, 1, 2]))
+    assert (halves.flown, halves.updates) == (whole.flown, whole.updates)
+
+
+@pytest.mark.parametrize(
+    ("environments", "steps_per_update", "interval", "capacity"), [(2, 1, 2, 1000), (1, 3, 1, 1000), (3, 2, 3, 30)]
+)
+def test_steps_and_updates_are_counted_and_each_phase_compiles_once(
+    tiny_config, environments, steps_per_update, interval, capacity
+):
+    config = Config(
+        environment=tiny_config.environment.model_copy(update={"environments_per_teacher": environments}),
+        sac=tiny_config.sac.model_copy(
+            update={
+                "steps_per_update": steps_per_update,
+                "actor_update_interval": interval,
+                "replay_capacity": capacity,
+            }
+        ),
+        training=tiny_config.training,
+    )
+    drones = on_device(stack(sampled_drones(2)))
+    programs = (population.create, population.collect, population.train, population.keep_best)
+    compiled = [program._cache_size() for program in programs]
+    now = population.create(config, drones, jnp.arange(2))
+    for _ in range(2):
+        now, _ = population.collect(config, now, drones, iterations=WARMUP)
+        now = population.keep_best(now, jnp.zeros(2), jnp.int32(0))
+    for _ in range(CHUNKS):
+        now, _ = population.train(config, now, drones, iterations=ITERATIONS)
+        now = population.keep_best(now, jnp.zeros(2), jnp.int32(0))
+    rounds = ITERATIONS * CHUNKS
+    assert now.updates == rounds * interval
+    assert now.flown == 2 * WARMUP + rounds * interval * steps_per_update
+    steps = environments * int(now.flown)
+    assert steps == environments * 2 * WARMUP + rounds * population.steps_per_iteration(config)
+    assert now.replay.filled == min(steps, capacity)
+    assert now.replay.cursor == steps % now.replay.rows.shape[1]
+    np.testing.assert_array_equal(now.teachers.critic_optimizer.count, [rounds * interval] * 2)
+    np.testing.assert_array_equal(now.teachers.actor_optimizer.count, [rounds] * 2)
+    assert [program._cache_size() - before for program, before in zip(programs, compiled, strict=True)] == [1, 1, 1, 1]
+
+
+def test_every_phase_gives_back_the_types_that_it_took(tiny_config, drones):
+    """A weak type that becomes a strong one would compile the next phase twice."""
+
+    def types(tree):
+        return [(leaf.shape, leaf.dtype, leaf.weak_type) for leaf in jax.tree.leaves(tree)]
+
+    start = jax.eval_shape(lambda: population.create(tiny_config, drones, jnp.asarray(IDS)))
+    phases = (
+        lambda now: population.collect(tiny_config, now, drones, iterations=WARMUP)[0],
+        lambda now: population.train(tiny_config, now, drones, iterations=ITERATIONS)[0],
+        lambda now: population.keep_best(now, jnp.zeros(len(IDS)), jnp.int32(0)),
+    )
+    for phase in phases:
+        assert types(jax.eval_shape(phase, start)) == types(start)
+
+
+@pytest.mark.parametrize("phase", ["collect", "train"])
+def test_the_replay_is_written_in_place(tiny_config, drones, phase):
+    start = jax.eval_shape(lambda: population.create(tiny_config, drones, jnp.asarray(IDS)))
+    program = getattr(population, phase).lower(tiny_config, start, drones, iterations=ITERATIONS).compile()
+    replay_bytes = start.replay.rows.size * start.replay.rows.dtype.itemsize
+    memory = program.memory_analysis()
+    assert memory.alias_size_in_bytes >= replay_bytes
+    assert memory.temp_size_in_bytes < replay_bytes / 10
+
+
+def test_no_two_arrays_of_a_population_share_a_buffer(tiny_config, drones):
+    fresh = population.create(tiny_config, drones, jnp.asarray(IDS))
+    arrays = jax.tree.leaves(fresh.replace(keys=jax.random.key_data(fresh.keys)))
+    assert len({array.unsafe_buffer_pointer() for array in arrays}) == len(arrays)
+
+
+def test_the_population_before_a_chunk_is_used_up(tiny_config, drones):
+    before = untrained(tiny_config, drones)
+    population.train(tiny_config, before, drones, iterations=ITERATIONS)
+    assert before.replay.rows.is_deleted()
+
+
+def test_losses_are_reported_for_every_teacher(tiny_config, drones):
+    before = untrained(tiny_config, drones)
+    after, metrics = population.train(tiny_config, before, drones, iterations=ITERATIONS)
+    for name in ("critic_loss", "actor_loss", "alpha", "q_value"):
+        values = getattr(metrics, name)
+        assert values.shape == (len(IDS),)
+        assert np.all(np.isfinite(values))
+    np.testing.assert_allclose(metrics.alpha, np.exp(after.teachers.log_alpha), rtol=1e-6)
+
+
+def test_nothing_to_report_is_nan(tiny_config, drones):
+    fresh = population.create(tiny_config, drones, jnp.asarray(IDS))
+    _, metrics = population.collect(tiny_config, fresh, drones, iterations=WARMUP)
+    assert tiny_config.environment.episode_steps > WARMUP
+    for name in ("critic_loss", "actor_loss", "alpha", "q_value"):
+        assert np.all(np.isnan(getattr(metrics, name)))
+    # Starts inside the limits; an episode that ended so early would be a crash.
+    assert np.all(np.isnan(metrics.episode_reward) | (metrics.episode_length < WARMUP))
+
+
+def broken_weights(before: Population, drones: Drone) -> tuple[Population, Drone]:
+    bias = before.teachers.actor["params"]["mlp"]["output"]["bias"].at[FAULTY, 0].set(jnp.nan)
+    mlp = before.teachers.actor["params"]["mlp"]
+    actor = {"params": {"mlp": mlp | {"output": mlp["output"] | {"bias": bias}}}}
+    return before.replace(teachers=before.teachers.replace(actor=actor)), drones
+
+
+def broken_drone(before: Population, drones: Drone) -> tuple[Population, Drone]:
+    mass = drones.dynamics.mass.at[FAULTY].set(jnp.nan)
+    return before, drones.replace(dynamics=drones.dynamics.replace(mass=mass))
+
+
+def broken_replay(before: Population, drones: Drone) -> tuple[Population, Drone]:
+    rows = before.replay.rows.at[FAULTY].set(jnp.nan)
+    return before.replace(replay=before.replay.replace(rows=rows)), drones
+
+
+@pytest.mark.parametrize("fault", [broken_weights, broken_drone, broken_replay])
+def test_a_broken_teacher_is_frozen_as_it_was_and_the_others_do_not_notice(tiny_config, drones, reference, fault):
+    start, faulty_drones = fault(untrained(tiny_config, drones), drones)
+    before = of(start, [FAULTY])
+    now = start
+    for _ in range(CHUNKS):
+        now, _ = population.train(tiny_config, now, faulty_drones, iterations=ITERATIONS)
+        np.testing.assert_array_equal(now.active, [True, False, True])
+        after = of(now, [FAULTY])
+        for part in ("teachers", "episodes"):
+            assert_equal({part: after[part]}, {part: before[part]})
+    assert_equal(of(now, OTHERS), rows_of(reference, OTHERS))
+
+
+def test_a_teacher_that_breaks_later_keeps_what_it_had_learnt(tiny_config, drones):
+    learnt = trained(tiny_config, untrained(tiny_config, drones), drones, chunks=1)
+    before = of(learnt, [FAULTY])
+    start, faulty_drones = broken_drone(learnt, drones)
+    now = trained(tiny_config, start, faulty_drones, chunks=1)
+    assert_equal({"teachers": of(now, [FAULTY])["teachers"]}, {"teachers": before["teachers"]})
+    # Its drone is mended, but a frozen teacher stays frozen.
+    now = trained(tiny_config, now, drones, chunks=1)
+    np.testing.assert_array_equal(now.active, [True, False, True])
+    assert_equal({"teachers": of(now, [FAULTY])["teachers"]}, {"teachers": before["teachers"]})
+
+
+def test_healthy_teachers_stay_active(tiny_config, drones):
+    assert np.all(trained(tiny_config, untrained(tiny_config, drones), drones).active)
+
+
+def test_the_best_actor_is_kept_teacher_by_teacher(tiny_config, drones):
+    now = untrained(tiny_config, drones)
+    np.testing.assert_array_equal(now.best.mean_return, [-np.inf] * len(IDS))
+    actors, evaluations = [], [(1.0, np.nan, -5.0), (0.5, 3.0, -2.0), (1.0, np.nan, -np.inf)]
+    for step, returns in enumerate(evaluations, start=1):
+        actors.append(jax.tree.map(np.asarray, now.teachers.actor))
+        now = population.keep_best(now, jnp.asarray(returns), jnp.int32(step))
+        now = trained(tiny_config, now, drones, chunks=1)
+    np.testing.assert_array_equal(now.best.mean_return, [1.0, 3.0, -2.0])
+    np.testing.assert_array_equal(now.best.step, [1, 2, 2])
+    for teacher, step in enumerate(now.best.step):
+        kept, expected = (take(actor, [teacher]) for actor in (now.best.actor, actors[int(step) - 1]))
+        jax.tree.map(np.testing.assert_array_equal, kept, expected)

@@ -5,8 +5,8 @@
     checkpoints/best/STEP/default        the kept actor of each teacher
     checkpoints/latest/STEP/default      all that learns, as it was at STEP (without the replay)
 
-Every array has the teacher axis first, in the order of `teacher_id`, and a name: plain Orbax opens it without this package,
-and its tree is nested dictionaries of NumPy arrays.
+Every array has a name and the teacher axis first, in the order of `teacher_id`: plain Orbax opens a checkpoint without
+this package, as nested dictionaries of NumPy arrays.
 """
 
 import shutil
@@ -40,7 +40,7 @@ class Writer:
         self._latest, self._best = (ocp.CheckpointManager(root / kind, options=options) for kind in ("latest", "best"))
 
     def save(self, step: int, population: Population) -> None:
-        """Saves the population at `step` environment steps of a teacher, and its best actors. Returns before it is done."""
+        """Saves the population at `step` environment steps of a teacher, in the background."""
         best = population.best
         kept = {
             "actor": layers(best.actor),

@@ -29,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit status: 0 all well, 2 wrong input, 3 some teacher did not pass."""
     try:
         options = _parse(sys.argv[1:] if arguments is None else arguments)
+        _set_environment(getattr(options, "device", "cpu"))
         return options.command(options)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -44,7 +45,8 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         ("evaluate", "fly the kept actors of a run again", _evaluate_options, _evaluate),
         ("inspect", "show what a run or a drone's file holds", _inspect_options, _inspect),
     ):
-        one = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.", allow_abbrev=False)
+        description = f"{summary[0].upper()}{summary[1:]}."
+        one = commands.add_parser(name, help=summary, description=description, allow_abbrev=False)
         add_options(one)
         one.set_defaults(command=command)
     options, unknown = parser.parse_known_args([_with_dashes(argument) for argument in arguments])
@@ -61,9 +63,10 @@ def _with_dashes(argument: str) -> str:
 
 def _unknown(argument: str) -> str:
     name = argument.partition("=")[0]
-    dotted = name.lstrip("-").replace("-", "_")
-    hint = configs.nearest(dotted) if "." in dotted else "see --help for the options"
-    return f"{name}: unknown option; {hint.replace('_', '-') if 'did you mean' in hint else hint}"
+    dotted = name.removeprefix("--").replace("-", "_")
+    alike = configs.nearest(dotted) if "." in dotted else None
+    hint = f"did you mean --{alike.replace('_', '-')}?" if alike else "--help lists the options"
+    return f"{name}: unknown option; {hint}"
 
 
 def _sample_options(parser: argparse.ArgumentParser) -> None:
@@ -75,7 +78,10 @@ def _sample_options(parser: argparse.ArgumentParser) -> None:
 def _train_options(parser: argparse.ArgumentParser) -> None:
     _dynamics_option(parser)
     parser.add_argument(
-        "--output-dir", type=Path, default=Path("experiments/pre_training"), help="where the run goes (default: %(default)s)"
+        "--output-dir",
+        type=Path,
+        default=Path("experiments/pre_training"),
+        help="where the run goes (default: %(default)s)",
     )
     parser.add_argument("--num-teachers", type=_positive, help="train the first N drones (default: all)")
     parser.add_argument(
@@ -90,7 +96,9 @@ def _train_options(parser: argparse.ArgumentParser) -> None:
 
 def _evaluate_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, help="output directory of a run")
-    parser.add_argument("--episodes", type=_positive, default=100, help="episodes of each teacher (default: %(default)s)")
+    parser.add_argument(
+        "--episodes", type=_positive, default=100, help="episodes of each teacher (default: %(default)s)"
+    )
     parser.add_argument("--seed", type=_seed, help="seed of the episodes (default: the one that judged the run)")
     parser.add_argument("--json", type=Path, help="write the numbers here too")
     _device_option(parser)
@@ -101,11 +109,12 @@ def _inspect_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _dynamics_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", default=configs.DEFAULT_CONFIG, help="YAML file of settings (default: %(default)s)")
     parser.add_argument(
-        "--config", default=configs.DEFAULT_CONFIG, help="YAML file of settings (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--dynamics-dir", type=Path, default=Path("data/dynamics"), help="the drones, one JSON file each (default: %(default)s)"
+        "--dynamics-dir",
+        type=Path,
+        default=Path("data/dynamics"),
+        help="the drones, one JSON file each (default: %(default)s)",
     )
 
 
@@ -144,7 +153,8 @@ _seed = _number_of(0)
 
 
 def _load_config(options: argparse.Namespace) -> configs.Config:
-    overrides = {key: value for key, value in vars(options).items() if key in configs.keys()}
+    known = configs.keys()
+    overrides = {key: value for key, value in vars(options).items() if key in known}
     return configs.load(options.config, overrides)
 
 
@@ -155,8 +165,8 @@ def _console() -> Any:
     return Console() if sys.stdout.isatty() else Console(width=140)
 
 
-def _prepare_jax(device: str) -> None:
-    """Sets what jax reads from the environment, unless the user has, and makes sure that the device is there."""
+def _set_environment(device: str) -> None:
+    """Sets what jax reads from the environment when it is imported, unless the user has."""
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "raptor_jax" / "xla"
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
@@ -164,6 +174,10 @@ def _prepare_jax(device: str) -> None:
     os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.92")
     if device != "auto":
         os.environ["JAX_PLATFORMS"] = device
+
+
+def _require_device(device: str) -> None:
+    """Raises UserError if jax cannot compute where the user wants."""
     import jax
 
     try:
@@ -196,7 +210,7 @@ def _train(options: argparse.Namespace) -> int:
     from raptor_jax.dynamics import files
 
     drones = files.load_directory(options.dynamics_dir, options.num_teachers)
-    _prepare_jax(options.device)
+    _require_device(options.device)
     from raptor_jax import trainer
 
     console = _console()
@@ -207,14 +221,14 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    _prepare_jax(options.device)
+    _require_device(options.device)
     from raptor_jax import judge
 
-    return PASSED if judge.evaluate_run(options.run, options.episodes, options.seed, options.json, _console()) else NOT_PASSED
+    passed = judge.evaluate_run(options.run, options.episodes, options.seed, options.json, _console())
+    return PASSED if passed else NOT_PASSED
 
 
 def _inspect(options: argparse.Namespace) -> int:
-    _prepare_jax("cpu")
     from raptor_jax import inspection
 
     inspection.show(options.path, _console())

@@ -9,7 +9,7 @@ import functools
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, get_origin
+from typing import Annotated, Any, Literal, get_origin
 
 import pydantic
 import yaml
@@ -20,7 +20,7 @@ from raptor_jax.errors import UserError
 DEFAULT_CONFIG = "configs/pre_training.yaml"
 
 PositiveInt = pydantic.PositiveInt
-Probability = pydantic.confloat(ge=0, le=1)
+Probability = Annotated[float, Field(ge=0, le=1)]
 
 
 class Section(pydantic.BaseModel):
@@ -31,7 +31,7 @@ class Section(pydantic.BaseModel):
     @pydantic.field_validator("*", mode="before")
     @classmethod
     def _a_bool_is_no_number(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
-        if isinstance(value, bool) and cls.model_fields[info.field_name].annotation is not bool:
+        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
             raise ValueError("should be a number, not true or false")
         return value
 
@@ -51,7 +51,7 @@ class EnvironmentConfig(Section):
 
 
 class SamplingConfig(Section):
-    """The distribution that `sample` and --generate-dynamics draw drones from; names as in L2F's domain_randomization."""
+    """The distribution of drones that `sample` draws from; names as in L2F's domain_randomization."""
 
     num_drones: PositiveInt = Field(1000, description="drones to write")
     seed: int = Field(0, ge=0, description="seed of the drones; drone i depends on (seed, i) only")
@@ -62,9 +62,14 @@ class SamplingConfig(Section):
     torque_to_inertia_max: float = Field(1200.0, gt=0, description="[1/s^2]")
     mass_min: float = Field(0.02, gt=0, description="[kg]; uniform in the cube root")
     mass_max: float = Field(5.0, gt=0, description="[kg]; uniform in the cube root")
-    mass_size_deviation: float = Field(0.1, ge=0, lt=1, description="deviation of the arms from the cube root of the mass")
+    mass_size_deviation: float = Field(
+        0.1,
+        ge=0,
+        lt=1,
+        description="d: the arms deviate from the cube root of the mass by the factor 1 + x",
+    )
     mass_size_deviation_law: Literal["uniform", "l2f"] = Field(
-        "uniform", description="x ~ U(-d, d), or N(-d, d) as L2F draws it; the arms are scaled by 1 + x, or 1/(1 - x) where x < 0"
+        "uniform", description="x ~ U(-d, d), or N(-d, d) as L2F draws it; the factor becomes 1/(1 - x) where x < 0"
     )
     rotor_time_constant_rising_min: float = Field(0.03, gt=0, description="[s]")
     rotor_time_constant_rising_max: float = Field(0.30, gt=0, description="[s]")
@@ -77,8 +82,9 @@ class SamplingConfig(Section):
     @pydantic.model_validator(mode="after")
     def _ranges_are_ordered(self) -> "SamplingConfig":
         for name in type(self).model_fields:
-            if name.endswith("_min") and getattr(self, name) > getattr(self, name[:-4] + "_max"):
-                raise ValueError(f"{name} {getattr(self, name)} is above {name[:-4]}_max {getattr(self, name[:-4] + '_max')}")
+            upper = f"{name.removesuffix('_min')}_max"
+            if name.endswith("_min") and getattr(self, name) > getattr(self, upper):
+                raise ValueError(f"{name} {getattr(self, name)} is above {upper} {getattr(self, upper)}")
         return self
 
 
@@ -92,11 +98,16 @@ class SacConfig(Section):
     target_entropy: float = Field(-2.0, description="entropy that alpha is tuned to [nat]")
     initial_alpha: float = Field(0.2, gt=0, description="entropy weight at the start")
     learning_rate: float = Field(1e-3, gt=0, description="Adam step of actor and critics")
+    learning_rate_half_life: float = Field(
+        0.0, ge=0, description="critic updates in which learning_rate halves; 0: it stays [updates]"
+    )
     alpha_learning_rate: float = Field(1e-3, gt=0, description="Adam step of log alpha")
     adam_beta1: Probability = Field(0.9, description="decay of Adam's first moment")
     adam_beta2: Probability = Field(0.999, description="decay of Adam's second moment")
     adam_epsilon: float = Field(1e-7, ge=0, description="added to Adam's denominator")
-    adam_variance_floor: float = Field(1e-7, ge=0, description="least second moment in Adam's denominator, under the root")
+    adam_variance_floor: float = Field(
+        1e-7, ge=0, description="least second moment in Adam's denominator, under the root"
+    )
     n_warmup_steps: int = Field(
         8000, ge=1, description="environment steps of a teacher collected with the untrained policy before learning"
     )
@@ -104,10 +115,12 @@ class SacConfig(Section):
     actor_update_interval: PositiveInt = Field(2, description="critic updates per update of actor and alpha")
     critic_batch_size: PositiveInt = Field(256, description="transitions per critic update")
     actor_batch_size: PositiveInt = Field(256, description="of these, transitions per actor update")
-    replay_capacity: PositiveInt = Field(1_000_000, description="transitions kept per teacher; never more than it will collect")
+    replay_capacity: PositiveInt = Field(
+        1_000_000, description="transitions kept per teacher; never more than it will collect"
+    )
     soft_target: Literal["reference", "textbook"] = Field(
         "reference",
-        description="entropy term of the target: as RLtools (neither discounted nor masked at termination), or discounted and masked",
+        description="entropy term of the target: as RLtools, neither discounted nor masked at termination; or both",
     )
     log_std_min: float = Field(-20.0, description="lower clip of the policy's log standard deviation")
     log_std_max: float = Field(2.0, description="upper clip of the policy's log standard deviation")
@@ -116,7 +129,9 @@ class SacConfig(Section):
     @pydantic.model_validator(mode="after")
     def _batches_nest(self) -> "SacConfig":
         if self.actor_batch_size > self.critic_batch_size:
-            raise ValueError(f"actor_batch_size {self.actor_batch_size} is above critic_batch_size {self.critic_batch_size}")
+            raise ValueError(
+                f"actor_batch_size {self.actor_batch_size} is above critic_batch_size {self.critic_batch_size}"
+            )
         if self.log_std_min >= self.log_std_max:
             raise ValueError(f"log_std_min {self.log_std_min} is not below log_std_max {self.log_std_max}")
         return self
@@ -129,10 +144,16 @@ class TrainingConfig(Section):
         480_000, description="environment steps of one teacher, all its environments together"
     )
     eval_frequency: PositiveInt = Field(16_000, description="environment steps of a teacher between evaluations")
-    eval_episodes: PositiveInt = Field(32, description="episodes per evaluation, on fixed seeds; the best actor is kept by these")
-    final_eval_episodes: PositiveInt = Field(100, description="episodes, on seeds that chose nothing, that judge the kept actor")
+    eval_episodes: PositiveInt = Field(
+        32, description="episodes of an evaluation, on fixed seeds; these choose the best"
+    )
+    final_eval_episodes: PositiveInt = Field(
+        100, description="episodes, on seeds that chose nothing, that judge the kept actor"
+    )
     checkpoint_frequency: PositiveInt = Field(80_000, description="environment steps of a teacher between checkpoints")
-    log_frequency: PositiveInt = Field(4_000, description="environment steps of a teacher between points of the training curves")
+    log_frequency: PositiveInt = Field(
+        4_000, description="environment steps of a teacher between points of the training curves"
+    )
     pass_return: float = Field(200.0, description="mean return over an episode above which a teacher passes")
     seed: int = Field(0, ge=0, lt=2**31, description="seed of initial weights, exploration and evaluation")
     tensorboard_teachers: int = Field(16, ge=0, description="teachers with TensorBoard curves of their own")
@@ -151,7 +172,7 @@ class Config(pydantic.BaseModel):
 
 def sections() -> dict[str, type[Section]]:
     """Returns the name and the class of every section, in order."""
-    return {name: field.annotation for name, field in Config.model_fields.items()}
+    return {name: type(field.default) for name, field in Config.model_fields.items()}
 
 
 def find(path: str | Path) -> Path:
@@ -163,11 +184,13 @@ def find(path: str | Path) -> Path:
     path = Path(path)
     if path.is_file():
         return path
-    shipped = Path(str(resources.files("raptor_jax"))) / "configs"
+    package = Path(str(resources.files("raptor_jax")))
+    # A wheel carries the files inside the package; a checkout has them beside it.
+    shipped = next((place for place in (package / "configs", package.parent / "configs") if place.is_dir()), package)
     if path.parent in (Path("configs"), Path(".")) and (shipped / path.name).is_file():
         return shipped / path.name
     known = ", ".join(sorted(f"configs/{file.name}" for file in shipped.glob("*.yaml")))
-    raise UserError(f"{path}: no such configuration file; --config takes a YAML file, and the shipped ones are: {known}")
+    raise UserError(f"{path}: no such configuration file; name a YAML file, or one of the shipped ones: {known}")
 
 
 def load(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Config:
@@ -211,7 +234,10 @@ def _one_line(problem: Mapping[str, Any], overrides: Mapping[str, Any], source: 
     dotted = ".".join(map(str, problem["loc"]))
     where = f"--{dotted.replace('_', '-')}" if dotted in overrides else f"{source}: {dotted}"
     if problem["type"] == "extra_forbidden":
-        return f"{where}: unknown key; {nearest(dotted)}"
+        alike = nearest(dotted)
+        return (
+            f"{where}: unknown key; {f'did you mean {alike}?' if alike else 'raptor-jax train --help lists all keys'}"
+        )
     if problem["type"] == "value_error" and isinstance(problem["input"], dict):
         return f"{where}: {problem['msg'].removeprefix('Value error, ')}"
     message = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
@@ -224,14 +250,14 @@ def keys() -> tuple[str, ...]:
     return tuple(f"{section}.{key}" for section, model in sections().items() for key in model.model_fields)
 
 
-def nearest(dotted: str) -> str:
-    """Returns a hint that names the nearest known section or key."""
+def nearest(dotted: str) -> str | None:
+    """Returns the known section or key that is most like an unknown one, None if none is."""
     names = list(keys()) if "." in dotted else list(sections())
     by_key = {name.rpartition(".")[2]: name for name in names}
-    matches = difflib.get_close_matches(dotted, names, 1, 0.6) or [
-        by_key[match] for match in difflib.get_close_matches(dotted.rpartition(".")[2], by_key, 1, 0.6)
+    alike = difflib.get_close_matches(dotted, names, 1) or [
+        by_key[match] for match in difflib.get_close_matches(dotted.rpartition(".")[2], by_key, 1)
     ]
-    return f"did you mean {matches[0]}?" if matches else f"see --help for the keys of {', '.join(sections())}"
+    return alike[0] if alike else None
 
 
 def type_name(annotation: Any) -> str:

@@ -15,8 +15,7 @@ SELECTION, JUDGEMENT = 0, 1
 """Streams of seeds: the first chooses the best actor during training, the second judges it and chooses nothing."""
 
 
-@struct.dataclass
-class Evaluation:
+class Evaluation(struct.PyTreeNode):
     """Per teacher, [T], over the episodes."""
 
     mean_return: jax.Array

@@ -35,7 +35,8 @@ def _show_run(run: Path, console: Console) -> None:
     console.print(f"{run}: {about['status']} at step {about.get('step', 0):,}, {len(teachers)} teachers")
     print_table(teachers, about["config"]["training"]["pass_return"], console)
     step, tree = checkpoints.load_best(run)
-    table = Table(title=f"{checkpoints.DIRECTORY}/best/{step}/default ({gibibytes(tree_bytes(tree))})", title_justify="left")
+    title = f"{checkpoints.DIRECTORY}/best/{step}/default ({gibibytes(tree_bytes(tree))})"
+    table = Table(title=title, title_justify="left")
     for heading in ("array", "shape", "type"):
         table.add_column(heading)
     for keys, leaf in jax.tree_util.tree_leaves_with_path(tree):

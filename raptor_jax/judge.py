@@ -8,7 +8,7 @@ import numpy as np
 from rich.console import Console
 
 from raptor_jax import checkpoints, config, evaluation
-from raptor_jax.dynamics import files, parameters, tasks
+from raptor_jax.dynamics import files
 from raptor_jax.errors import UserError
 from raptor_jax.results import Results, print_table
 from raptor_jax.storage import write_json
@@ -35,14 +35,16 @@ def evaluate_run(run: Path, episodes: int, seed: int | None, json_path: Path | N
     step, tree = checkpoints.load_best(run)
     teacher_ids = [int(i) for i in np.asarray(tree["teacher_id"])]
     if len(teacher_ids) != len(drone_files):
-        raise UserError(f"{directory}: {len(teacher_ids)} teachers but {len(drone_files)} drones; restore the files of the run")
-    drones = parameters.stack([tasks.for_training(file.drone, settings.environment, str(file.path)) for file in drone_files])
+        raise UserError(
+            f"{directory}: {len(teacher_ids)} teachers but {len(drone_files)} drones; restore the files of the run"
+        )
+    drones = jax.tree.map(jnp.asarray, files.stack_for_training(drone_files, settings.environment))
     if seed is not None:
         settings = settings.model_copy(update={"training": settings.training.model_copy(update={"seed": seed})})
     found = evaluation.evaluate(
         settings,
         jax.tree.map(jnp.asarray, checkpoints.actor_of(tree)),
-        jax.tree.map(jnp.asarray, drones),
+        drones,
         episodes,
         evaluation.JUDGEMENT,
     )

@@ -18,7 +18,7 @@ class MemoryTable(NamedTuple):
 
     replay: int
     learner: int
-    """Weights, moments, targets, environments and best actors; twice, for the state that a non-finite chunk falls back to."""
+    """Weights, moments, targets, environments, best actors; twice, as a chunk keeps the state it may fall back to."""
     evaluation: int
     available: int
 
@@ -61,7 +61,7 @@ def require_fit(table: MemoryTable, teachers: int) -> None:
     capacity = max(0, rest) // (teachers * ROW_WIDTH * 4)
     way_out = f"--sac.replay-capacity {capacity} fits" if capacity >= 1000 else "train fewer teachers (--num-teachers)"
     raise UserError(
-        f"{teachers} teachers need {gibibytes(table.total)}, the device has {gibibytes(table.available)} free; {way_out}"
+        f"{teachers} teachers need {gibibytes(table.total)}, and {gibibytes(table.available)} are free; {way_out}"
     )
 
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 from tensorboard.compat.proto.event_pb2 import Event
@@ -37,7 +38,7 @@ class Curves:
 
     def save(self, path: Path) -> None:
         """Writes the arrays as a compressed .npz, atomically."""
-        write_atomically(path, lambda file: np.savez_compressed(file, **self.arrays()))
+        write_atomically(path, lambda file: np.savez_compressed(file, **cast(Any, self.arrays())))
 
 
 class TensorBoard:
@@ -58,9 +59,8 @@ class TensorBoard:
             self._write(writer, step, {tag: float(array[teacher]) for tag, array in values.items()})
         reported = {tag: array[np.isfinite(array)] for tag, array in values.items() if np.isfinite(array).any()}
         for name, quantile in QUANTILES.items():
-            self._write(
-                self._quantiles[name], step, {tag: float(np.quantile(array, quantile)) for tag, array in reported.items()}
-            )
+            scalars = {tag: float(np.quantile(array, quantile)) for tag, array in reported.items()}
+            self._write(self._quantiles[name], step, scalars)
 
     @staticmethod
     def _write(writer: EventFileWriter, step: int, scalars: Mapping[str, float]) -> None:

@@ -16,13 +16,12 @@ from raptor_jax import sac
 from raptor_jax.config import Config
 from raptor_jax.dynamics.parameters import Drone
 from raptor_jax.replay import Replay
-from raptor_jax.sac import Teacher, Transition
+from raptor_jax.sac import Losses, Teacher, Transition
 from raptor_jax.simulator import ACTION_DIM, episode
 from raptor_jax.simulator.episode import Episode
 
 
-@struct.dataclass
-class Best:
+class Best(struct.PyTreeNode):
     """The best actor of each teacher so far, by evaluation."""
 
     actor: sac.Parameters
@@ -33,8 +32,7 @@ class Best:
     """[T] int32, environment steps of the teacher at that evaluation."""
 
 
-@struct.dataclass
-class Population:
+class Population(struct.PyTreeNode):
     """T teachers in training."""
 
     teachers: Teacher
@@ -53,8 +51,17 @@ class Population:
     best: Best
 
 
-@struct.dataclass
-class ChunkMetrics:
+class _Finished(struct.PyTreeNode):
+    """Sums over the episodes that finished, [T]; a mean of means would weigh a lone crash like a full house."""
+
+    episodes: jax.Array
+    reward: jax.Array
+    """Sum of their returns."""
+    length: jax.Array
+    """Sum of their lengths."""
+
+
+class ChunkMetrics(struct.PyTreeNode):
     """What a chunk reports of each teacher, [T]; NaN where there is nothing to report."""
 
     critic_loss: jax.Array
@@ -69,7 +76,7 @@ class ChunkMetrics:
 
 
 def steps_per_iteration(config: Config) -> int:
-    """Returns the environment steps of a teacher in one iteration of `train`: one round of actor_update_interval updates."""
+    """Returns the environment steps of a teacher in one iteration of `train`."""
     return config.sac.actor_update_interval * config.sac.steps_per_update * config.environment.environments_per_teacher
 
 
@@ -110,45 +117,47 @@ def create(config: Config, drones: Drone, teacher_ids: jax.Array) -> Population:
         updates=zero,
         active=jnp.ones(count, bool),
         best=Best(
-            jax.tree.map(jnp.copy, teachers.actor), jnp.full(count, -jnp.inf), jnp.zeros(count, jnp.int32)
+            jax.tree.map(jnp.copy, teachers.actor), jnp.full(count, -jnp.inf, jnp.float32), jnp.zeros(count, jnp.int32)
         ),
     )
 
 
 @functools.partial(jax.jit, static_argnames=("config", "iterations"), donate_argnames="population")
-def collect(
-    config: Config, population: Population, drones: Drone, iterations: int
-) -> tuple[Population, ChunkMetrics]:
+def collect(config: Config, population: Population, drones: Drone, iterations: int) -> tuple[Population, ChunkMetrics]:
     """Flies every environment for `iterations` steps without learning. The population is donated."""
 
-    def iteration(population: Population, _: None) -> tuple[Population, ChunkMetrics]:
+    def iteration(population: Population, _: None) -> tuple[Population, _Finished]:
         return _fly(config, population, drones)
 
-    after, metrics = jax.lax.scan(iteration, population, length=iterations)
-    return _freeze_non_finite(population, after), _summary(metrics)
+    after, finished = jax.lax.scan(iteration, population, length=iterations)
+    absent = jnp.full(population.active.shape, jnp.nan)
+    metrics = _chunk_metrics(Losses(absent, absent, absent, absent), _total(finished))
+    return _freeze_non_finite(population, after), metrics
 
 
 @functools.partial(jax.jit, static_argnames=("config", "iterations"), donate_argnames="population")
 def train(config: Config, population: Population, drones: Drone, iterations: int) -> tuple[Population, ChunkMetrics]:
-    """Flies and learns: `iterations` rounds of actor_update_interval critic updates, the first of a round with the actor.
+    """Flies and learns for `iterations` rounds. The population is donated, so the replay is written in place.
 
-    The population is donated, so the replay is written in place.
+    A round is actor_update_interval critic updates, each after steps_per_update steps of every environment; the first
+    of them updates actor and alpha too.
     """
 
-    def round_of_updates(population: Population, _: None) -> tuple[Population, ChunkMetrics]:
-        reports = []
+    def round_of_updates(population: Population, _: None) -> tuple[Population, tuple[Losses, _Finished]]:
+        flights, reports = [], []
         # A static loop: a `cond` on the count of updates would be a select over every weight under `vmap`.
         for update in range(config.sac.actor_update_interval):
             for _step in range(config.sac.steps_per_update):
                 population, flight = _fly(config, population, drones)
-                reports.append(flight)
-            population, learning = _learn(config, population, with_actor=update == 0)
-            reports.append(learning)
-        return population, _summary(jax.tree.map(lambda *values: jnp.stack(values), *reports))
+                flights.append(flight)
+            population, report = _learn(config, population, with_actor=update == 0)
+            reports.append(report)
+        return population, (_mean_reported(_stack(reports)), _total(_stack(flights)))
 
-    after, metrics = jax.lax.scan(round_of_updates, population, length=iterations)
+    after, (losses, finished) = jax.lax.scan(round_of_updates, population, length=iterations)
     after = _freeze_non_finite(population, after)
-    return after, _summary(metrics).replace(alpha=jnp.exp(after.teachers.log_alpha))
+    losses = _mean_reported(losses).replace(alpha=jnp.exp(after.teachers.log_alpha))
+    return after, _chunk_metrics(losses, _total(finished))
 
 
 @functools.partial(jax.jit, donate_argnames="population")
@@ -165,7 +174,7 @@ def keep_best(population: Population, mean_return: jax.Array, step: jax.Array) -
     )
 
 
-def _fly(config: Config, population: Population, drones: Drone) -> tuple[Population, ChunkMetrics]:
+def _fly(config: Config, population: Population, drones: Drone) -> tuple[Population, _Finished]:
     """Takes one step in every environment and stores it."""
 
     def one(
@@ -188,18 +197,16 @@ def _fly(config: Config, population: Population, drones: Drone) -> tuple[Populat
     population = population.replace(
         episodes=following, replay=replays.insert(population.replay, transitions), flown=population.flown + 1
     )
-    return population, _flight_metrics(outcome)
+    return population, _finished(outcome)
 
 
-def _learn(config: Config, population: Population, with_actor: bool) -> tuple[Population, ChunkMetrics]:
+def _learn(config: Config, population: Population, with_actor: bool) -> tuple[Population, Losses]:
     """Updates every teacher on a batch of its own experience."""
     keys = jax.vmap(jax.random.split)(_keys_at(population.keys, 1, population.updates))
     batch = replays.sample(population.replay, keys[:, 0], config.sac.critic_batch_size)
     update = functools.partial(sac.update, config.sac, with_actor=with_actor)
     teachers, losses = jax.vmap(update)(population.teachers, batch, keys[:, 1])
-    absent = jnp.full_like(losses.alpha, jnp.nan)
-    metrics = ChunkMetrics(losses.critic_loss, losses.actor_loss, losses.alpha, losses.q_value, absent, absent)
-    return population.replace(teachers=teachers, updates=population.updates + 1), metrics
+    return population.replace(teachers=teachers, updates=population.updates + 1), losses
 
 
 def _keys_at(keys: jax.Array, stream: int, count: jax.Array) -> jax.Array:
@@ -207,21 +214,39 @@ def _keys_at(keys: jax.Array, stream: int, count: jax.Array) -> jax.Array:
     return jax.vmap(lambda key: jax.random.fold_in(jax.random.fold_in(key, stream), count))(keys)
 
 
-def _flight_metrics(outcome: episode.Outcome) -> ChunkMetrics:
-    """Returns the mean return and length over the environments whose episode has just finished."""
-    finished = outcome.finished
-    absent = jnp.full(finished.shape[0], jnp.nan)
+def _finished(outcome: episode.Outcome) -> _Finished:
+    """Returns the sums over the environments [T, E] whose episode has just finished."""
 
-    def mean(values: jax.Array) -> jax.Array:
-        return jnp.nanmean(jnp.where(finished, values, jnp.nan), axis=1)
+    def total(values: jax.Array) -> jax.Array:
+        return jnp.sum(jnp.where(outcome.finished, values, 0), axis=1, dtype=jnp.float32)
 
-    reward, length = outcome.episode.total_reward, outcome.episode.length.astype(jnp.float32)
-    return ChunkMetrics(absent, absent, absent, absent, mean(reward), mean(length))
+    return _Finished(total(jnp.ones(())), total(outcome.episode.total_reward), total(outcome.episode.length))
 
 
-def _summary(metrics: ChunkMetrics) -> ChunkMetrics:
+def _stack(reports: list[Any]) -> Any:
+    return jax.tree.map(lambda *values: jnp.stack(values), *reports)
+
+
+def _total(finished: _Finished) -> _Finished:
+    """Adds up over the leading axis."""
+    return jax.tree.map(lambda values: values.sum(axis=0), finished)
+
+
+def _mean_reported(losses: Losses) -> Losses:
     """Averages over the leading axis what was reported, and leaves NaN where nothing was."""
-    return jax.tree.map(lambda values: jnp.nanmean(values, axis=0), metrics)
+    return jax.tree.map(lambda values: jnp.nanmean(values, axis=0), losses)
+
+
+def _chunk_metrics(losses: Losses, finished: _Finished) -> ChunkMetrics:
+    """Puts a chunk's report together; a mean over no episode is 0 / 0, NaN."""
+    return ChunkMetrics(
+        critic_loss=losses.critic_loss,
+        actor_loss=losses.actor_loss,
+        alpha=losses.alpha,
+        q_value=losses.q_value,
+        episode_reward=finished.reward / finished.episodes,
+        episode_length=finished.length / finished.episodes,
+    )
 
 
 def _freeze_non_finite(before: Population, after: Population) -> Population:

@@ -28,7 +28,8 @@ class Bar:
         update_rate = (updates - last_updates) * self._teachers / elapsed
         step_rate = (step - last_step) * self._teachers / elapsed
         self._last = (now, step, updates)
-        self._progress.update(self._task, completed=step, speed=f"{update_rate:,.0f} updates/s {step_rate:,.0f} steps/s")
+        speed = f"{update_rate:,.0f} updates/s {step_rate:,.0f} steps/s"
+        self._progress.update(self._task, completed=step, speed=speed)
 
     def evaluated(self, step: int, returns: np.ndarray, best: np.ndarray, passing: int) -> None:
         """Shows an evaluation: the returns [T] now, the best so far [T], and how many of these pass."""
@@ -37,7 +38,8 @@ class Bar:
         self._progress.update(self._task, returns=now)
         elapsed = time.perf_counter() - self._started
         self._console.print(
-            f"step {step:>9,} of {self._total_steps:,}  return {now}  {kept}  passing {passing}/{len(best)}  {elapsed:.0f} s",
+            f"step {step:>9,} of {self._total_steps:,}  return {now}  {kept}  passing {passing}/{len(best)}"
+            f"  {elapsed:.0f} s",
             highlight=False,
         )
 

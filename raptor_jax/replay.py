@@ -16,8 +16,7 @@ ROW_WIDTH = sum(_WIDTHS)
 """Numbers per transition: observation, action, reward, terminated, next observation."""
 
 
-@struct.dataclass
-class Replay:
+class Replay(struct.PyTreeNode):
     """Transitions of T teachers, N rows each."""
 
     rows: jax.Array

@@ -110,6 +110,13 @@ def _processor() -> str:
     return names[0] if names else platform.processor()
 
 
+def _flight(entry: dict[str, Any]) -> tuple[str, str]:
+    """Returns the texts of the mean return and the episode length."""
+    if entry["mean_return"] is None:
+        return "not finite", "-"
+    return f"{entry['mean_return']:.0f} +- {entry['std_return']:.0f}", f"{entry['episode_length']:.0f}"
+
+
 def print_table(teachers: Sequence[dict[str, Any]], pass_return: float, console: Console, longest: int = 40) -> None:
     """Prints the judged teachers: all of them, or the worst `longest` of a large population and a summary."""
     order = sorted(teachers, key=lambda entry: -np.inf if entry["mean_return"] is None else entry["mean_return"])
@@ -124,8 +131,7 @@ def print_table(teachers: Sequence[dict[str, Any]], pass_return: float, console:
             entry["drone"],
             f"{entry['thrust_to_weight']:.2f}",
             f"{entry['mass']:.3f}",
-            "non-finite" if entry["mean_return"] is None else f"{entry['mean_return']:.0f} +- {entry['std_return']:.0f}",
-            "-" if entry["episode_length"] is None else f"{entry['episode_length']:.0f}",
+            *_flight(entry),
             "[green]yes[/]" if entry["passed"] else "[red]no[/]",
         )
     console.print(table)

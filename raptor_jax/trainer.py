@@ -16,8 +16,8 @@ from rich.table import Table
 from raptor_jax import checkpoints, evaluation, memory, population, progress
 from raptor_jax import config as configs
 from raptor_jax.config import Config
-from raptor_jax.dynamics import parameters, tasks
-from raptor_jax.dynamics.files import DroneFile, save_drone
+from raptor_jax.dynamics.files import DroneFile, save_drone, stack_for_training
+from raptor_jax.dynamics.parameters import Drone
 from raptor_jax.errors import UserError
 from raptor_jax.metrics import Curves, TensorBoard
 from raptor_jax.population import Population
@@ -71,7 +71,6 @@ class Programs(NamedTuple):
 
     collect: Any
     train: Any
-    seconds: float
 
 
 def train(config: Config, files: Sequence[DroneFile], output_dir: Path, overwrite: bool, console: Console) -> bool:
@@ -91,10 +90,7 @@ def train(config: Config, files: Sequence[DroneFile], output_dir: Path, overwrit
         UserError: something about the input, the memory or the disk rules the run out; nothing was trained.
     """
     plan = schedule(config)
-    drones = jax.tree.map(
-        jnp.asarray,
-        parameters.stack([tasks.for_training(file.drone, config.environment, str(file.path)) for file in files]),
-    )
+    drones = jax.tree.map(jnp.asarray, stack_for_training(files, config.environment))
     teacher_ids = list(range(len(files)))
     shapes = jax.eval_shape(lambda: population.create(config, drones, jnp.asarray(teacher_ids)))
     table = memory.plan(config, drones, shapes, jax.devices()[0])
@@ -125,7 +121,7 @@ class _Run:
         self,
         config: Config,
         plan: Schedule,
-        drones: parameters.Drone,
+        drones: Drone,
         output_dir: Path,
         teacher_ids: list[int],
         results: Results,
@@ -189,7 +185,7 @@ class _Run:
             ]
         seconds = self.seconds["compiling"]
         self.console.print(f"compiled in {seconds:.1f} s (a later run of the same shape takes it from the cache)")
-        return Programs(*programs, seconds)
+        return Programs(*programs)
 
     def _chunk(self, program: Any, steps: int) -> None:
         with self._timed("training"):
@@ -273,7 +269,6 @@ def _write_inputs(output_dir: Path, config: Config, files: Sequence[DroneFile]) 
     """Keeps the settings and the drones beside the checkpoints."""
     directory = output_dir / checkpoints.DIRECTORY
     write_text(directory / "config.yaml", configs.dump(config))
-    (directory / "dynamics").mkdir(exist_ok=True)
     for row, file in enumerate(files):
         save_drone(directory / "dynamics" / f"{row:04d}.json", file.drone, file.metadata)
 

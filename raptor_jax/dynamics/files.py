@@ -7,25 +7,26 @@ ignore `metadata`, which says how a drone was made.
 
 import dataclasses
 import json
-import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+from raptor_jax.config import EnvironmentConfig
 from raptor_jax.dynamics.parameters import (
     Drone,
     Dynamics,
     FieldSpecification,
     field_specification,
     hovering_throttle,
+    stack,
     thrust_to_weight,
 )
 from raptor_jax.dynamics.platforms import crazyflie
-from raptor_jax.dynamics.tasks import no_disturbances, task
+from raptor_jax.dynamics.tasks import for_training, no_disturbances, task
 from raptor_jax.dynamics.validation import (
     FieldError,
     check_body,
@@ -35,6 +36,7 @@ from raptor_jax.dynamics.validation import (
     wrong_value,
 )
 from raptor_jax.errors import UserError
+from raptor_jax.storage import write_text
 
 _MAX_BYTES = 1 << 20
 """A drone's file holds 3 kB; what is much larger is something else."""
@@ -141,6 +143,15 @@ def drone_paths(directory: str | Path) -> list[Path]:
     return sorted(directory.glob("*.json"), key=_by_number)
 
 
+def stack_for_training(files: Sequence[DroneFile], environment: EnvironmentConfig) -> Drone:
+    """Returns the drones with the task that the configuration asks for, as one tree with a leading teacher axis.
+
+    Raises:
+        UserError: a drone does not fit the configuration; see `tasks.for_training`.
+    """
+    return stack([for_training(file.drone, environment, str(file.path)) for file in files])
+
+
 def save_drone(path: str | Path, drone: Drone, metadata: Mapping[str, Any]) -> None:
     """Checks a drone and writes it in L2F's schema at full precision; the file appears whole or not at all.
 
@@ -152,13 +163,8 @@ def save_drone(path: str | Path, drone: Drone, metadata: Mapping[str, Any]) -> N
         check_drone(drone)
     except FieldError as error:
         raise UserError(f"{path}: not written: {error}") from None
-    partial = path.with_name(path.name + ".partial")
     try:
-        try:
-            partial.write_text(to_json(drone, metadata), encoding="utf-8")
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
+        write_text(path, to_json(drone, metadata))
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error.strerror}; choose another directory") from None
 

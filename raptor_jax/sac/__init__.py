@@ -5,10 +5,11 @@ Haarnoja et al., "Soft Actor-Critic Algorithms and Applications" (2018), with th
 """
 
 from raptor_jax.sac.networks import Actor, Parameters, TwinCritic, deterministic_action, sample_action
-from raptor_jax.sac.teacher import Teacher, Transition, create, update
+from raptor_jax.sac.teacher import Losses, Teacher, Transition, create, update
 
 __all__ = [
     "Actor",
+    "Losses",
     "Parameters",
     "Teacher",
     "Transition",

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from raptor_jax.config import SacConfig
-from raptor_jax.sac.networks import Parameters, TwinCritic, sample_action
+from raptor_jax.sac.networks import Parameters, critic_values, sample_action
 
 
 def bellman_target(
@@ -17,7 +17,7 @@ def bellman_target(
 ) -> jax.Array:
     """Returns the critics' regression target, all arrays [B].
 
-    `reference` (RLtools): r + gamma (1 - terminated) min Q' - alpha log pi, the entropy term neither discounted nor masked;
+    `reference` (RLtools): r + gamma (1 - terminated) min Q' - alpha log pi, whose last term is always there;
     `textbook` (equation 3 of the SAC paper): r + gamma (1 - terminated) (min Q' - alpha log pi).
     A truncated episode is not terminated, so it bootstraps.
 
@@ -40,8 +40,8 @@ def critic_loss(
     config: SacConfig, critic: Parameters, observation: jax.Array, action: jax.Array, target: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """Returns the sum over both critics of half the mean squared error [], and their mean value []."""
-    values = TwinCritic(config).apply(critic, observation, action)
-    return 0.5 * jnp.sum(jnp.mean((values - target) ** 2, axis=-1)), jnp.mean(values)
+    values = critic_values(config, critic, observation, action)
+    return 0.5 * jnp.sum(jnp.mean((values - target[None]) ** 2, axis=-1)), jnp.mean(values)
 
 
 def actor_loss(
@@ -49,7 +49,7 @@ def actor_loss(
 ) -> tuple[jax.Array, jax.Array]:
     """Returns the mean of alpha log pi - min Q [], and the mean log-probability []."""
     action, log_probability = sample_action(config, actor, observation, noise)
-    value = jnp.min(TwinCritic(config).apply(critic, observation, action), axis=0)
+    value = jnp.min(critic_values(config, critic, observation, action), axis=0)
     return jnp.mean(alpha * log_probability - value), jnp.mean(log_probability)
 
 

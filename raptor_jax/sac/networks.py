@@ -1,6 +1,6 @@
 """The actor and the twin critics, and the squashed Gaussian policy."""
 
-from typing import Any
+from typing import Any, cast
 
 import flax.linen as nn
 import jax
@@ -27,7 +27,8 @@ class _Dense(nn.Module):
 
         kernel = self.param("kernel", uniform, (fan_in, self.features))
         bias = self.param("bias", uniform, (self.features,))
-        return inputs @ kernel + bias
+        product = inputs @ kernel
+        return product + jnp.broadcast_to(bias, product.shape)
 
 
 class _Mlp(nn.Module):
@@ -87,14 +88,24 @@ def sample_action(
         The action tanh(mean + std * noise) [..., 4], and its log-probability [...] with the Jacobian of tanh
         (appendix C of the SAC paper).
     """
-    mean, log_std = Actor(config).apply(actor, observation)
+    mean, log_std = _policy(config, actor, observation)
     action = jnp.tanh(mean + jnp.exp(log_std) * noise)
     gaussian = -0.5 * noise**2 - log_std - 0.5 * jnp.log(2 * jnp.pi)
     squashing = jnp.log(1 - action**2 + config.log_probability_epsilon)
     return action, jnp.sum(gaussian - squashing, axis=-1)
 
 
+def critic_values(config: SacConfig, critic: Parameters, observation: jax.Array, action: jax.Array) -> jax.Array:
+    """Returns the values [2, ...] that both critics give to an action [..., 4] at an observation [..., 26]."""
+    return cast(jax.Array, TwinCritic(config).apply(critic, observation, action))
+
+
 def deterministic_action(config: SacConfig, actor: Parameters, observation: jax.Array) -> jax.Array:
     """Returns tanh of the policy's mean, [..., 4]: what an evaluation flies."""
-    mean, _ = Actor(config).apply(actor, observation)
+    mean, _ = _policy(config, actor, observation)
     return jnp.tanh(mean)
+
+
+def _policy(config: SacConfig, actor: Parameters, observation: jax.Array) -> tuple[jax.Array, jax.Array]:
+    # Flax types what `apply` returns for modules that return more than their output.
+    return cast(tuple[jax.Array, jax.Array], Actor(config).apply(actor, observation))

@@ -7,13 +7,12 @@ from flax import struct
 
 from raptor_jax.config import SacConfig
 from raptor_jax.sac import losses
-from raptor_jax.sac.networks import Actor, Parameters, TwinCritic, sample_action
+from raptor_jax.sac.networks import Actor, Parameters, TwinCritic, critic_values, sample_action
 from raptor_jax.sac.optimizer import adam
 from raptor_jax.simulator import ACTION_DIM, OBSERVATION_DIM
 
 
-@struct.dataclass
-class Teacher:
+class Teacher(struct.PyTreeNode):
     """Everything that learns."""
 
     actor: Parameters
@@ -25,8 +24,7 @@ class Teacher:
     alpha_optimizer: optax.OptState
 
 
-@struct.dataclass
-class Transition:
+class Transition(struct.PyTreeNode):
     """A batch of experience, [B] transitions."""
 
     observation: jax.Array
@@ -41,8 +39,7 @@ class Transition:
     """[B, 26] observation of the next state, before any reset."""
 
 
-@struct.dataclass
-class Losses:
+class Losses(struct.PyTreeNode):
     """What an update reports, each []."""
 
     critic_loss: jax.Array
@@ -64,9 +61,9 @@ def create(config: SacConfig, key: jax.Array) -> Teacher:
         # Copies: two names of one array could not both be donated.
         target_critic=jax.tree.map(jnp.copy, critic),
         log_alpha=log_alpha,
-        actor_optimizer=adam(config, config.learning_rate).init(actor),
-        critic_optimizer=adam(config, config.learning_rate).init(critic),
-        alpha_optimizer=adam(config, config.alpha_learning_rate).init(log_alpha),
+        actor_optimizer=_actor_adam(config).init(actor),
+        critic_optimizer=_critic_adam(config).init(critic),
+        alpha_optimizer=_alpha_adam(config).init(log_alpha),
     )
 
 
@@ -84,10 +81,23 @@ def update(
     """
     critic_key, actor_key = jax.random.split(key)
     teacher, critic_loss, q_value = _update_critic(config, teacher, batch, critic_key)
-    actor_loss = jnp.nan
+    actor_loss = jnp.full_like(critic_loss, jnp.nan)
     if with_actor:
         teacher, actor_loss = _update_actor(config, teacher, batch.observation[: config.actor_batch_size], actor_key)
-    return teacher, Losses(critic_loss, jnp.asarray(actor_loss), jnp.exp(teacher.log_alpha), q_value)
+    return teacher, Losses(critic_loss, actor_loss, jnp.exp(teacher.log_alpha), q_value)
+
+
+def _critic_adam(config: SacConfig) -> optax.GradientTransformation:
+    return adam(config, config.learning_rate, config.learning_rate_half_life)
+
+
+def _actor_adam(config: SacConfig) -> optax.GradientTransformation:
+    # The half-life counts critic updates.
+    return adam(config, config.learning_rate, config.learning_rate_half_life / config.actor_update_interval)
+
+
+def _alpha_adam(config: SacConfig) -> optax.GradientTransformation:
+    return adam(config, config.alpha_learning_rate)
 
 
 def _update_critic(
@@ -95,7 +105,7 @@ def _update_critic(
 ) -> tuple[Teacher, jax.Array, jax.Array]:
     noise = jax.random.normal(key, batch.action.shape, batch.action.dtype)
     next_action, next_log_probability = sample_action(config, teacher.actor, batch.next_observation, noise)
-    next_values = TwinCritic(config).apply(teacher.target_critic, batch.next_observation, next_action)
+    next_values = critic_values(config, teacher.target_critic, batch.next_observation, next_action)
     target = losses.bellman_target(
         config,
         batch.reward,
@@ -109,7 +119,7 @@ def _update_critic(
         return losses.critic_loss(config, critic, batch.observation, batch.action, target)
 
     (value, q_value), gradient = jax.value_and_grad(loss, has_aux=True)(teacher.critic)
-    steps, optimizer = adam(config, config.learning_rate).update(gradient, teacher.critic_optimizer)
+    steps, optimizer = _critic_adam(config).update(gradient, teacher.critic_optimizer)
     critic = optax.apply_updates(teacher.critic, steps)
     target_critic = optax.incremental_update(critic, teacher.target_critic, config.tau)
     teacher = teacher.replace(critic=critic, target_critic=target_critic, critic_optimizer=optimizer)
@@ -126,11 +136,9 @@ def _update_actor(
         return losses.actor_loss(config, actor, teacher.critic, alpha, observation, noise)
 
     (value, log_probability), gradient = jax.value_and_grad(loss, has_aux=True)(teacher.actor)
-    steps, actor_optimizer = adam(config, config.learning_rate).update(gradient, teacher.actor_optimizer)
+    steps, actor_optimizer = _actor_adam(config).update(gradient, teacher.actor_optimizer)
     alpha_gradient = jax.grad(losses.alpha_loss, argnums=1)(config, teacher.log_alpha, log_probability)
-    alpha_step, alpha_optimizer = adam(config, config.alpha_learning_rate).update(
-        alpha_gradient, teacher.alpha_optimizer
-    )
+    alpha_step, alpha_optimizer = _alpha_adam(config).update(alpha_gradient, teacher.alpha_optimizer)
     teacher = teacher.replace(
         actor=optax.apply_updates(teacher.actor, steps),
         log_alpha=teacher.log_alpha + alpha_step,

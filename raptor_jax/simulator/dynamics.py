@@ -8,8 +8,7 @@ from raptor_jax.dynamics.parameters import Dynamics, rotor_thrust
 from raptor_jax.simulator import quaternion
 
 
-@struct.dataclass
-class Motion:
+class Motion(struct.PyTreeNode):
     """The part of the state that is integrated, and its time derivative; fields as in `State`."""
 
     position: jax.Array
@@ -19,9 +18,7 @@ class Motion:
     rotor_state: jax.Array
 
 
-def derivative(
-    dynamics: Dynamics, motion: Motion, setpoint: jax.Array, force: jax.Array, torque: jax.Array
-) -> Motion:
+def derivative(dynamics: Dynamics, motion: Motion, setpoint: jax.Array, force: jax.Array, torque: jax.Array) -> Motion:
     """Returns the time derivative of the motion.
 
     Args:

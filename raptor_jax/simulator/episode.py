@@ -12,8 +12,7 @@ from raptor_jax.simulator.state import State
 from raptor_jax.simulator.step import step
 
 
-@struct.dataclass
-class Episode:
+class Episode(struct.PyTreeNode):
     """A running episode."""
 
     state: State
@@ -25,8 +24,7 @@ class Episode:
     """[] undiscounted."""
 
 
-@struct.dataclass
-class Outcome:
+class Outcome(struct.PyTreeNode):
     """What one step brought about; `episode` is the one that the step belongs to, not yet replaced by a fresh start."""
 
     reward: jax.Array
@@ -52,9 +50,7 @@ def advance(drone: Drone, episode: Episode, action: jax.Array, episode_steps: in
     gained = reward(drone, episode.state, action, next_state)
     ended = terminated(drone, next_state)
     length = episode.length + 1
-    following = Episode(
-        next_state, observe(drone, next_state, observation_key), length, episode.total_reward + gained
-    )
+    following = Episode(next_state, observe(drone, next_state, observation_key), length, episode.total_reward + gained)
     return Outcome(gained, ended, ended | (length >= episode_steps), following)
 
 

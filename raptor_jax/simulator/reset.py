@@ -13,7 +13,7 @@ def reset(drone: Drone, key: jax.Array) -> State:
     """Draws an initial state.
 
     With probability `guidance` the drone hovers level at the origin, else position, velocities, axis and angle of its
-    orientation are uniform. Rotor states are always uniform between `min_rpm` and `max_rpm`; force and torque are normal.
+    orientation are uniform. Rotor states are always uniform from `min_rpm` to `max_rpm`; force and torque are normal.
     """
     init = drone.mdp.init
     uniform_key, normal_key = jax.random.split(key)

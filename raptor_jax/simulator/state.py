@@ -4,8 +4,7 @@ import jax
 from flax import struct
 
 
-@struct.dataclass
-class Target:
+class Target(struct.PyTreeNode):
     """What the drone should follow, and the Langevin process behind it (L2F `StateTrajectory`).
 
     In hover all of it stays zero, so position and velocity are the desired ones whatever the episode drew.
@@ -23,8 +22,7 @@ class Target:
     """[3] m/s, the process before smoothing."""
 
 
-@struct.dataclass
-class State:
+class State(struct.PyTreeNode):
     """Everything that `step` needs to go on."""
 
     position: jax.Array
@@ -44,5 +42,5 @@ class State:
     last_action: jax.Array
     """[4] the action before, as the reward's d_action sees it: 0 after a reset."""
     observed_action: jax.Array
-    """[4] the action before, as the observation shows it: the scaled rotor state after a reset (L2F `action_history`)."""
+    """[4] the action before, as observed: the scaled rotor state after a reset (L2F `action_history`)."""
     target: Target

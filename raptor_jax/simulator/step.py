@@ -30,9 +30,7 @@ def step(drone: Drone, state: State, action: jax.Array, key: jax.Array) -> State
     limit = drone.dynamics.action_limit
     noisy_action = jnp.clip(action + drone.mdp.action_noise.normalized_rpm * action_noise, -1, 1)
     setpoint = actions.to_rotor_state(limit, noisy_action)
-    motion = Motion(
-        state.position, state.orientation, state.linear_velocity, state.angular_velocity, state.rotor_state
-    )
+    motion = Motion(state.position, state.orientation, state.linear_velocity, state.angular_velocity, state.rotor_state)
     motion = runge_kutta_4(drone.dynamics, motion, setpoint, state.force, state.torque, dt)
     return state.replace(
         position=jnp.clip(motion.position, -STATE_LIMIT, STATE_LIMIT),

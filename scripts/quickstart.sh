@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# From a fresh clone to four trained teachers on the CPU: environment, installation, drones, training, table.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/environment.sh .venv
+pip install --quiet --editable .
+
+OUTPUT=experiments/quickstart
+raptor-jax train --config configs/quickstart.yaml --generate-dynamics --dynamics-dir "$OUTPUT-dynamics"
+echo "These four drones come from a gentler part of the distribution (configs/quickstart.yaml says which)."
+raptor-jax train --config configs/quickstart.yaml --dynamics-dir "$OUTPUT-dynamics" --output-dir "$OUTPUT" --device cpu "$@"

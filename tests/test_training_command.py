@@ -1,0 +1,173 @@
+"""A whole training as a user starts it, and what it leaves on disk."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from raptor_jax.config import Config
+from raptor_jax.dynamics import sampling
+
+SCRIPT = Path(__file__).parents[1] / "scripts" / "train_teachers.py"
+STEPS = 256
+TINY = {
+    "environment.environments-per-teacher": 4,
+    "environment.episode-steps": 20,
+    "sac.actor-hidden-dim": 8,
+    "sac.critic-hidden-dim": 8,
+    "sac.critic_batch_size": 8,
+    "sac.actor-batch-size": 8,
+    "sac.n-warmup-steps": 32,
+    "training.steps-per-teacher": STEPS,
+    "training.log-frequency": 32,
+    "training.eval-frequency": 64,
+    "training.eval-episodes": 3,
+    "training.final-eval-episodes": 5,
+    "training.checkpoint-frequency": 128,
+    "training.tensorboard-teachers": 1,
+}
+TAGS = {"critic_loss", "actor_loss", "alpha", "q_value", "episode_reward", "episode_length"}
+
+
+def train(directory, *arguments, pass_return=-1e6):
+    """Runs the script on the drones of `directory`, in it, and returns the finished process."""
+    options = {**TINY, "training.pass-return": pass_return, "dynamics-dir": "dynamics", "device": "cpu"}
+    command = [sys.executable, str(SCRIPT), *(f"--{name}={value}" for name, value in options.items()), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=directory, check=False)
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("training")
+    sampling.write_drones(directory / "dynamics", Config().sampling, 3)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def finished(directory):
+    return train(directory)
+
+
+@pytest.fixture(scope="module")
+def run(directory, finished):
+    assert finished.returncode == 0, finished.stderr
+    return directory / "experiments" / "pre_training"
+
+
+@pytest.fixture(scope="module")
+def results(run):
+    return json.loads((run / "results.json").read_text())
+
+
+def test_it_says_what_it_does(finished):
+    for expected in ("replay", "compiled in", "passing 3/3", "3 of 3 passed", "tensorboard --logdir"):
+        assert expected in finished.stdout
+    assert "warning" not in finished.stderr.lower()
+
+
+def test_results_describe_the_run_and_every_teacher(results):
+    assert results["run"]["status"] == "finished"
+    assert results["run"]["step"] == STEPS
+    assert results["run"]["config"]["training"]["steps_per_teacher"] == STEPS
+    assert {"jax", "flax", "optax", "orbax-checkpoint", "python"} <= results["run"]["versions"].keys()
+    assert {"compiling", "training", "evaluating"} == results["run"]["seconds"].keys()
+    assert [teacher["teacher_id"] for teacher in results["teachers"]] == [0, 1, 2]
+    for teacher in results["teachers"]:
+        assert teacher["drone"] == f"{teacher['teacher_id']:04d}.json"
+        assert teacher["passed"] is True
+        assert 0 < teacher["episode_length"] <= 20
+        assert 0 <= teacher["share_terminated"] <= 1
+        assert teacher["best_step"] <= STEPS
+        for name in ("thrust_to_weight", "torque_to_inertia", "mass", "best_eval_reward", "mean_return", "std_return"):
+            assert np.isfinite(teacher[name])
+
+
+def test_results_agree_with_the_drones(directory, results):
+    for teacher in results["teachers"]:
+        metadata = json.loads((directory / "dynamics" / teacher["drone"]).read_text())["metadata"]
+        for name in ("thrust_to_weight", "torque_to_inertia", "mass"):
+            assert teacher[name] == pytest.approx(metadata[name], rel=1e-12)
+
+
+def test_plain_orbax_opens_the_kept_actors(run, results):
+    for teacher in results["teachers"]:
+        with ocp.StandardCheckpointer() as checkpointer:
+            tree = checkpointer.restore((run / teacher["final_path"] / "default").absolute())
+        assert tree["teacher_id"].tolist() == [0, 1, 2]
+        assert tree["actor"]["hidden_0"]["kernel"].shape == (3, 26, 8)
+        assert tree["actor"]["output"]["bias"].shape == (3, 8)
+        row = teacher["teacher_id"]
+        assert tree["mean_return"][row] == pytest.approx(teacher["best_eval_reward"])
+        assert tree["step"][row] == teacher["best_step"]
+
+
+def test_the_latest_checkpoint_holds_all_that_learns(run):
+    with ocp.StandardCheckpointer() as checkpointer:
+        tree = checkpointer.restore((run / "checkpoints" / "latest" / str(STEPS) / "default").absolute())
+    assert tree["teachers"]["critic"]["params"]["mlp"]["hidden_0"]["kernel"].shape == (3, 2, 30, 8)
+    assert {"teachers", "episodes", "keys", "flown", "updates", "active", "best", "teacher_id"} == tree.keys()
+
+
+def test_settings_and_drones_lie_beside_the_checkpoints(directory, run):
+    assert "steps_per_teacher: 256" in (run / "checkpoints" / "config.yaml").read_text()
+    for name in ("0000.json", "0001.json", "0002.json"):
+        copy = json.loads((run / "checkpoints" / "dynamics" / name).read_text())
+        assert copy == json.loads((directory / "dynamics" / name).read_text())
+
+
+def test_curves_hold_every_teacher(run, results):
+    with np.load(run / "curves.npz") as curves:
+        assert curves["teacher_id"].tolist() == [0, 1, 2]
+        assert curves["eval_step"].tolist() == [32, 64, 128, 192, 256]
+        assert curves["train_step"].tolist() == list(range(32, STEPS + 1, 32))
+        for tag in TAGS:
+            assert curves[f"train_{tag}"].shape == (8, 3)
+        for teacher in results["teachers"]:
+            best = curves["eval_reward"][:, teacher["teacher_id"]].max()
+            assert best == pytest.approx(teacher["best_eval_reward"])
+
+
+def test_tensorboard_shows_the_first_teachers_and_the_population(run):
+    runs = {path.name for path in (run / "logs").iterdir()}
+    assert runs == {"teacher_0000", *(f"population_{name}" for name in ("min", "q05", "q50", "q95", "max"))}
+    for name in ("teacher_0000", "population_q50"):
+        events = EventAccumulator(str(run / "logs" / name)).Reload()
+        assert set(events.Tags()["scalars"]) == {"eval/reward", *(f"train/{tag}" for tag in TAGS)}
+        assert [point.step for point in events.Scalars("eval/reward")] == [32, 64, 128, 192, 256]
+
+
+def test_evaluate_repeats_the_judgement_and_another_seed_does_not(directory, run, results):
+    def evaluate(*arguments):
+        command = [sys.executable, "-m", "raptor_jax.cli", "evaluate", str(run), "--episodes", "5", "--device", "cpu"]
+        done = subprocess.run([*command, *arguments], capture_output=True, text=True, cwd=directory, check=False)
+        assert done.returncode == 0, done.stderr
+        return [t["mean_return"] for t in json.loads((directory / "judged.json").read_text())["teachers"]]
+
+    judged = [teacher["mean_return"] for teacher in results["teachers"]]
+    assert evaluate("--json", "judged.json") == pytest.approx(judged, rel=1e-5)
+    assert evaluate("--json", "judged.json", "--seed", "1") != pytest.approx(judged, rel=1e-5)
+
+
+def test_inspect_shows_the_run(directory, run):
+    command = [sys.executable, "-m", "raptor_jax.cli", "inspect", str(run)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=directory, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "actor/hidden_0/kernel" in done.stdout
+    assert "(3, 26, 8)" in done.stdout
+
+
+def test_a_teacher_that_does_not_pass_is_told_by_the_exit_status_and_the_old_run_is_kept(directory, run, results):
+    assert train(directory, pass_return=1e6).returncode == 2
+    again = train(directory, "--overwrite", "--num-teachers=2", pass_return=1e6)
+    assert again.returncode == 3, again.stderr
+    assert "0 of 2 passed" in again.stdout
+    old = run.with_name("pre_training.previous-1")
+    assert json.loads((old / "results.json").read_text()) == results
+    # Later tests of this module read the first run.
+    run.rename(run.with_name("second"))
+    old.rename(run)

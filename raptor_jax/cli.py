@@ -182,11 +182,12 @@ def _require_device(device: str) -> None:
 
     try:
         jax.devices()
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0]
+    except (RuntimeError, AssertionError) as error:
+        # jax 0.10 fails an assertion without a message where the platform's plugin is not installed.
+        reason = f" ({str(error).splitlines()[0]})" if str(error) else ""
         raise UserError(
-            f"--device {device}: JAX finds none ({reason}); install raptor-jax[cuda12] on a machine with an NVIDIA GPU,"
-            " or pass --device cpu"
+            f"--device {device}: JAX finds no such device{reason}; install raptor-jax[cuda12] on a machine with an"
+            " NVIDIA GPU, or pass --device cpu"
         ) from None
 
 

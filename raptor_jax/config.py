@@ -93,14 +93,11 @@ class SacConfig(Section):
 
     actor_hidden_dim: PositiveInt = Field(64, description="units in each of the actor's two hidden layers")
     critic_hidden_dim: PositiveInt = Field(64, description="units in each of a critic's two hidden layers")
-    gamma: float = Field(0.99, ge=0, lt=1, description="discount per step")
+    gamma: float = Field(0.98, ge=0, lt=1, description="discount per step")
     tau: float = Field(0.02, gt=0, le=1, description="Polyak rate of the target critics")
     target_entropy: float = Field(-2.0, description="entropy that alpha is tuned to [nat]")
     initial_alpha: float = Field(0.2, gt=0, description="entropy weight at the start")
     learning_rate: float = Field(1e-3, gt=0, description="Adam step of actor and critics")
-    learning_rate_half_life: float = Field(
-        0.0, ge=0, description="critic updates in which learning_rate halves; 0: it stays [updates]"
-    )
     alpha_learning_rate: float = Field(1e-3, gt=0, description="Adam step of log alpha")
     adam_beta1: Probability = Field(0.9, description="decay of Adam's first moment")
     adam_beta2: Probability = Field(0.999, description="decay of Adam's second moment")
@@ -116,7 +113,7 @@ class SacConfig(Section):
     critic_batch_size: PositiveInt = Field(256, description="transitions per critic update")
     actor_batch_size: PositiveInt = Field(256, description="of these, transitions per actor update")
     replay_capacity: PositiveInt = Field(
-        1_000_000, description="transitions kept per teacher; never more than it will collect"
+        65_536, description="transitions kept per teacher; never more than it will collect"
     )
     soft_target: Literal["reference", "textbook"] = Field(
         "reference",
@@ -141,7 +138,7 @@ class TrainingConfig(Section):
     """The run: its length, evaluation, checkpoints and logs."""
 
     steps_per_teacher: PositiveInt = Field(
-        480_000, description="environment steps of one teacher, all its environments together"
+        648_000, description="environment steps of one teacher, all its environments together"
     )
     eval_frequency: PositiveInt = Field(16_000, description="environment steps of a teacher between evaluations")
     eval_episodes: PositiveInt = Field(

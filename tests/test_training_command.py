@@ -163,9 +163,9 @@ def test_inspect_shows_the_run(directory, run):
 
 def test_a_teacher_that_does_not_pass_is_told_by_the_exit_status_and_the_old_run_is_kept(directory, run, results):
     assert train(directory, pass_return=1e6).returncode == 2
-    again = train(directory, "--overwrite", "--num-teachers=2", pass_return=1e6)
+    again = train(directory, "--overwrite", pass_return=1e6)
     assert again.returncode == 3, again.stderr
-    assert "0 of 2 passed" in again.stdout
+    assert "0 of 3 passed" in again.stdout
     old = run.with_name("pre_training.previous-1")
     assert json.loads((old / "results.json").read_text()) == results
     # Later tests of this module read the first run.

@@ -8,10 +8,10 @@ from optax import tree_utils
 from raptor_jax.config import SacConfig
 
 
-def adam(config: SacConfig, learning_rate: float, half_life: float = 0) -> optax.GradientTransformation:
+def adam(config: SacConfig, learning_rate: float) -> optax.GradientTransformation:
     """Returns Adam (Kingma and Ba, 2015) with the denominator sqrt(max(v_hat, floor)) + epsilon.
 
-    The step halves every `half_life` updates; 0 leaves it as it is. The floor limits the step of weights whose gradients are tiny; optax's own Adam has a sum there, not a maximum.
+    The floor limits the step of weights whose gradients are tiny; optax's own Adam has a sum there, not a maximum.
     """
 
     def initialise(parameters: optax.Params) -> optax.ScaleByAdamState:
@@ -28,11 +28,9 @@ def adam(config: SacConfig, learning_rate: float, half_life: float = 0) -> optax
         first_correction = 1 - config.adam_beta1**count
         second_correction = 1 - config.adam_beta2**count
 
-        decay = 0.5 ** (state.count / half_life) if half_life else 1.0
-
         def scaled(m: jax.Array, v: jax.Array) -> jax.Array:
             deviation = jnp.sqrt(jnp.maximum(v / second_correction, config.adam_variance_floor))
-            return -learning_rate * decay * (m / first_correction) / (deviation + config.adam_epsilon)
+            return -learning_rate * (m / first_correction) / (deviation + config.adam_epsilon)
 
         return jax.tree.map(scaled, first, second), optax.ScaleByAdamState(count, first, second)
 

@@ -61,9 +61,9 @@ def create(config: SacConfig, key: jax.Array) -> Teacher:
         # Copies: two names of one array could not both be donated.
         target_critic=jax.tree.map(jnp.copy, critic),
         log_alpha=log_alpha,
-        actor_optimizer=_actor_adam(config).init(actor),
-        critic_optimizer=_critic_adam(config).init(critic),
-        alpha_optimizer=_alpha_adam(config).init(log_alpha),
+        actor_optimizer=adam(config, config.learning_rate).init(actor),
+        critic_optimizer=adam(config, config.learning_rate).init(critic),
+        alpha_optimizer=adam(config, config.alpha_learning_rate).init(log_alpha),
     )
 
 
@@ -87,19 +87,6 @@ def update(
     return teacher, Losses(critic_loss, actor_loss, jnp.exp(teacher.log_alpha), q_value)
 
 
-def _critic_adam(config: SacConfig) -> optax.GradientTransformation:
-    return adam(config, config.learning_rate, config.learning_rate_half_life)
-
-
-def _actor_adam(config: SacConfig) -> optax.GradientTransformation:
-    # The half-life counts critic updates.
-    return adam(config, config.learning_rate, config.learning_rate_half_life / config.actor_update_interval)
-
-
-def _alpha_adam(config: SacConfig) -> optax.GradientTransformation:
-    return adam(config, config.alpha_learning_rate)
-
-
 def _update_critic(
     config: SacConfig, teacher: Teacher, batch: Transition, key: jax.Array
 ) -> tuple[Teacher, jax.Array, jax.Array]:
@@ -119,7 +106,7 @@ def _update_critic(
         return losses.critic_loss(config, critic, batch.observation, batch.action, target)
 
     (value, q_value), gradient = jax.value_and_grad(loss, has_aux=True)(teacher.critic)
-    steps, optimizer = _critic_adam(config).update(gradient, teacher.critic_optimizer)
+    steps, optimizer = adam(config, config.learning_rate).update(gradient, teacher.critic_optimizer)
     critic = optax.apply_updates(teacher.critic, steps)
     target_critic = optax.incremental_update(critic, teacher.target_critic, config.tau)
     teacher = teacher.replace(critic=critic, target_critic=target_critic, critic_optimizer=optimizer)
@@ -136,9 +123,11 @@ def _update_actor(
         return losses.actor_loss(config, actor, teacher.critic, alpha, observation, noise)
 
     (value, log_probability), gradient = jax.value_and_grad(loss, has_aux=True)(teacher.actor)
-    steps, actor_optimizer = _actor_adam(config).update(gradient, teacher.actor_optimizer)
+    steps, actor_optimizer = adam(config, config.learning_rate).update(gradient, teacher.actor_optimizer)
     alpha_gradient = jax.grad(losses.alpha_loss, argnums=1)(config, teacher.log_alpha, log_probability)
-    alpha_step, alpha_optimizer = _alpha_adam(config).update(alpha_gradient, teacher.alpha_optimizer)
+    alpha_step, alpha_optimizer = adam(config, config.alpha_learning_rate).update(
+        alpha_gradient, teacher.alpha_optimizer
+    )
     teacher = teacher.replace(
         actor=optax.apply_updates(teacher.actor, steps),
         log_alpha=teacher.log_alpha + alpha_step,

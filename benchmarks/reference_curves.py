@@ -2,8 +2,8 @@
 
     python -m benchmarks.reference_curves --reference DIR
 
-DIR holds `dynamics/N.json` and `curves/drone_N_raptor_task.csv` (columns step, return_mean, episode_length, alpha), both
-made by RLtools. Every drone is trained from several seeds at once, as so many teachers of one population.
+DIR holds RLtools' `dynamics/N.json` and `curves/drone_N_raptor_task.csv` (columns step, return_mean, episode_length,
+alpha). Every drone is trained from several seeds at once, as so many teachers of one population.
 """
 
 import argparse

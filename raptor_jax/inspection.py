@@ -13,7 +13,7 @@ from rich.table import Table
 from raptor_jax import checkpoints
 from raptor_jax.dynamics import files, parameters
 from raptor_jax.errors import UserError
-from raptor_jax.memory import gibibytes, tree_bytes
+from raptor_jax.memory import readable_bytes, tree_bytes
 from raptor_jax.results import FILE, print_table
 
 
@@ -35,10 +35,8 @@ def _show_run(run: Path, console: Console) -> None:
     console.print(f"{run}: {about['status']} at step {about.get('step', 0):,}, {len(teachers)} teachers")
     print_table(teachers, about["config"]["training"]["pass_return"], console)
     step, tree = checkpoints.load_best(run)
-    title = f"{checkpoints.DIRECTORY}/best/{step}/default ({gibibytes(tree_bytes(tree))})"
-    table = Table(title=title, title_justify="left")
-    for heading in ("array", "shape", "type"):
-        table.add_column(heading)
+    console.print(f"{checkpoints.DIRECTORY}/best/{step}/default ({readable_bytes(tree_bytes(tree))}):")
+    table = Table("array", "shape", "type")
     for keys, leaf in jax.tree_util.tree_leaves_with_path(tree):
         table.add_row("/".join(str(key.key) for key in keys), str(np.shape(leaf)), str(np.asarray(leaf).dtype))
     console.print(table)
@@ -62,9 +60,7 @@ def _show_drone(file: files.DroneFile, console: Console) -> None:
         f"{file.path}: thrust-to-weight {parameters.thrust_to_weight(dynamics):.3f},"
         f" torque-to-inertia {parameters.torque_to_inertia(dynamics):.1f} 1/s^2"
     )
-    table = Table()
-    for heading in ("parameter", "value", "unit"):
-        table.add_column(heading)
+    table = Table("parameter", "value", "unit")
     _add_fields(table, file.drone, "")
     console.print(table)
 

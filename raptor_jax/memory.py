@@ -61,10 +61,11 @@ def require_fit(table: MemoryTable, teachers: int) -> None:
     capacity = max(0, rest) // (teachers * ROW_WIDTH * 4)
     way_out = f"--sac.replay-capacity {capacity} fits" if capacity >= 1000 else "train fewer teachers (--num-teachers)"
     raise UserError(
-        f"{teachers} teachers need {gibibytes(table.total)}, and {gibibytes(table.available)} are free; {way_out}"
+        f"{teachers} teachers need {readable_bytes(table.total)},"
+        f" and {readable_bytes(table.available)} are free; {way_out}"
     )
 
 
-def gibibytes(count: int) -> str:
-    """Returns a count of bytes as text."""
-    return f"{count / 2**30:.2f} GiB"
+def readable_bytes(count: int) -> str:
+    """Returns a count of bytes as text, in GiB or, below one, in MiB."""
+    return f"{count / 2**30:.2f} GiB" if count >= 2**30 else f"{count / 2**20:.2f} MiB"

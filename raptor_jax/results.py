@@ -121,8 +121,8 @@ def print_table(teachers: Sequence[dict[str, Any]], pass_return: float, console:
     """Prints the judged teachers: all of them, or the worst `longest` of a large population and a summary."""
     order = sorted(teachers, key=lambda entry: -np.inf if entry["mean_return"] is None else entry["mean_return"])
     shown = sorted(order[:longest], key=lambda entry: entry["teacher_id"]) if len(order) <= longest else order[:longest]
-    title = "Teachers" if len(order) <= longest else f"The {longest} lowest of {len(order)} teachers"
-    table = Table(title=title, title_justify="left")
+    console.print("Teachers:" if len(order) <= longest else f"The {longest} lowest of {len(order)} teachers:")
+    table = Table()
     for heading in ("teacher", "drone", "thrust/weight", "mass [kg]", "mean return", "episode length", "passed"):
         table.add_column(heading, justify="left" if heading == "drone" else "right", no_wrap=True)
     for entry in shown:

@@ -260,8 +260,8 @@ def _prepare_directory(output_dir: Path, overwrite: bool, checkpoint_bytes: int,
     free = shutil.disk_usage(output_dir).free
     if checkpoint_bytes > free:
         raise UserError(
-            f"{output_dir}: the checkpoints need {memory.gibibytes(checkpoint_bytes)}, its disk has"
-            f" {memory.gibibytes(free)} free; make room or name another with --output-dir"
+            f"{output_dir}: the checkpoints need {memory.readable_bytes(checkpoint_bytes)}, its disk has"
+            f" {memory.readable_bytes(free)} free; make room or name another with --output-dir"
         )
 
 
@@ -274,10 +274,9 @@ def _write_inputs(output_dir: Path, config: Config, files: Sequence[DroneFile]) 
 
 
 def _print_memory(table: memory.MemoryTable, teachers: int, console: Console) -> None:
-    device = jax.devices()[0]
-    rows = Table(title=f"Memory for {teachers} teachers on {device.device_kind}", title_justify="left")
-    rows.add_column("purpose")
+    console.print(f"Memory for {teachers} teachers on {jax.devices()[0].device_kind}:")
+    rows = Table("purpose")
     rows.add_column("size", justify="right")
     for purpose, size in {**table._asdict(), "total": table.total}.items():
-        rows.add_row(purpose, memory.gibibytes(size))
+        rows.add_row(purpose, memory.readable_bytes(size))
     console.print(rows)

@@ -21,6 +21,7 @@ def tiny_config() -> Config:
                 "critic_batch_size": 8,
                 "actor_batch_size": 4,
                 "n_warmup_steps": 8,
+                "replay_capacity": 20_000,
             },
             "training": {"steps_per_teacher": 20_000},
         }

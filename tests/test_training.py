@@ -18,6 +18,13 @@ CONFIG = Config.model_validate(
             "critic_batch_size": 64,
             "actor_batch_size": 64,
             "gamma": 0.97,
+            "tau": 0.02,
+            "target_entropy": -2.0,
+            "initial_alpha": 0.2,
+            "learning_rate": 1e-3,
+            "alpha_learning_rate": 1e-3,
+            "actor_update_interval": 2,
+            "replay_capacity": 150_000,
         },
         "training": {"steps_per_teacher": 150_000},
     }

@@ -59,11 +59,3 @@ def test_floor_shrinks_the_steps_of_tiny_gradients_only(gradients):
     np.testing.assert_allclose(steps[0, :2], RATE, rtol=1e-3)
     root_of_floor = SacConfig().adam_variance_floor ** 0.5
     np.testing.assert_allclose(steps[0, 3:], RATE * np.abs(gradients[0, 3:]) / root_of_floor, rtol=1e-3)
-
-
-def test_the_rate_halves_at_its_half_life(gradients):
-    half_life = STEPS // 4
-    plain, halving = (run(adam(SacConfig(), RATE, life), gradients) for life in (0, half_life))
-    factor = 0.5 ** (np.arange(STEPS) / half_life)
-    np.testing.assert_allclose(halving, plain * factor[:, None], rtol=1e-5)
-    assert factor[half_life] == 0.5

@@ -124,19 +124,6 @@ def test_alpha_moves_towards_the_target_entropy(teacher, batch, log_std, directi
     np.testing.assert_allclose(report.alpha, np.exp(expected), rtol=1e-5)
 
 
-def test_the_half_life_counts_critic_updates_for_actor_and_critic_alike(teacher, batch):
-    """After a round of critic updates and one actor update, both rates have halved when the half-life is a round."""
-    config = CONFIG.model_copy(update={"learning_rate_half_life": float(CONFIG.actor_update_interval)})
-    half = CONFIG.model_copy(update={"learning_rate": CONFIG.learning_rate / 2})
-    count = {"critic_optimizer": CONFIG.actor_update_interval, "actor_optimizer": 1}
-    late = teacher.replace(**{name: getattr(teacher, name)._replace(count=jnp.int32(n)) for name, n in count.items()})
-    halved, expected = (update(c, late, batch, jax.random.key(1), with_actor=True)[0] for c in (config, half))
-    for name in ("actor", "critic"):
-        jax.tree.map(
-            lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), getattr(halved, name), getattr(expected, name)
-        )
-
-
 def test_repeated_updates_on_rewards_without_a_future_fit_them(teacher, batch):
     config = CONFIG.model_copy(update={"gamma": 0.0, "soft_target": "textbook", "learning_rate": 1e-2})
     fitted = teacher

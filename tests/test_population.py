@@ -86,6 +86,14 @@ def test_another_seed_is_another_run(tiny_config, drones):
     assert np.all(jax.random.key_data(a.keys) != jax.random.key_data(b.keys))
 
 
+def test_identities_tell_teachers_of_equal_drones_apart(tiny_config, drones):
+    fresh = population.create(tiny_config, take(drones, [0] * len(IDS)), jnp.asarray(IDS))
+    key_data = jax.random.key_data(fresh.keys)
+    kernel = fresh.teachers.actor["params"]["mlp"]["hidden_0"]["kernel"]
+    for values in (kernel, fresh.episodes.state.rotor_state, key_data):
+        assert len(np.unique(np.asarray(values).reshape(len(IDS), -1), axis=0)) == len(IDS)
+
+
 def test_a_teacher_alone_is_the_same_as_among_others(tiny_config, drones, reference):
     position = 1
     own = take(drones, [position])
@@ -242,8 +250,9 @@ def test_a_teacher_that_breaks_later_keeps_what_it_had_learnt(tiny_config, drone
     start, faulty_drones = broken_drone(learnt, drones)
     now = trained(tiny_config, start, faulty_drones, chunks=1)
     assert_equal({"teachers": of(now, [FAULTY])["teachers"]}, {"teachers": before["teachers"]})
-    # Its drone is mended, but a frozen teacher stays frozen.
-    now = trained(tiny_config, now, drones, chunks=1)
+    # Its drone and its experience are mended, but a frozen teacher stays frozen.
+    mended = now.replay.replace(rows=jnp.nan_to_num(now.replay.rows))
+    now = trained(tiny_config, now.replace(replay=mended), drones, chunks=1)
     np.testing.assert_array_equal(now.active, [True, False, True])
     assert_equal({"teachers": of(now, [FAULTY])["teachers"]}, {"teachers": before["teachers"]})
 

@@ -79,7 +79,7 @@ def draw(options: argparse.Namespace, curves: dict[str, np.ndarray]) -> None:
         teachers = slice(row * options.seeds, (row + 1) * options.seeds)
         for axis, (title, (ours, theirs)) in zip(axes[row], PANELS.items(), strict=True):
             step = curves[f"{ours.split('_')[0]}_step"]
-            lines = axis.plot(step, curves[ours][:, teachers], color="tab:blue", linewidth=1, marker=".")
+            lines = axis.plot(step, curves[ours][:, teachers], color="tab:blue", linewidth=1, marker=".", zorder=3)
             lines[0].set_label(f"raptor_jax, {options.seeds} seeds")
             axis.plot(
                 reference["step"], reference[theirs], color="black", linewidth=2, marker="o", label="RLtools, one run"

@@ -1,15 +1,14 @@
 """Checkpoints on disk; the only module that imports orbax.
 
     checkpoints/config.yaml              the settings of the run
-    checkpoints/dynamics/0000.json ...   the drones, in the order of the teacher axis
+    checkpoints/dynamics/0000.json ...   the drones under their own names; numbers in order are the teacher axis
     checkpoints/best/STEP/default        the kept actor of each teacher
     checkpoints/latest/STEP/default      all that learns, as it was at STEP (without the replay)
 
-Every array has a name and the teacher axis first, in the order of `teacher_id`: plain Orbax opens a checkpoint without
-this package, as nested dictionaries of NumPy arrays.
+Every array has a name and, but for two counters (`flown`, `updates`), the teacher axis first, in the order of
+`teacher_id`: plain Orbax opens a checkpoint without this package, as nested dictionaries of NumPy arrays.
 """
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from raptor_jax import sac
-from raptor_jax.errors import UserError
+from raptor_jax.errors import UserError, first_line
 from raptor_jax.population import Population
 
 KEPT = 2
@@ -48,7 +47,7 @@ class Writer:
             "step": best.step,
             "teacher_id": self._teacher_ids,
         }
-        self._best.save(step, args=ocp.args.StandardSave(jax.device_get(kept)))
+        self._best.save(step, args=ocp.args.StandardSave(_copied(kept)))
         self._latest.save(step, args=ocp.args.StandardSave({**latest(population), "teacher_id": self._teacher_ids}))
 
     def wait(self) -> None:
@@ -62,6 +61,11 @@ class Writer:
             manager.close()
 
 
+def best_path(step: int) -> str:
+    """Returns where a run keeps the best actors that it saved at a step, relative to its output directory."""
+    return f"{DIRECTORY}/best/{step}/default"
+
+
 def layers(actor: sac.Parameters) -> dict[str, Any]:
     """Returns an actor's weights as {layer: {kernel, bias}}."""
     return actor["params"]["mlp"]
@@ -72,7 +76,12 @@ def latest(population: Population) -> dict[str, Any]:
     plain = population.replace(replay=None, keys=jax.random.key_data(population.keys))
     tree = flax.serialization.to_state_dict(plain)
     del tree["replay"]
-    return jax.device_get(tree)
+    return _copied(tree)
+
+
+def _copied(tree: Any) -> Any:
+    # A copy, not a view: the next chunk overwrites the donated arrays while orbax still writes.
+    return jax.tree.map(lambda leaf: np.array(leaf, copy=True), tree)
 
 
 def load_best(output_dir: Path) -> tuple[int, dict[str, Any]]:
@@ -85,12 +94,12 @@ def load_best(output_dir: Path) -> tuple[int, dict[str, Any]]:
     steps = sorted((int(path.name) for path in directory.glob("[0-9]*") if path.name.isdecimal()), reverse=True)
     if not steps:
         raise UserError(f"{directory}: holds no checkpoint; name the output directory of a run")
-    path = directory / str(steps[0]) / "default"
+    path = output_dir / best_path(steps[0])
     try:
         with ocp.StandardCheckpointer() as checkpointer:
             return steps[0], checkpointer.restore(path.absolute())
     except (ValueError, OSError, KeyError) as error:
-        raise UserError(f"{path}: not a whole checkpoint: {str(error).splitlines()[0]}") from None
+        raise UserError(f"{path}: not a whole checkpoint: {first_line(error)}") from None
 
 
 def actor_of(tree: dict[str, Any]) -> sac.Parameters:
@@ -102,12 +111,3 @@ def estimated_bytes(population: Population) -> int:
     """Returns the disk that the checkpoints of a population (or of its shapes) need, those being written included."""
     saved = jax.tree.leaves((population.teachers, population.episodes, population.best, population.best))
     return (KEPT + 1) * sum(leaf.size * leaf.dtype.itemsize for leaf in saved)
-
-
-def move_aside(output_dir: Path) -> Path:
-    """Renames a run's directory to the first free NAME.previous-N, and returns that name."""
-    number = 1
-    while (aside := output_dir.with_name(f"{output_dir.name}.previous-{number}")).exists():
-        number += 1
-    shutil.move(output_dir, aside)
-    return aside

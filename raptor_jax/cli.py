@@ -14,8 +14,8 @@ from typing import Any, NoReturn
 from raptor_jax import config as configs
 from raptor_jax.errors import UserError
 
-PASSED, USAGE, NOT_PASSED = 0, 2, 3
-"""Exit statuses: all well; wrong input; trained or evaluated, but some teacher did not pass."""
+PASSED, USAGE, NOT_PASSED, INTERRUPTED = 0, 2, 3, 130
+"""Exit statuses: all well; wrong input; trained or evaluated, but some teacher did not pass; Ctrl-C."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -26,7 +26,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command and returns its exit status: 0 all well, 2 wrong input, 3 some teacher did not pass."""
+    """Runs a command and returns its exit status: 0, or 2 wrong input, 3 not all passed, 130 Ctrl-C."""
     try:
         options = _parse(sys.argv[1:] if arguments is None else arguments)
         _set_environment(getattr(options, "device", "cpu"))
@@ -34,6 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return USAGE
+    except KeyboardInterrupt:
+        print("interrupted; what was written so far stays", file=sys.stderr)
+        return INTERRUPTED
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -49,10 +52,22 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         one = commands.add_parser(name, help=summary, description=description, allow_abbrev=False)
         add_options(one)
         one.set_defaults(command=command)
-    options, unknown = parser.parse_known_args([_with_dashes(argument) for argument in arguments])
+    options, unknown = parser.parse_known_args(_spelled_out(arguments))
     if unknown:
         raise UserError(_unknown(unknown[0]))
     return options
+
+
+def _spelled_out(arguments: Sequence[str]) -> list[str]:
+    """Joins the options of the configuration to their values, which may look like options themselves (-1e6)."""
+    known = {_with_dashes(f"--{key}") for key in configs.all_keys()}
+    spelled: list[str] = []
+    for argument in map(_with_dashes, arguments):
+        if spelled and spelled[-1] in known and not argument.startswith("--"):
+            spelled[-1] = f"{spelled[-1]}={argument}"
+        else:
+            spelled.append(argument)
+    return spelled
 
 
 def _with_dashes(argument: str) -> str:
@@ -97,7 +112,7 @@ def _train_options(parser: argparse.ArgumentParser) -> None:
 def _evaluate_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, help="output directory of a run")
     parser.add_argument(
-        "--episodes", type=_positive, default=100, help="episodes of each teacher (default: %(default)s)"
+        "--episodes", type=_positive, help="episodes of each teacher (default: as many as judged the run)"
     )
     parser.add_argument("--seed", type=_seed, help="seed of the episodes (default: the one that judged the run)")
     parser.add_argument("--json", type=Path, help="write the numbers here too")
@@ -153,7 +168,7 @@ _seed = _number_of(0)
 
 
 def _load_config(options: argparse.Namespace) -> configs.Config:
-    known = configs.keys()
+    known = configs.all_keys()
     overrides = {key: value for key, value in vars(options).items() if key in known}
     return configs.load(options.config, overrides)
 
@@ -167,8 +182,8 @@ def _console() -> Any:
 
 def _set_environment(device: str) -> None:
     """Sets what jax reads from the environment when it is imported, unless the user has."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "raptor_jax" / "xla"
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", os.path.join(cache, "raptor_jax", "xla"))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
     # One large program: what other programs on the card would need is not kept free.
     os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.92")

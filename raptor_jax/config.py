@@ -20,7 +20,7 @@ from raptor_jax.errors import UserError
 DEFAULT_CONFIG = "configs/pre_training.yaml"
 
 PositiveInt = pydantic.PositiveInt
-Probability = Annotated[float, Field(ge=0, le=1)]
+Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Section(pydantic.BaseModel):
@@ -39,7 +39,7 @@ class Section(pydantic.BaseModel):
 class EnvironmentConfig(Section):
     """The simulator and the task."""
 
-    dt: float = Field(0.01, gt=0, le=0.1, description="integration and control period [s]")
+    dt: float = Field(0.01, gt=0, le=0.1, description="integration and control period, that of the drones' files [s]")
     episode_steps: PositiveInt = Field(500, description="longest episode [steps]; the cut is a truncation")
     task: Literal["file", "default", "raptor"] = Field(
         "file", description="reward, resets, limits and trajectories: as in each drone's file, or one of the two tables"
@@ -99,8 +99,8 @@ class SacConfig(Section):
     initial_alpha: float = Field(0.2, gt=0, description="entropy weight at the start")
     learning_rate: float = Field(1e-3, gt=0, description="Adam step of actor and critics")
     alpha_learning_rate: float = Field(1e-3, gt=0, description="Adam step of log alpha")
-    adam_beta1: Probability = Field(0.9, description="decay of Adam's first moment")
-    adam_beta2: Probability = Field(0.999, description="decay of Adam's second moment")
+    adam_beta1: Decay = Field(0.9, description="decay of Adam's first moment")
+    adam_beta2: Decay = Field(0.999, description="decay of Adam's second moment")
     adam_epsilon: float = Field(1e-7, ge=0, description="added to Adam's denominator")
     adam_variance_floor: float = Field(
         1e-7, ge=0, description="least second moment in Adam's denominator, under the root"
@@ -138,7 +138,7 @@ class TrainingConfig(Section):
     """The run: its length, evaluation, checkpoints and logs."""
 
     steps_per_teacher: PositiveInt = Field(
-        648_000, description="environment steps of one teacher, all its environments together"
+        648_000, lt=2**31, description="environment steps of one teacher, all its environments together"
     )
     eval_frequency: PositiveInt = Field(16_000, description="environment steps of a teacher between evaluations")
     eval_episodes: PositiveInt = Field(
@@ -229,27 +229,32 @@ def dump(config: Config) -> str:
 
 def _one_line(problem: Mapping[str, Any], overrides: Mapping[str, Any], source: str) -> str:
     dotted = ".".join(map(str, problem["loc"]))
-    where = f"--{dotted.replace('_', '-')}" if dotted in overrides else f"{source}: {dotted}"
+    where = _option(dotted) if dotted in overrides else f"{source}: {dotted}"
     if problem["type"] == "extra_forbidden":
         alike = nearest(dotted)
         return (
             f"{where}: unknown key; {f'did you mean {alike}?' if alike else 'raptor-jax train --help lists all keys'}"
         )
     if problem["type"] == "value_error" and isinstance(problem["input"], dict):
-        return f"{where}: {problem['msg'].removeprefix('Value error, ')}"
+        given = [_option(key) for key in overrides if key.startswith(f"{dotted}.")]
+        return f"{', '.join(given) or where}: {problem['msg'].removeprefix('Value error, ')}"
     message = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
     return f"{where}: {problem['input']!r} {message}" if message.startswith("should") else f"{where}: {message}"
 
 
+def _option(dotted: str) -> str:
+    return f"--{dotted.replace('_', '-')}"
+
+
 @functools.cache
-def keys() -> tuple[str, ...]:
+def all_keys() -> tuple[str, ...]:
     """Returns every dotted key."""
     return tuple(f"{section}.{key}" for section, model in sections().items() for key in model.model_fields)
 
 
 def nearest(dotted: str) -> str | None:
     """Returns the known section or key that is most like an unknown one, None if none is."""
-    names = list(keys()) if "." in dotted else list(sections())
+    names = list(all_keys()) if "." in dotted else list(sections())
     by_key = {name.rpartition(".")[2]: name for name in names}
     alike = difflib.get_close_matches(dotted, names, 1) or [
         by_key[match] for match in difflib.get_close_matches(dotted.rpartition(".")[2], by_key, 1)
@@ -261,4 +266,4 @@ def type_name(annotation: Any) -> str:
     """Returns the name of a field's type for help texts."""
     if get_origin(annotation) is Literal:
         return "{" + ",".join(annotation.__args__) + "}"
-    return getattr(annotation, "__name__", "float").replace("confloat", "float").upper()
+    return annotation.__name__.upper()

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from raptor_jax import checkpoints
 from raptor_jax.dynamics import files, parameters
-from raptor_jax.errors import UserError
+from raptor_jax.errors import UserError, first_line
 from raptor_jax.memory import readable_bytes, tree_bytes
 from raptor_jax.results import FILE, print_table
 
@@ -31,11 +31,17 @@ def show(path: Path, console: Console) -> None:
 
 def _show_run(run: Path, console: Console) -> None:
     results = _read_results(run / FILE)
-    about, teachers = results["run"], results["teachers"]
-    console.print(f"{run}: {about['status']} at step {about.get('step', 0):,}, {len(teachers)} teachers")
-    print_table(teachers, about["config"]["training"]["pass_return"], console)
+    try:
+        about, teachers = results["run"], results["teachers"]
+        console.print(f"{run}: {about['status']}, step {about['step']:,}, {len(teachers)} teachers")
+        print_table(teachers, about["config"]["training"]["pass_return"], console)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{run / FILE}: not the results of a run ({first_line(error)}); restore the file") from None
+    if not (run / checkpoints.DIRECTORY / "best").is_dir():
+        console.print("no checkpoint yet")
+        return
     step, tree = checkpoints.load_best(run)
-    console.print(f"{checkpoints.DIRECTORY}/best/{step}/default ({readable_bytes(tree_bytes(tree))}):")
+    console.print(f"{checkpoints.best_path(step)} ({readable_bytes(tree_bytes(tree))}):")
     table = Table("array", "shape", "type")
     for keys, leaf in jax.tree_util.tree_leaves_with_path(tree):
         table.add_row("/".join(str(key.key) for key in keys), str(np.shape(leaf)), str(np.asarray(leaf).dtype))
@@ -48,8 +54,8 @@ def _read_results(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise UserError(f"{path.parent}: holds no {path.name}; name the output directory of a run") from None
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not readable: {str(error).splitlines()[0]}") from None
-    if not isinstance(results, dict) or not {"run", "teachers"} <= results.keys():
+        raise UserError(f"{path}: not readable: {first_line(error)}") from None
+    if not isinstance(results, dict):
         raise UserError(f"{path}: not the results of a run; name the output directory of a run")
     return results
 

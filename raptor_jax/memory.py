@@ -1,16 +1,20 @@
 """What a run will hold in device memory, told before anything is allocated."""
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import jax
 import psutil
 
-from raptor_jax import population as populations
 from raptor_jax.config import Config
 from raptor_jax.dynamics.parameters import Drone
 from raptor_jax.errors import UserError
+from raptor_jax.population import Population
 from raptor_jax.replay import ROW_WIDTH
 from raptor_jax.simulator import episode
+
+_MARGIN = 0.95
+"""Share of the free memory that a suggested capacity fills: what is free changes from one look to the next."""
 
 
 class MemoryTable(NamedTuple):
@@ -18,14 +22,15 @@ class MemoryTable(NamedTuple):
 
     replay: int
     learner: int
-    """Weights, moments, targets, environments, best actors; twice, as a chunk keeps the state it may fall back to."""
+    """Weights, moments, targets, environments, best actors and drones."""
+    temporaries: int
+    """What a program needs beside these: batches, gradients, and the state that a non-finite chunk falls back to."""
     evaluation: int
-    available: int
 
     @property
     def total(self) -> int:
         """Returns the sum of all purposes."""
-        return self.replay + self.learner + self.evaluation
+        return sum(self)
 
 
 def tree_bytes(tree: Any) -> int:
@@ -33,16 +38,25 @@ def tree_bytes(tree: Any) -> int:
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
-def plan(config: Config, drones: Drone, shapes: populations.Population, device: jax.Device) -> MemoryTable:
-    """Returns the table for a population of the given shapes (of `jax.eval_shape`) on a device."""
+def plan(config: Config, drones: Drone, shapes: Population) -> MemoryTable:
+    """Returns the table for a population of the given shapes, from shapes alone; the temporaries are their least."""
     replay = tree_bytes(shapes.replay)
-    learner = 2 * tree_bytes(shapes.replace(replay=None, keys=None)) + tree_bytes(drones)
+    learner = tree_bytes(shapes.replace(replay=None, keys=None)) + tree_bytes(drones)
     one_episode = jax.eval_shape(episode.start, jax.tree.map(lambda leaf: leaf[0], drones), jax.random.key(0))
     teachers = shapes.active.shape[0]
     episodes = max(config.training.eval_episodes, config.training.final_eval_episodes)
     # A step's inputs, outputs and the actor's hidden layers live at the same time.
     per_episode = 3 * tree_bytes(one_episode) + 2 * 4 * config.sac.actor_hidden_dim
-    return MemoryTable(replay, learner, teachers * episodes * per_episode, available_bytes(device))
+    return MemoryTable(replay, learner, learner, teachers * episodes * per_episode)
+
+
+def temporaries(programs: Iterable[jax.stages.Compiled]) -> int:
+    """Returns the most that one of the compiled programs needs beside its arguments; 0 where XLA does not say."""
+    analyses = [analysis for program in programs if (analysis := program.memory_analysis()) is not None]
+    return max(
+        (a.temp_size_in_bytes + a.output_size_in_bytes - a.alias_size_in_bytes for a in analyses),
+        default=0,
+    )
 
 
 def available_bytes(device: jax.Device) -> int:
@@ -53,16 +67,17 @@ def available_bytes(device: jax.Device) -> int:
     return psutil.virtual_memory().available
 
 
-def require_fit(table: MemoryTable, teachers: int) -> None:
+def require_fit(table: MemoryTable, config: Config, teachers: int, available: int) -> None:
     """Raises UserError, with the replay capacity that fits, where the table exceeds what is available."""
-    if table.total <= table.available:
+    if table.total <= available:
         return
-    rest = table.available - (table.total - table.replay)
-    capacity = max(0, rest) // (teachers * ROW_WIDTH * 4)
-    way_out = f"--sac.replay-capacity {capacity} fits" if capacity >= 1000 else "train fewer teachers (--num-teachers)"
+    rest = _MARGIN * available - (table.total - table.replay)
+    environments = config.environment.environments_per_teacher
+    capacity = int(max(0, rest) // (teachers * ROW_WIDTH * 4)) // environments * environments
+    fits = capacity >= config.sac.critic_batch_size
+    way_out = f"--sac.replay-capacity {capacity} fits" if fits else "train fewer teachers (--num-teachers)"
     raise UserError(
-        f"{teachers} teachers need {readable_bytes(table.total)},"
-        f" and {readable_bytes(table.available)} are free; {way_out}"
+        f"{teachers} teachers need {readable_bytes(table.total)}, and {readable_bytes(available)} are free; {way_out}"
     )
 
 

@@ -82,7 +82,7 @@ def steps_per_iteration(config: Config) -> int:
 
 def replay_rows(config: Config) -> int:
     """Returns the rows of each teacher's replay buffer."""
-    # Chunks round the length up; the margin of one iteration a chunk is not worth a second rule.
+    # A run may be up to a chunk longer than asked for; then its last rows replace its first.
     return replays.rows_needed(
         config.sac.replay_capacity, config.training.steps_per_teacher, config.environment.environments_per_teacher
     )
@@ -126,10 +126,10 @@ def create(config: Config, drones: Drone, teacher_ids: jax.Array) -> Population:
 def collect(config: Config, population: Population, drones: Drone, iterations: int) -> tuple[Population, ChunkMetrics]:
     """Flies every environment for `iterations` steps without learning. The population is donated."""
 
-    def iteration(population: Population, _: None) -> tuple[Population, _Finished]:
+    def fly(population: Population, _: None) -> tuple[Population, _Finished]:
         return _fly(config, population, drones)
 
-    after, finished = jax.lax.scan(iteration, population, length=iterations)
+    after, finished = jax.lax.scan(fly, population, length=iterations)
     absent = jnp.full(population.active.shape, jnp.nan)
     metrics = _chunk_metrics(Losses(absent, absent, absent, absent), _total(finished))
     return _freeze_non_finite(population, after), metrics
@@ -143,13 +143,15 @@ def train(config: Config, population: Population, drones: Drone, iterations: int
     of them updates actor and alpha too.
     """
 
+    def fly(population: Population, _: None) -> tuple[Population, _Finished]:
+        return _fly(config, population, drones)
+
     def round_of_updates(population: Population, _: None) -> tuple[Population, tuple[Losses, _Finished]]:
         flights, reports = [], []
         # A static loop: a `cond` on the count of updates would be a select over every weight under `vmap`.
         for update in range(config.sac.actor_update_interval):
-            for _step in range(config.sac.steps_per_update):
-                population, flight = _fly(config, population, drones)
-                flights.append(flight)
+            population, flight = jax.lax.scan(fly, population, length=config.sac.steps_per_update)
+            flights.append(_total(flight))
             population, report = _learn(config, population, with_actor=update == 0)
             reports.append(report)
         return population, (_mean_reported(_stack(reports)), _total(_stack(flights)))

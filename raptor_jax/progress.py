@@ -1,4 +1,4 @@
-"""What a person sees while it runs: a bar on a terminal, and one line for every evaluation anywhere."""
+"""What a person sees while it runs: the memory table, a bar on a terminal, a line for every evaluation anywhere."""
 
 import time
 from collections.abc import Iterator
@@ -7,6 +7,21 @@ from contextlib import contextmanager
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from raptor_jax.memory import MemoryTable, readable_bytes
+
+
+def print_memory(table: MemoryTable, available: int, teachers: int, device: str, console: Console) -> None:
+    """Prints what a run will hold, and what the device has."""
+    console.print(f"Memory for {teachers} teachers on {device}, {readable_bytes(available)} free:")
+    rows = Table("purpose")
+    rows.add_column("size", justify="right")
+    for purpose, size in table._asdict().items():
+        rows.add_row(purpose, readable_bytes(size))
+    rows.add_section()
+    rows.add_row("total", readable_bytes(table.total))
+    console.print(rows)
 
 
 class Bar:
@@ -16,31 +31,35 @@ class Bar:
         """Starts at step 0 of `total_steps`."""
         self._progress, self._console, self._teachers = progress, console, teachers
         self._task = progress.add_task("training", total=total_steps, speed="", returns="")
-        self._last = (time.perf_counter(), 0, 0)
-        self._started = self._last[0]
+        self._started = time.perf_counter()
+        self._last = (self._started, 0, 0)
         self._total_steps = total_steps
+        self._speed = ""
 
     def advance(self, step: int, updates: int) -> None:
         """Moves on to `step`, with `updates` critic updates of every teacher so far."""
         now = time.perf_counter()
         then, last_step, last_updates = self._last
-        elapsed = max(now - then, 1e-9)
-        update_rate = (updates - last_updates) * self._teachers / elapsed
-        step_rate = (step - last_step) * self._teachers / elapsed
+        per_second = self._teachers / max(now - then, 1e-9)
+        self._speed = (
+            f"{(updates - last_updates) * per_second:,.0f} updates/s {(step - last_step) * per_second:,.0f} steps/s"
+        )
         self._last = (now, step, updates)
-        speed = f"{update_rate:,.0f} updates/s {step_rate:,.0f} steps/s"
-        self._progress.update(self._task, completed=step, speed=speed)
+        self._progress.update(self._task, completed=step, speed=self._speed)
 
     def evaluated(self, step: int, returns: np.ndarray, best: np.ndarray, passing: int) -> None:
         """Shows an evaluation: the returns [T] now, the best so far [T], and how many of these pass."""
-        now = f"median {np.nanmedian(returns):.0f} worst {np.nanmin(returns):.0f}"
+        finite = returns[np.isfinite(returns)]
+        now = f"median {np.median(finite):.0f} worst {finite.min():.0f}" if finite.size else "not finite"
         kept = f"best kept: median {np.median(best):.0f} worst {best.min():.0f}"
         self._progress.update(self._task, returns=now)
         elapsed = time.perf_counter() - self._started
+        left = elapsed * (self._total_steps - step) / max(step, 1)
         self._console.print(
             f"step {step:>9,} of {self._total_steps:,}  return {now}  {kept}  passing {passing}/{len(best)}"
-            f"  {elapsed:.0f} s",
+            f"  {self._speed}  {elapsed:.0f} s, {left:.0f} s left",
             highlight=False,
+            soft_wrap=True,
         )
 
 

@@ -4,6 +4,7 @@ All teachers write the same number of rows at the same time, so they share one c
 slice of an array with an explicit teacher axis (a `vmap` of it would become a scatter).
 """
 
+import chex
 import jax
 import jax.numpy as jnp
 from flax import struct
@@ -60,7 +61,9 @@ def unpack(rows: jax.Array) -> Transition:
 def insert(replay: Replay, transitions: Transition) -> Replay:
     """Writes E transitions of every teacher, [T, E], over the oldest; E divides N, so that a slice never wraps."""
     rows = pack(transitions)
-    count, capacity = rows.shape[1], replay.rows.shape[1]
+    teachers, capacity, _ = replay.rows.shape
+    count = rows.shape[1]
+    chex.assert_shape(rows, (teachers, count, ROW_WIDTH))
     if capacity % count:
         raise ValueError(f"an insert of {count} rows does not divide a buffer of {capacity}")
     return Replay(

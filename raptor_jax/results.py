@@ -33,7 +33,14 @@ class Results:
             teacher_ids: [T].
             files: the drone of each teacher, T of them.
         """
-        self.run = {**run, "versions": versions(), "machine": machine()}
+        self.run = {
+            **run,
+            "step": 0,
+            "device": jax.devices()[0].device_kind,
+            "machine": machine(),
+            "versions": versions(),
+            "timings": {"compiling": 0.0, "training": 0.0, "evaluating": 0.0},
+        }
         self.teachers = [_entry(i, file) for i, file in zip(teacher_ids, files, strict=True)]
 
     def set_kept(self, mean_return: Any, step: Any) -> None:
@@ -92,10 +99,8 @@ def versions() -> dict[str, str]:
 
 def machine() -> dict[str, Any]:
     """Returns what the run computes on."""
-    device = jax.devices()[0]
     return {
-        "device": device.device_kind,
-        "platform": device.platform,
+        "platform": jax.devices()[0].platform,
         "processor": _processor(),
         "cores": psutil.cpu_count(logical=True),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
@@ -110,15 +115,19 @@ def _processor() -> str:
     return names[0] if names else platform.processor()
 
 
-def _flight(entry: dict[str, Any]) -> tuple[str, str]:
-    """Returns the texts of the mean return and the episode length."""
+def _verdict(entry: dict[str, Any]) -> tuple[str, str, str]:
+    """Returns the texts of the mean return, the episode length and whether the teacher passed."""
+    if entry["passed"] is None:
+        best = entry["best_eval_reward"]
+        return ("-" if best is None else f"best {best:.0f}"), "-", "not judged"
     if entry["mean_return"] is None:
-        return "not finite", "-"
-    return f"{entry['mean_return']:.0f} +- {entry['std_return']:.0f}", f"{entry['episode_length']:.0f}"
+        return "not finite", "-", "[red]no[/]"
+    passed = "[green]yes[/]" if entry["passed"] else "[red]no[/]"
+    return f"{entry['mean_return']:.0f} +- {entry['std_return']:.0f}", f"{entry['episode_length']:.0f}", passed
 
 
 def print_table(teachers: Sequence[dict[str, Any]], pass_return: float, console: Console, longest: int = 40) -> None:
-    """Prints the judged teachers: all of them, or the worst `longest` of a large population and a summary."""
+    """Prints the teachers: all of them, or the worst `longest` of a large population; and a summary."""
     order = sorted(teachers, key=lambda entry: -np.inf if entry["mean_return"] is None else entry["mean_return"])
     shown = sorted(order[:longest], key=lambda entry: entry["teacher_id"]) if len(order) <= longest else order[:longest]
     console.print("Teachers:" if len(order) <= longest else f"The {longest} lowest of {len(order)} teachers:")
@@ -131,11 +140,12 @@ def print_table(teachers: Sequence[dict[str, Any]], pass_return: float, console:
             entry["drone"],
             f"{entry['thrust_to_weight']:.2f}",
             f"{entry['mass']:.3f}",
-            *_flight(entry),
-            "[green]yes[/]" if entry["passed"] else "[red]no[/]",
+            *_verdict(entry),
         )
     console.print(table)
-    returns = [entry["mean_return"] for entry in teachers if entry["mean_return"] is not None]
-    passed = sum(bool(entry["passed"]) for entry in teachers)
-    spread = f"median {np.median(returns):.0f}, worst {min(returns):.0f}" if returns else "no finite return"
-    console.print(f"{passed} of {len(teachers)} passed (mean return above {pass_return:g}); {spread}")
+    judged = [entry for entry in teachers if entry["passed"] is not None]
+    if judged:
+        returns = [entry["mean_return"] for entry in judged if entry["mean_return"] is not None]
+        spread = f"median {np.median(returns):.0f}, worst {min(returns):.0f}" if returns else "no finite return"
+        passed = sum(entry["passed"] for entry in judged)
+        console.print(f"{passed} of {len(teachers)} passed (mean return above {pass_return:g}); {spread}")

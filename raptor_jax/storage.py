@@ -1,4 +1,4 @@
-"""Small files, written whole or not at all."""
+"""Files and directories: written whole or not at all, moved aside and never removed."""
 
 import json
 import os
@@ -33,6 +33,16 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Writes strict JSON (no NaN or infinity), indented, atomically."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def move_aside(directory: Path) -> Path:
+    """Renames a directory to the first free NAME.previous-N beside it, and returns that path."""
+    directory = directory.resolve()
+    number = 1
+    while (aside := directory.with_name(f"{directory.name}.previous-{number}")).exists():
+        number += 1
+    directory.rename(aside)
+    return aside
 
 
 def _umask() -> int:

@@ -3,15 +3,14 @@
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
-from rich.table import Table
 
 from raptor_jax import checkpoints, evaluation, memory, population, progress
 from raptor_jax import config as configs
@@ -22,7 +21,7 @@ from raptor_jax.errors import UserError
 from raptor_jax.metrics import Curves, TensorBoard
 from raptor_jax.population import Population
 from raptor_jax.results import FILE, Results, print_table
-from raptor_jax.storage import write_json, write_text
+from raptor_jax.storage import move_aside, write_json, write_text
 
 CURVES = "curves.npz"
 LOGS = "logs"
@@ -35,6 +34,7 @@ class Schedule(NamedTuple):
     warmup_steps: int
     chunk_iterations: int
     chunk_steps: int
+    chunk_updates: int
     chunks: int
 
     @property
@@ -61,16 +61,31 @@ def schedule(config: Config) -> Schedule:
         )
     per_iteration = population.steps_per_iteration(config)
     shortest = min(training.log_frequency, training.eval_frequency, training.checkpoint_frequency, learning_steps)
-    chunk_iterations = max(1, shortest // per_iteration)
-    chunk_steps = chunk_iterations * per_iteration
-    return Schedule(warmup_iterations, warmup_steps, chunk_iterations, chunk_steps, -(-learning_steps // chunk_steps))
+    iterations = max(1, shortest // per_iteration)
+    steps = iterations * per_iteration
+    updates = iterations * config.sac.actor_update_interval
+    return Schedule(warmup_iterations, warmup_steps, iterations, steps, updates, -(-learning_steps // steps))
 
 
 class Programs(NamedTuple):
     """The compiled programs of a run, one for each phase."""
 
-    collect: Any
-    train: Any
+    collect: jax.stages.Compiled
+    train: jax.stages.Compiled
+    select: jax.stages.Compiled
+    judge: jax.stages.Compiled
+
+
+def compile_programs(config: Config, plan: Schedule, shapes: Population, drones: Drone) -> Programs:
+    """Compiles every phase from shapes alone."""
+    training, actors = config.training, shapes.best.actor
+    lowered = (
+        population.collect.lower(config, shapes, drones, iterations=plan.warmup_iterations),
+        population.train.lower(config, shapes, drones, iterations=plan.chunk_iterations),
+        evaluation.evaluate.lower(config, actors, drones, training.eval_episodes, evaluation.SELECTION),
+        evaluation.evaluate.lower(config, actors, drones, training.final_eval_episodes, evaluation.JUDGEMENT),
+    )
+    return Programs(*(program.compile() for program in lowered))
 
 
 def train(config: Config, files: Sequence[DroneFile], output_dir: Path, overwrite: bool, console: Console) -> bool:
@@ -78,7 +93,7 @@ def train(config: Config, files: Sequence[DroneFile], output_dir: Path, overwrit
 
     Args:
         config: settings.
-        files: the drones; teacher i flies files[i].
+        files: the drones, in the order of `load_directory`; teacher i flies files[i].
         output_dir: must not hold a run, unless `overwrite`, which moves that run aside.
         overwrite: see above.
         console: where the progress goes.
@@ -87,31 +102,64 @@ def train(config: Config, files: Sequence[DroneFile], output_dir: Path, overwrit
         Whether every teacher passed.
 
     Raises:
-        UserError: something about the input, the memory or the disk rules the run out; nothing was trained.
+        UserError: something about the input, the memory or the disk rules the run out.
     """
     plan = schedule(config)
     drones = jax.tree.map(jnp.asarray, stack_for_training(files, config.environment))
     teacher_ids = list(range(len(files)))
     shapes = jax.eval_shape(lambda: population.create(config, drones, jnp.asarray(teacher_ids)))
-    table = memory.plan(config, drones, shapes, jax.devices()[0])
-    _print_memory(table, len(files), console)
-    memory.require_fit(table, len(files))
-    _prepare_directory(output_dir, overwrite, checkpoints.estimated_bytes(shapes), console)
-    _write_inputs(output_dir, config, files)
+    available = memory.available_bytes(jax.devices()[0])
+    table = memory.plan(config, drones, shapes)
+    memory.require_fit(table, config, len(files), available)
+    _require_directory(output_dir, overwrite, checkpoints.estimated_bytes(shapes))
 
+    started = time.perf_counter()
+    programs = compile_programs(config, plan, shapes, drones)
+    compiling = time.perf_counter() - started
+    console.print(f"compiled in {compiling:.1f} s (the same shapes come from the cache next time)")
+    table = table._replace(temporaries=max(table.temporaries, memory.temporaries(programs)))
+    progress.print_memory(table, available, len(files), jax.devices()[0].device_kind, console)
+    memory.require_fit(table, config, len(files), available)
+
+    if output_dir.is_dir() and any(output_dir.iterdir()):
+        console.print(f"moved the run that was in {output_dir} to {move_aside(output_dir)}")
+    _write_inputs(output_dir, config, files)
     about = {"status": "running", "output_dir": str(output_dir), "config": config.model_dump()}
     results = Results(about, teacher_ids, files)
-    run = _Run(config, plan, drones, output_dir, teacher_ids, results, console)
-    try:
-        run.train()
-        run.judge()
-    except BaseException:
-        results.run["status"] = "interrupted"
-        raise
-    finally:
-        run.close()
+    results.run["timings"]["compiling"] = compiling
+    _run(config, plan, programs, drones, output_dir, results, console)
     print_table(results.teachers, config.training.pass_return, console)
     return results.all_passed
+
+
+def _run(
+    config: Config,
+    plan: Schedule,
+    programs: Programs,
+    drones: Drone,
+    output_dir: Path,
+    results: Results,
+    console: Console,
+) -> None:
+    """Trains and judges; whatever happens, `results.json` says in the end how far it came."""
+    write_json(output_dir / FILE, results.content())
+    try:
+        with ExitStack() as at_the_end:
+            run = _Run(config, plan, programs, drones, output_dir, results, console, at_the_end)
+            run.train()
+            run.judge()
+        results.run["status"] = "finished"
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        raise UserError(
+            f"out of device memory after step {results.run['step']};"
+            " lower --sac.replay-capacity or train fewer teachers (--num-teachers)"
+        ) from None
+    finally:
+        if results.run["status"] == "running":
+            results.run["status"] = "interrupted"
+        write_json(output_dir / FILE, results.content())
 
 
 class _Run:
@@ -121,79 +169,58 @@ class _Run:
         self,
         config: Config,
         plan: Schedule,
+        programs: Programs,
         drones: Drone,
         output_dir: Path,
-        teacher_ids: list[int],
         results: Results,
         console: Console,
+        at_the_end: ExitStack,
     ) -> None:
-        self.config, self.plan, self.drones, self.output_dir = config, plan, drones, output_dir
-        self.results, self.console = results, console
-        self.step = 0
-        self.seconds = {"compiling": 0.0, "training": 0.0, "evaluating": 0.0}
+        self.config, self.plan, self.programs, self.drones = config, plan, programs, drones
+        self.output_dir, self.results, self.console = output_dir, results, console
+        self.step = self.updates = 0
+        teacher_ids = [teacher["teacher_id"] for teacher in results.teachers]
         self.population: Population = population.create(config, drones, jnp.asarray(teacher_ids))
         self.active = np.ones(len(teacher_ids), bool)
         self.curves = Curves(teacher_ids)
         self.tensorboard = TensorBoard(output_dir / LOGS, teacher_ids, config.training.tensorboard_teachers)
+        at_the_end.callback(self.tensorboard.close)
         self.checkpoints = checkpoints.Writer(output_dir, teacher_ids)
+        at_the_end.callback(self.checkpoints.close)
 
     def train(self) -> None:
         """Runs all chunks, with evaluations, logs and checkpoints in between."""
-        programs = self._compile()
         with progress.bar(self.console, self.plan.total_steps, len(self.active)) as bar:
-            self._chunk(programs.collect, self.plan.warmup_steps)
+            self._chunk(self.programs.collect, self.plan.warmup_steps, 0)
+            bar.advance(self.step, self.updates)
             self._evaluate(bar)
-            bar.advance(self.step, 0)
             for _ in range(self.plan.chunks):
                 before = self.step
-                self._chunk(programs.train, self.plan.chunk_steps)
+                self._chunk(self.programs.train, self.plan.chunk_steps, self.plan.chunk_updates)
+                bar.advance(self.step, self.updates)
                 last = self.step >= self.plan.total_steps
                 if last or crossed(before, self.step, self.config.training.eval_frequency):
                     self._evaluate(bar)
                 if last or crossed(before, self.step, self.config.training.checkpoint_frequency):
                     self.checkpoints.save(self.step, self.population)
-                bar.advance(self.step, int(self.population.updates))
         # The files that results.json names must be there before it says that the run is finished.
         self.checkpoints.wait()
 
     def judge(self) -> None:
-        """Evaluates the kept actors on seeds that chose nothing, and writes the final results."""
-        training = self.config.training
+        """Evaluates the kept actors on seeds that chose nothing."""
         with self._timed("evaluating"):
-            judgement = evaluation.evaluate(
-                self.config, self.population.best.actor, self.drones, training.final_eval_episodes, evaluation.JUDGEMENT
-            )
-            judgement = jax.block_until_ready(judgement)
-        final_path = f"{checkpoints.DIRECTORY}/best/{self.step}"
-        self.results.set_judgement(judgement, training.pass_return, final_path)
-        self.results.run["status"] = "finished"
-
-    def close(self) -> None:
-        """Writes out what is known; also after an error."""
-        self.checkpoints.close()
-        self.tensorboard.close()
+            judgement = jax.device_get(self.programs.judge(self.population.best.actor, self.drones))
+        self.results.set_judgement(judgement, self.config.training.pass_return, checkpoints.best_path(self.step))
         self._write()
 
-    def _compile(self) -> Programs:
-        with self._timed("compiling"):
-            programs = [
-                program.lower(self.config, self.population, self.drones, iterations=iterations).compile()
-                for program, iterations in (
-                    (population.collect, self.plan.warmup_iterations),
-                    (population.train, self.plan.chunk_iterations),
-                )
-            ]
-        seconds = self.seconds["compiling"]
-        self.console.print(f"compiled in {seconds:.1f} s (a later run of the same shape takes it from the cache)")
-        return Programs(*programs)
-
-    def _chunk(self, program: Any, steps: int) -> None:
+    def _chunk(self, program: jax.stages.Compiled, steps: int, updates: int) -> None:
         with self._timed("training"):
             self.population, metrics = program(self.population, self.drones)
-            values = {f"train/{name}": np.asarray(value) for name, value in vars(metrics).items()}
+            values = {name: np.asarray(value) for name, value in vars(metrics).items()}
         self.step += steps
-        self.curves.add("train", self.step, {tag.removeprefix("train/"): value for tag, value in values.items()})
-        self.tensorboard.add(self.step, values)
+        self.updates += updates
+        self.curves.add("train", self.step, values)
+        self.tensorboard.add(self.step, {f"train/{name}": value for name, value in values.items()})
         self._report_frozen()
 
     def _report_frozen(self) -> None:
@@ -203,16 +230,14 @@ class _Run:
             drone = self.results.teachers[row]["drone"]
             self.console.print(
                 f"[red]teacher {row:04d} ({drone}): its numbers became non-finite before step {self.step};"
-                " frozen as it was before, the others go on[/]"
+                " frozen as it was before, the others go on[/]",
+                soft_wrap=True,
             )
         self.active = active
 
     def _evaluate(self, bar: progress.Bar) -> None:
-        training = self.config.training
         with self._timed("evaluating"):
-            found = evaluation.evaluate(
-                self.config, self.population.teachers.actor, self.drones, training.eval_episodes, evaluation.SELECTION
-            )
+            found = self.programs.select(self.population.teachers.actor, self.drones)
             self.population = population.keep_best(self.population, found.mean_return, jnp.int32(self.step))
             values = {name: np.asarray(value) for name, value in vars(found).items()}
         values["reward"] = values.pop("mean_return")
@@ -220,22 +245,23 @@ class _Run:
         self.tensorboard.add(self.step, {"eval/reward": values["reward"]})
         best = np.asarray(self.population.best.mean_return)
         self.results.set_kept(best, self.population.best.step)
-        bar.evaluated(self.step, values["reward"], best, int(np.sum(best > training.pass_return)))
+        bar.evaluated(self.step, values["reward"], best, int(np.sum(best > self.config.training.pass_return)))
         self._write()
 
     def _write(self) -> None:
-        updates = int(self.population.updates) * len(self.active)
+        training = self.results.run["timings"]["training"]
         self.results.run["step"] = self.step
-        self.results.run["seconds"] = {name: round(value, 3) for name, value in self.seconds.items()}
-        self.results.run["teacher_updates_per_second"] = round(updates / max(self.seconds["training"], 1e-9), 1)
+        self.results.run["teacher_updates_per_second"] = self.updates * len(self.active) / max(training, 1e-9)
         self.curves.save(self.output_dir / CURVES)
         write_json(self.output_dir / FILE, self.results.content())
 
     @contextmanager
     def _timed(self, purpose: str) -> Iterator[None]:
         started = time.perf_counter()
-        yield
-        self.seconds[purpose] += time.perf_counter() - started
+        try:
+            yield
+        finally:
+            self.results.run["timings"][purpose] += time.perf_counter() - started
 
 
 def crossed(before: int, after: int, frequency: int) -> bool:
@@ -243,21 +269,20 @@ def crossed(before: int, after: int, frequency: int) -> bool:
     return after // frequency > before // frequency
 
 
-def _prepare_directory(output_dir: Path, overwrite: bool, checkpoint_bytes: int, console: Console) -> None:
+def _require_directory(output_dir: Path, overwrite: bool, checkpoint_bytes: int) -> None:
+    """Raises UserError where a run cannot be written; changes nothing."""
     if output_dir.exists() and not output_dir.is_dir():
         raise UserError(f"{output_dir}: is a file; name a directory with --output-dir")
     if output_dir.is_dir() and any(output_dir.iterdir()):
         if not overwrite:
             raise UserError(
-                f"{output_dir}: already holds a run; keep it and name another directory with --output-dir,"
-                " or pass --overwrite to move it aside and start anew"
+                f"{output_dir}: already holds a run; a run cannot be continued yet: keep it and name another directory"
+                " with --output-dir, or pass --overwrite to move it aside and start anew"
             )
-        console.print(f"moved the run that was in {output_dir} to {checkpoints.move_aside(output_dir)}")
-    try:
-        output_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{output_dir}: cannot be made: {error.strerror}; name another with --output-dir") from None
-    free = shutil.disk_usage(output_dir).free
+        if output_dir.resolve() in (Path.cwd(), *Path.cwd().parents):
+            raise UserError(f"{output_dir}: holds the working directory, and cannot be moved aside; name another")
+    parent = next(place for place in (output_dir.absolute(), *output_dir.absolute().parents) if place.exists())
+    free = shutil.disk_usage(parent).free
     if checkpoint_bytes > free:
         raise UserError(
             f"{output_dir}: the checkpoints need {memory.readable_bytes(checkpoint_bytes)}, its disk has"
@@ -266,17 +291,12 @@ def _prepare_directory(output_dir: Path, overwrite: bool, checkpoint_bytes: int,
 
 
 def _write_inputs(output_dir: Path, config: Config, files: Sequence[DroneFile]) -> None:
-    """Keeps the settings and the drones beside the checkpoints."""
+    """Keeps the settings and the drones beside the checkpoints, the drones under their own names."""
     directory = output_dir / checkpoints.DIRECTORY
-    write_text(directory / "config.yaml", configs.dump(config))
-    for row, file in enumerate(files):
-        save_drone(directory / "dynamics" / f"{row:04d}.json", file.drone, file.metadata)
-
-
-def _print_memory(table: memory.MemoryTable, teachers: int, console: Console) -> None:
-    console.print(f"Memory for {teachers} teachers on {jax.devices()[0].device_kind}:")
-    rows = Table("purpose")
-    rows.add_column("size", justify="right")
-    for purpose, size in {**table._asdict(), "total": table.total}.items():
-        rows.add_row(purpose, memory.readable_bytes(size))
-    console.print(rows)
+    try:
+        directory.mkdir(parents=True)
+        write_text(directory / "config.yaml", configs.dump(config))
+    except OSError as error:
+        raise UserError(f"{output_dir}: cannot be written: {error.strerror}; name another with --output-dir") from None
+    for file in files:
+        save_drone(directory / "dynamics" / f"{file.name}.json", file.drone, file.metadata)

@@ -4,10 +4,11 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/environment.sh ".venv-test-$("${PYTHON:-python3}" -c 'import sys; print("%d.%d" % sys.version_info[:2])')"
-pip install --quiet --editable '.[test]'
+echo "installing raptor_jax and what its tests need"
+python -m pip install --quiet --editable '.[test]'
 if ! python -c 'import l2f' 2>/dev/null; then
     echo "compiling l2f, the original simulator; this takes some minutes, once"
-    pip install --quiet --editable '.[l2f]'
+    python -m pip install --quiet --editable '.[l2f]'
 fi
 ruff check .
 ruff format --check .

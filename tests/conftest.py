@@ -1,10 +1,13 @@
 """A population that is small enough to compile quickly, for the tests of everything that learns."""
 
+import jax
 import pytest
 
 from raptor_jax.config import Config
 from raptor_jax.dynamics.parameters import Drone, stack
 from tests.simulator.drones import on_device, sampled_drones
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
 
 TEACHERS = 3
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from raptor_jax import cli
-from raptor_jax.config import Config, keys
+from raptor_jax.config import Config, all_keys
 from raptor_jax.dynamics import sampling
 
 
@@ -40,6 +40,9 @@ def refusal(capsys, *arguments):
         (("train", "--fast"), "--fast: unknown option"),
         (("train", "--sac.tau", "7"), "--sac.tau: '7' should be less than or equal to 1"),
         (("train", "--sac.tau"), "expected one argument"),
+        (("train", "--sac.actor-batch-size", "512"), "--sac.actor-batch-size: actor_batch_size 512 is above"),
+        (("train", "--training.pass-return", "-1e6", "--sac.gamma", "-1"), "--sac.gamma: '-1' should be"),
+        (("evaluate", "nowhere", "--seed", "-1"), "'-1' should be a whole number"),
         (("train", "--num-teachers", "0"), "'0' should be a whole number of at least 1"),
         (("train", "--num-teachers", "many"), "'many' should be a whole number"),
         (("train", "--device", "tpu"), "invalid choice: 'tpu'"),
@@ -113,7 +116,8 @@ def test_a_replay_that_does_not_fit_names_the_capacity_that_does(capsys, drones,
     line = refusal(capsys, "train", "--dynamics-dir", drones, "--output-dir", tmp_path / "run", *steps)
     fitting = int(line.split("--sac.replay-capacity ")[1].split()[0])
     # Two teachers, 58 float32 numbers a transition, and a little for the rest.
-    assert 0.9 * 2**30 < 2 * fitting * 58 * 4 < 2**30
+    assert 0.9 * 2**30 < 2 * fitting * 58 * 4 < 0.96 * 2**30
+    assert fitting % Config().environment.environments_per_teacher == 0
 
 
 def test_a_disk_that_cannot_hold_the_checkpoints(capsys, drones, tmp_path, monkeypatch):
@@ -129,9 +133,9 @@ def test_help_names_every_key_with_its_default(capsys):
         cli.main(["train", "--help"])
     assert leave.value.code == 0
     text = capsys.readouterr().out
-    for key in keys():
+    for key in all_keys():
         assert f"--{key.replace('_', '-')}" in text
-    assert len(re.findall(r"\(default:\s", text)) >= len(keys())
+    assert len(re.findall(r"\(default:\s", text)) >= len(all_keys())
 
 
 def test_generate_dynamics_writes_checks_and_stops(capsys, tmp_path):
@@ -147,3 +151,23 @@ def test_inspect_shows_a_drone_with_units(capsys, drones):
     text = capsys.readouterr().out
     assert "dynamics.mass" in text
     assert "kg" in text
+
+
+def test_an_overwrite_that_is_refused_leaves_the_old_run_where_it_is(capsys, drones, tmp_path, monkeypatch):
+    output = tmp_path / "run"
+    output.mkdir()
+    (output / "precious").write_text("weeks of work")
+    monkeypatch.setattr("raptor_jax.trainer.shutil.disk_usage", lambda path: type("Usage", (), {"free": 1000}))
+    refusal(capsys, "train", "--dynamics-dir", drones, "--output-dir", output, "--overwrite")
+    assert (output / "precious").read_text() == "weeks of work"
+
+
+def test_the_working_directory_is_not_moved_aside(capsys, drones, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "working directory" in refusal(capsys, "train", "--dynamics-dir", drones, "--output-dir", ".", "--overwrite")
+
+
+def test_inspect_refuses_results_that_are_none(capsys, tmp_path):
+    for text in ("[]", "{}", '{"run": 1, "teachers": []}', '{"run": {}, "teachers": [{}]}', "nonsense"):
+        (tmp_path / "results.json").write_text(text)
+        assert "results.json" in refusal(capsys, "inspect", tmp_path)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from raptor_jax import population, trainer
+from raptor_jax import cli, population, trainer
 from raptor_jax.config import Config, build
 from raptor_jax.dynamics import files, sampling
 from raptor_jax.errors import UserError
@@ -62,24 +62,51 @@ def test_a_teacher_whose_numbers_break_is_reported_and_the_others_pass(tmp_path,
     assert "teacher 0001 (0001.json): its numbers became non-finite" in console.export_text()
 
 
-def test_an_interrupted_run_leaves_what_it_had(tmp_path, drones, monkeypatch):
-    keep_best, calls = population.keep_best, []
+def test_an_interrupted_run_leaves_what_it_had_and_can_be_inspected(tmp_path, drones, monkeypatch, capsys):
+    compiled = trainer.compile_programs
 
-    def interrupt(*arguments):
-        calls.append(arguments)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        return keep_best(*arguments)
+    def compile_interrupted(*arguments):
+        programs, calls = compiled(*arguments), []
 
-    monkeypatch.setattr(population, "keep_best", interrupt)
+        def train(donated, drones):
+            calls.append(donated)
+            after = programs.train(donated, drones)
+            if len(calls) == 3:
+                # As a Ctrl-C inside the call: the donated population is gone, and the new one not yet there.
+                raise KeyboardInterrupt
+            return after
+
+        return programs._replace(train=train)
+
+    monkeypatch.setattr(trainer, "compile_programs", compile_interrupted)
+    monkeypatch.setattr(trainer.memory, "temporaries", lambda programs: 0)
     with pytest.raises(KeyboardInterrupt):
         trainer.train(CONFIG, drones, tmp_path / "run", overwrite=False, console=Console(quiet=True))
 
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert results["run"]["status"] == "interrupted"
+    assert results["run"]["step"] == 96
     assert all(teacher["passed"] is None and teacher["best_step"] is not None for teacher in results["teachers"])
     with np.load(tmp_path / "run" / "curves.npz") as curves:
-        assert curves["eval_step"].tolist() == [32, 64]
+        assert curves["eval_step"].tolist() == [32, 64, 96]
+    assert cli.main(["inspect", str(tmp_path / "run")]) == cli.PASSED
+    shown = capsys.readouterr().out
+    assert "interrupted, step 96" in shown
+    assert "not judged" in shown
+
+
+def test_drones_keep_their_names(tmp_path, drones):
+    for file, name in zip(drones, ("crazyflie", "2_inch", "racer"), strict=True):
+        file.path.rename(file.path.with_name(f"{name}.json"))
+    named = files.load_directory(tmp_path / "dynamics")
+    assert trainer.train(CONFIG, named, tmp_path / "run", overwrite=False, console=Console(quiet=True))
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert [teacher["drone"] for teacher in results["teachers"]] == [file.path.name for file in named]
+    assert cli.main(["evaluate", str(tmp_path / "run"), "--json", str(tmp_path / "again.json")]) == cli.PASSED
+    again = json.loads((tmp_path / "again.json").read_text())
+    for first, second in zip(results["teachers"], again["teachers"], strict=True):
+        assert first["drone"] == second["drone"]
+        assert first["mean_return"] == pytest.approx(second["mean_return"], rel=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from raptor_jax.dynamics.platforms import crazyflie
 from raptor_jax.errors import UserError
 
 SIGNIFICANCE = 1e-3
-"""Least p-value that passes: with ten tests at once, one honest directory in a hundred is called wrong."""
+"""Least p-value that passes: with nine tests at once, one honest directory in a hundred is called wrong."""
 
 TEXT_FILE = "distribution.txt"
 FIGURE_FILE = "distribution.png"

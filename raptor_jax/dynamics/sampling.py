@@ -61,10 +61,10 @@ def sample_drone(config: SamplingConfig, index: int) -> tuple[Drone, dict[str, A
 
 
 def write_drones(directory: str | Path, config: SamplingConfig, num: int) -> bool:
-    """Draws drones 0 to num - 1 and writes them as `0000.json`, `0001.json`...
+    """Draws drones 0 to num - 1 and writes them as `0000.json`, `0001.json`...; those already there stay.
 
     Returns:
-        True if the files were written, False if all of them were already there, byte for byte.
+        True if files were written, False if all of them were already there, byte for byte.
 
     Raises:
         UserError: the directory holds other drones, or cannot be written to.
@@ -76,16 +76,17 @@ def write_drones(directory: str | Path, config: SamplingConfig, num: int) -> boo
     except OSError as error:
         raise UserError(f"{directory}: cannot be made: {error.strerror}; choose another directory") from None
     present = drone_paths(directory)
-    if not present:
-        for path, (drone, metadata) in drones.items():
-            save_drone(path, drone, metadata)
-        return True
-    if all(_holds(path, to_json(drone, metadata)) for path, (drone, metadata) in drones.items()):
-        return False
-    raise UserError(
-        f"{directory}: holds {len(present)} *.json files that are not the {num} drones of this seed and these ranges;"
-        " choose an empty directory, or train on what is there without sampling"
-    )
+    missing = drones.keys() - set(present)
+    wrong = [path for path in drones.keys() & set(present) if not _holds(path, to_json(*drones[path]))]
+    strangers = missing and set(present) - drones.keys()
+    if wrong or strangers:
+        raise UserError(
+            f"{directory}: holds {len(present)} *.json files that are not drones of this seed and these ranges;"
+            " choose an empty directory, or train on what is there without sampling"
+        )
+    for path in sorted(missing):
+        save_drone(path, *drones[path])
+    return bool(missing)
 
 
 def _sample_quantities(config: SamplingConfig, random: np.random.Generator) -> dict[str, float]:

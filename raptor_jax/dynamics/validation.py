@@ -47,8 +47,11 @@ def check_value(field: str, value: np.ndarray, specification: FieldSpecification
         FieldError: it is not.
     """
     unit = specification.unit
-    if not np.all(np.isfinite(value)):
-        raise wrong_value(field, value, f"should be finite ({unit})")
+    # The simulator computes in float32.
+    with np.errstate(over="ignore"):
+        finite = np.all(np.isfinite(value.astype(np.float32)))
+    if not finite:
+        raise wrong_value(field, value, f"should be finite in float32 ({unit})")
     if np.any(value <= specification.above):
         raise wrong_value(field, value, f"should be above {specification.above:g} ({unit})")
     if np.any(value < specification.least):
@@ -101,6 +104,9 @@ def check_thrust(dynamics: Dynamics) -> None:
         FieldError: they cannot.
     """
     coefficients = dynamics.rotor_thrust_coefficients
+    if np.any(dynamics.rotor_thrust_directions[:, 2] <= 0):
+        directions = dynamics.rotor_thrust_directions
+        raise wrong_value("dynamics.rotor_thrust_directions", directions, "should point up (z above 0)")
     ratio = float(thrust_to_weight(dynamics))
     if ratio < 1:
         reason = f"give a thrust-to-weight of {ratio:.4g}, which should be at least 1"

@@ -1,5 +1,6 @@
 """One teacher: its networks, optimisers and temperature, and the update that improves them."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import optax
@@ -79,6 +80,9 @@ def update(
         key: random key of the two noise draws.
         with_actor: whether actor and alpha take a step too; else their losses are reported as NaN.
     """
+    chex.assert_shape(batch.observation, (config.critic_batch_size, OBSERVATION_DIM))
+    chex.assert_shape(batch.action, (config.critic_batch_size, ACTION_DIM))
+    chex.assert_shape((batch.reward, batch.terminated), (config.critic_batch_size,))
     critic_key, actor_key = jax.random.split(key)
     teacher, critic_loss, q_value = _update_critic(config, teacher, batch, critic_key)
     actor_loss = jnp.full_like(critic_loss, jnp.nan)

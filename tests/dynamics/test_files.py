@@ -247,7 +247,7 @@ def test_saving_is_atomic_and_refuses_what_could_not_be_read(tmp_path):
         save_drone(tmp_path / "0.json", drone, {"mean": float("nan")})
     assert (tmp_path / "0.json").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["0.json"]
-    assert "cannot be written" in error_of(save_drone, tmp_path / "none" / "0.json", drone, {})
+    assert "cannot be written" in error_of(save_drone, tmp_path / "0.json" / "1.json", drone, {})
 
 
 def test_a_drone_with_the_other_task_is_saved_with_it(tmp_path):

@@ -51,12 +51,12 @@ def plan(config: Config, drones: Drone, shapes: Population) -> MemoryTable:
 
 
 def temporaries(programs: Iterable[jax.stages.Compiled]) -> int:
-    """Returns the most that one of the compiled programs needs beside its arguments; 0 where XLA does not say."""
-    analyses = [analysis for program in programs if (analysis := program.memory_analysis()) is not None]
-    return max(
-        (a.temp_size_in_bytes + a.output_size_in_bytes - a.alias_size_in_bytes for a in analyses),
-        default=0,
-    )
+    """Returns the most that one of the compiled programs needs beside arguments and results; 0 where XLA does not say.
+
+    What a training chunk returns takes the place of what it was given, so its results need nothing of their own.
+    """
+    analyses = (program.memory_analysis() for program in programs)
+    return max((analysis.temp_size_in_bytes for analysis in analyses if analysis is not None), default=0)
 
 
 def available_bytes(device: jax.Device) -> int:

@@ -18,11 +18,19 @@ PASSED, USAGE, NOT_PASSED, INTERRUPTED = 0, 2, 3, 130
 """Exit statuses: all well; wrong input; trained or evaluated, but some teacher did not pass; Ctrl-C."""
 
 
+_USAGES = {
+    "sample": "raptor-jax sample [options] [--sampling.KEY VALUE ...]",
+    "train": "raptor-jax train [options] [--SECTION.KEY VALUE ...]",
+    "evaluate": "raptor-jax evaluate [options] RUN",
+    "inspect": "raptor-jax inspect PATH",
+}
+
+
 class _Parser(argparse.ArgumentParser):
     """argparse with one-line errors."""
 
     def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; see {self.prog} --help")
+        raise UserError(f"{message}; see raptor-jax --help")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,7 +57,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         ("inspect", "show what a run or a drone's file holds", _inspect_options, _inspect),
     ):
         description = f"{summary[0].upper()}{summary[1:]}."
-        one = commands.add_parser(name, help=summary, description=description, allow_abbrev=False)
+        one = commands.add_parser(name, help=summary, usage=_USAGES[name], description=description, allow_abbrev=False)
         add_options(one)
         one.set_defaults(command=command)
     options, unknown = parser.parse_known_args(_spelled_out(arguments))
@@ -110,7 +118,7 @@ def _train_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _evaluate_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", type=Path, help="output directory of a run")
+    parser.add_argument("run", type=Path, metavar="RUN", help="output directory of a run")
     parser.add_argument(
         "--episodes", type=_positive, help="episodes of each teacher (default: as many as judged the run)"
     )
@@ -120,7 +128,7 @@ def _evaluate_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _inspect_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", type=Path, help="output directory of a run, or a drone's JSON file")
+    parser.add_argument("path", type=Path, metavar="PATH", help="output directory of a run, or a drone's JSON file")
 
 
 def _dynamics_option(parser: argparse.ArgumentParser) -> None:
@@ -141,9 +149,12 @@ def _device_option(parser: argparse.ArgumentParser) -> None:
 
 def _config_options(parser: argparse.ArgumentParser, sections: Sequence[str]) -> None:
     """Adds an option for every key; its value stays text until the configuration checks it."""
+    parser.epilog = (
+        "A key that is no option has the value of the --config file, or the default where it has none there."
+    )
     for section in sections:
         model = configs.sections()[section]
-        group = parser.add_argument_group(f"{section}: {model.__doc__}")
+        group = parser.add_argument_group(section, model.__doc__)
         for key, field in model.model_fields.items():
             group.add_argument(
                 f"--{section}.{key.replace('_', '-')}",

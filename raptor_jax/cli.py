@@ -149,9 +149,7 @@ def _device_option(parser: argparse.ArgumentParser) -> None:
 
 def _config_options(parser: argparse.ArgumentParser, sections: Sequence[str]) -> None:
     """Adds an option for every key; its value stays text until the configuration checks it."""
-    parser.epilog = (
-        "A key that is no option has the value of the --config file, or the default where it has none there."
-    )
+    parser.epilog = "A key that is not given here has the value of the --config file, or else its default."
     for section in sections:
         model = configs.sections()[section]
         group = parser.add_argument_group(section, model.__doc__)

@@ -127,39 +127,9 @@ def train(config: Config, files: Sequence[DroneFile], output_dir: Path, overwrit
     about = {"status": "running", "output_dir": str(output_dir), "config": config.model_dump()}
     results = Results(about, teacher_ids, files)
     results.run["timings"]["compiling"] = compiling
-    _run(config, plan, programs, drones, output_dir, results, console)
+    _Run(config, plan, programs, drones, output_dir, results, console).run()
     print_table(results.teachers, config.training.pass_return, console)
     return results.all_passed
-
-
-def _run(
-    config: Config,
-    plan: Schedule,
-    programs: Programs,
-    drones: Drone,
-    output_dir: Path,
-    results: Results,
-    console: Console,
-) -> None:
-    """Trains and judges; whatever happens, `results.json` says in the end how far it came."""
-    write_json(output_dir / FILE, results.content())
-    try:
-        with ExitStack() as at_the_end:
-            run = _Run(config, plan, programs, drones, output_dir, results, console, at_the_end)
-            run.train()
-            run.judge()
-        results.run["status"] = "finished"
-    except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
-            raise
-        raise UserError(
-            f"out of device memory after step {results.run['step']};"
-            " lower --sac.replay-capacity or train fewer teachers (--num-teachers)"
-        ) from None
-    finally:
-        if results.run["status"] == "running":
-            results.run["status"] = "interrupted"
-        write_json(output_dir / FILE, results.content())
 
 
 class _Run:
@@ -174,21 +144,44 @@ class _Run:
         output_dir: Path,
         results: Results,
         console: Console,
-        at_the_end: ExitStack,
     ) -> None:
         self.config, self.plan, self.programs, self.drones = config, plan, programs, drones
         self.output_dir, self.results, self.console = output_dir, results, console
         self.step = self.updates = 0
-        teacher_ids = [teacher["teacher_id"] for teacher in results.teachers]
-        self.population: Population = population.create(config, drones, jnp.asarray(teacher_ids))
-        self.active = np.ones(len(teacher_ids), bool)
-        self.curves = Curves(teacher_ids)
-        self.tensorboard = TensorBoard(output_dir / LOGS, teacher_ids, config.training.tensorboard_teachers)
+        self.teacher_ids = [teacher["teacher_id"] for teacher in results.teachers]
+        self.active = np.ones(len(self.teacher_ids), bool)
+        self.curves = Curves(self.teacher_ids)
+
+    def run(self) -> None:
+        """Trains and judges; whatever happens, `results.json` says in the end how far it came."""
+        self._write_results()
+        try:
+            with ExitStack() as at_the_end:
+                self._allocate(at_the_end)
+                self._train()
+                self._judge()
+            self.results.run["status"] = "finished"
+        except jax.errors.JaxRuntimeError as error:
+            if "RESOURCE_EXHAUSTED" not in str(error):
+                raise
+            raise UserError(
+                f"out of device memory after step {self.step};"
+                " lower --sac.replay-capacity or train fewer teachers (--num-teachers)"
+            ) from None
+        finally:
+            if self.results.run["status"] == "running":
+                self.results.run["status"] = "interrupted"
+            self._write_results()
+
+    def _allocate(self, at_the_end: ExitStack) -> None:
+        self.population: Population = population.create(self.config, self.drones, jnp.asarray(self.teacher_ids))
+        own_curves = self.config.training.tensorboard_teachers
+        self.tensorboard = TensorBoard(self.output_dir / LOGS, self.teacher_ids, own_curves)
         at_the_end.callback(self.tensorboard.close)
-        self.checkpoints = checkpoints.Writer(output_dir, teacher_ids)
+        self.checkpoints = checkpoints.Writer(self.output_dir, self.teacher_ids)
         at_the_end.callback(self.checkpoints.close)
 
-    def train(self) -> None:
+    def _train(self) -> None:
         """Runs all chunks, with evaluations, logs and checkpoints in between."""
         with progress.bar(self.console, self.plan.total_steps, len(self.active)) as bar:
             self._chunk(self.programs.collect, self.plan.warmup_steps, 0)
@@ -206,12 +199,11 @@ class _Run:
         # The files that results.json names must be there before it says that the run is finished.
         self.checkpoints.wait()
 
-    def judge(self) -> None:
+    def _judge(self) -> None:
         """Evaluates the kept actors on seeds that chose nothing."""
         with self._timed("evaluating"):
             judgement = jax.device_get(self.programs.judge(self.population.best.actor, self.drones))
         self.results.set_judgement(judgement, self.config.training.pass_return, checkpoints.best_path(self.step))
-        self._write()
 
     def _chunk(self, program: jax.stages.Compiled, steps: int, updates: int) -> None:
         with self._timed("training"):
@@ -246,13 +238,13 @@ class _Run:
         best = np.asarray(self.population.best.mean_return)
         self.results.set_kept(best, self.population.best.step)
         bar.evaluated(self.step, values["reward"], best, int(np.sum(best > self.config.training.pass_return)))
-        self._write()
+        self.curves.save(self.output_dir / CURVES)
+        self._write_results()
 
-    def _write(self) -> None:
+    def _write_results(self) -> None:
         training = self.results.run["timings"]["training"]
         self.results.run["step"] = self.step
         self.results.run["teacher_updates_per_second"] = self.updates * len(self.active) / max(training, 1e-9)
-        self.curves.save(self.output_dir / CURVES)
         write_json(self.output_dir / FILE, self.results.content())
 
     @contextmanager

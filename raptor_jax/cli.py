@@ -122,6 +122,13 @@ def _evaluate_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--episodes", type=_positive, help="episodes of each teacher (default: as many as judged the run)"
     )
+    parser.add_argument(
+        "--policy",
+        choices=("kept", "foundation"),
+        default="kept",
+        help="who flies: the kept actors, or RAPTOR's published foundation policy, compared with them"
+        " (needs raptor-jax[foundation]; default: %(default)s)",
+    )
     parser.add_argument("--seed", type=_seed, help="seed of the episodes (default: the one that judged the run)")
     parser.add_argument("--json", type=Path, help="write the numbers here too")
     _device_option(parser)
@@ -249,7 +256,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     _require_device(options.device)
     from raptor_jax import judge
 
-    passed = judge.evaluate_run(options.run, options.episodes, options.seed, options.json, _console())
+    passed = judge.evaluate_run(options.run, options.policy, options.episodes, options.seed, options.json, _console())
     return PASSED if passed else NOT_PASSED
 
 

@@ -1,15 +1,18 @@
 """How good are these actors: deterministic flights from fixed seeds, every teacher and episode at once."""
 
 import functools
+from typing import Protocol
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
 from raptor_jax import sac
 from raptor_jax.config import Config
 from raptor_jax.dynamics.parameters import Drone
-from raptor_jax.simulator import episode
+from raptor_jax.simulator import ACTION_DIM, episode
+from raptor_jax.simulator.episode import Episode
 
 SELECTION, JUDGEMENT = 0, 1
 """Streams of seeds: the first chooses the best actor during training, the second judges it and chooses nothing."""
@@ -28,6 +31,26 @@ class Evaluation(struct.PyTreeNode):
     """Mean distance in m from the target at the end of an episode."""
 
 
+class Flight(struct.PyTreeNode):
+    """An episode that is flown to its end and not restarted; once finished it stays as it was."""
+
+    episode: Episode
+    finished: jax.Array
+    """[] bool."""
+    terminated: jax.Array
+    """[] bool, it finished by leaving the limits."""
+
+
+class Policy(Protocol):
+    """A controller outside of JAX, with or without a memory."""
+
+    def reset(self) -> None:
+        """Forgets the past: a batch of new episodes begins."""
+
+    def evaluate_step(self, observation: np.ndarray) -> np.ndarray:
+        """Returns the actions [B, 4] at the observations [B, 26] of B episodes, one step after the last call."""
+
+
 @functools.partial(jax.jit, static_argnames=("config", "episodes", "stream"))
 def evaluate(config: Config, actors: sac.Parameters, drones: Drone, episodes: int, stream: int) -> Evaluation:
     """Flies each actor on its own drone, with the mean action.
@@ -39,32 +62,74 @@ def evaluate(config: Config, actors: sac.Parameters, drones: Drone, episodes: in
         episodes: episodes of each teacher; the same initial draws for all teachers.
         stream: SELECTION or JUDGEMENT.
     """
-    key = jax.random.fold_in(jax.random.key(config.training.seed), 2**31 + stream)
-    keys = jax.random.split(key, episodes)
     flights = jax.vmap(jax.vmap(functools.partial(fly, config), in_axes=(None, None, 0)), in_axes=(0, 0, None))
-    final, terminated = flights(actors, drones, keys)
-    error = jnp.linalg.norm(final.state.position - final.state.target.position, axis=-1)
+    return _summary(flights(actors, drones, _episode_keys(config, episodes, stream)))
+
+
+def evaluate_policy(config: Config, policy: Policy, drones: Drone, episodes: int, stream: int) -> Evaluation:
+    """Flies one policy that lives outside of JAX on every drone, in the very episodes of `evaluate`; T, E and B = T E.
+
+    Args and result as of `evaluate`; the policy is called once a step for all drones and episodes.
+    """
+    start_keys, step_keys = jax.vmap(lambda key: _flight_keys(config, key))(_episode_keys(config, episodes, stream))
+    over_episodes, over_drones = (None, 0), (0, None)
+    flights = jax.jit(jax.vmap(jax.vmap(start, in_axes=over_episodes), in_axes=over_drones))(drones, start_keys)
+    step = jax.jit(
+        jax.vmap(jax.vmap(functools.partial(proceed, config), in_axes=(None, 0, 0, 0)), in_axes=(0, 0, 0, None)),
+        donate_argnums=1,
+    )
+    policy.reset()
+    for number in range(config.environment.episode_steps):
+        observation = np.asarray(flights.episode.observation)
+        batch = policy.evaluate_step(observation.reshape(-1, observation.shape[-1]))
+        action = jnp.asarray(batch, observation.dtype).reshape(*observation.shape[:2], ACTION_DIM)
+        flights = step(drones, flights, action, step_keys[:, number])
+    return _summary(flights)
+
+
+def fly(config: Config, actor: sac.Parameters, drone: Drone, key: jax.Array) -> Flight:
+    """Flies one episode of one drone to its end."""
+
+    def step(flight: Flight, key: jax.Array) -> tuple[Flight, None]:
+        action = sac.deterministic_action(config.sac, actor, flight.episode.observation)
+        return proceed(config, drone, flight, action, key), None
+
+    start_key, step_keys = _flight_keys(config, key)
+    flight, _ = jax.lax.scan(step, start(drone, start_key), step_keys)
+    return flight
+
+
+def start(drone: Drone, key: jax.Array) -> Flight:
+    """Returns a flight at its start."""
+    return Flight(episode.start(drone, key), jnp.zeros((), bool), jnp.zeros((), bool))
+
+
+def proceed(config: Config, drone: Drone, flight: Flight, action: jax.Array, key: jax.Array) -> Flight:
+    """Takes one step of a flight, if it is not finished."""
+    outcome = episode.advance(drone, flight.episode, action, config.environment.episode_steps, key)
+    ahead = Flight(outcome.episode, outcome.finished, outcome.terminated)
+    return jax.tree.map(lambda new, old: jnp.where(flight.finished, old, new), ahead, flight)
+
+
+def _episode_keys(config: Config, episodes: int, stream: int) -> jax.Array:
+    key = jax.random.fold_in(jax.random.key(config.training.seed), 2**31 + stream)
+    return jax.random.split(key, episodes)
+
+
+def _flight_keys(config: Config, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Returns the keys of an episode's start [] and of its steps."""
+    start_key, flight_key = jax.random.split(key)
+    return start_key, jax.random.split(flight_key, config.environment.episode_steps)
+
+
+def _summary(flights: Flight) -> Evaluation:
+    """Returns the numbers of flights [T, E]."""
+    last = flights.episode
+    error = jnp.linalg.norm(last.state.position - last.state.target.position, axis=-1)
     return Evaluation(
-        mean_return=final.total_reward.mean(axis=1),
-        std_return=final.total_reward.std(axis=1),
-        episode_length=final.length.mean(axis=1),
-        share_terminated=terminated.mean(axis=1),
+        mean_return=last.total_reward.mean(axis=1),
+        std_return=last.total_reward.std(axis=1),
+        episode_length=last.length.mean(axis=1),
+        share_terminated=flights.terminated.mean(axis=1),
         final_position_error=error.mean(axis=1),
     )
-
-
-def fly(config: Config, actor: sac.Parameters, drone: Drone, key: jax.Array) -> tuple[episode.Episode, jax.Array]:
-    """Flies one episode of one drone to its end. Returns its last state and totals, and whether it terminated []."""
-
-    def step(carry: tuple[episode.Episode, jax.Array, jax.Array], key: jax.Array) -> tuple[tuple, None]:
-        now, finished, terminated = carry
-        action = sac.deterministic_action(config.sac, actor, now.observation)
-        outcome = episode.advance(drone, now, action, config.environment.episode_steps, key)
-        following = jax.tree.map(lambda new, old: jnp.where(finished, old, new), outcome.episode, now)
-        return (following, finished | outcome.finished, terminated | (~finished & outcome.terminated)), None
-
-    start_key, flight_key = jax.random.split(key)
-    running = jnp.zeros((), bool)
-    keys = jax.random.split(flight_key, config.environment.episode_steps)
-    (last, _, terminated), _ = jax.lax.scan(step, (episode.start(drone, start_key), running, running), keys)
-    return last, terminated

@@ -1,56 +1,94 @@
 """Flies the kept actors of a run again: the command `evaluate`."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from rich.console import Console
 
 from raptor_jax import checkpoints, config, evaluation, sac
 from raptor_jax.dynamics import files
+from raptor_jax.dynamics.parameters import Drone
 from raptor_jax.errors import UserError
+from raptor_jax.foundation import FoundationPolicy
 from raptor_jax.results import Results, print_table
 from raptor_jax.storage import write_json
 
 
-def evaluate_run(run: Path, episodes: int | None, seed: int | None, json_path: Path | None, console: Console) -> bool:
-    """Evaluates the newest kept actors of a run on their own drones, prints a table, and returns whether all pass.
+class Judged(NamedTuple):
+    """A run as it is read for an evaluation: T teachers and their drones."""
+
+    settings: config.Config
+    step: int
+    actors: sac.Parameters
+    drones: Drone
+    results: Results
+
+
+def evaluate_run(
+    run: Path, policy: str, episodes: int | None, seed: int | None, json_path: Path | None, console: Console
+) -> bool:
+    """Flies the newest kept actors of a run on their own drones again, and prints a table.
 
     Args:
         run: output directory of a run.
+        policy: "kept", or "foundation": the published foundation policy flies the same episodes, and is compared.
         episodes: episodes of each teacher; None for as many as judged the run.
         seed: seed of the episodes; None for the run's own. With both None this repeats its final judgement.
         json_path: also write the numbers here.
         console: where the table goes.
 
+    Returns:
+        Whether the policy passed on every drone.
+
     Raises:
         UserError: the directory holds no run, or what it holds does not fit together.
     """
+    if json_path is not None and (json_path.is_dir() or not json_path.absolute().parent.is_dir()):
+        raise UserError(f"--json: {json_path}: cannot be written; name a file in a directory that exists")
+    judged = _load(run, {} if seed is None else {"training.seed": seed})
+    settings, results = judged.settings, judged.results
+    episodes = episodes or settings.training.final_eval_episodes
+    flown = (judged.drones, episodes, evaluation.JUDGEMENT)
+    found = kept = evaluation.evaluate(settings, judged.actors, *flown)
+    if policy == "foundation":
+        found = evaluation.evaluate_policy(settings, FoundationPolicy(), *flown)
+    results.run["policy"] = policy
+    results.set_judgement(found, settings.training.pass_return, checkpoints.best_path(judged.step))
+    print_table(results.teachers, settings.training.pass_return, console)
+    if policy == "foundation":
+        _compare(np.asarray(kept.mean_return), np.asarray(found.mean_return), console)
+    if json_path is not None:
+        write_json(json_path, results.content())
+    return results.all_passed
+
+
+def _load(run: Path, overrides: dict[str, int]) -> Judged:
     directory = run / checkpoints.DIRECTORY
     if not directory.is_dir():
         raise UserError(f"{run}: holds no {checkpoints.DIRECTORY}; name the output directory of a run")
-    if json_path is not None and (json_path.is_dir() or not json_path.absolute().parent.is_dir()):
-        raise UserError(f"--json: {json_path}: cannot be written; name a file in a directory that exists")
-    settings = config.load(directory / "config.yaml", {} if seed is None else {"training.seed": seed})
+    settings = config.load(directory / "config.yaml", overrides)
     drone_files = files.load_directory(directory / "dynamics")
     step, tree = checkpoints.load_best(run)
     actors = jax.tree.map(jnp.asarray, checkpoints.actor_of(tree))
     _require_fit(directory, settings, actors, len(drone_files))
-    found = evaluation.evaluate(
-        settings,
-        actors,
-        jax.tree.map(jnp.asarray, files.stack_for_training(drone_files, settings.environment)),
-        episodes or settings.training.final_eval_episodes,
-        evaluation.JUDGEMENT,
-    )
+    drones = jax.tree.map(jnp.asarray, files.stack_for_training(drone_files, settings.environment))
     results = Results({"run": str(run)}, [int(i) for i in tree["teacher_id"]], drone_files)
     results.run["step"] = step
     results.set_kept(tree["mean_return"], tree["step"])
-    results.set_judgement(found, settings.training.pass_return, checkpoints.best_path(step))
-    print_table(results.teachers, settings.training.pass_return, console)
-    if json_path is not None:
-        write_json(json_path, results.content())
-    return results.all_passed
+    return Judged(settings, step, actors, drones, results)
+
+
+def _compare(teachers: np.ndarray, foundation: np.ndarray, console: Console) -> None:
+    """Prints how the teachers' mean returns [T] compare with the foundation policy's on the same episodes."""
+    ahead = int(np.sum(teachers > foundation))
+    console.print(
+        f"teachers are ahead of the foundation policy on {ahead} of {len(teachers)} drones;"
+        f" median {np.median(teachers):.0f} against {np.median(foundation):.0f},"
+        f" worst {teachers.min():.0f} against {foundation.min():.0f}"
+    )
 
 
 def _require_fit(directory: Path, settings: config.Config, actors: sac.Parameters, drones: int) -> None:

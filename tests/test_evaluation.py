@@ -9,6 +9,7 @@ from raptor_jax import evaluation, population, sac, simulator
 from raptor_jax.config import Config
 from raptor_jax.dynamics.parameters import Drone, stack
 from raptor_jax.evaluation import JUDGEMENT, SELECTION, Evaluation
+from raptor_jax.foundation import FoundationPolicy
 from raptor_jax.simulator import episode
 from tests.networks import actor_output, constant_actor
 from tests.simulator.drones import on_device, replaced, sampled_drones, take
@@ -167,3 +168,38 @@ def test_equals_a_plain_loop_over_the_simulator(config, actors, drones, found):
         errors.append(np.linalg.norm(state.position - state.target.position))
     plain = Evaluation(np.mean(returns), np.std(returns), np.mean(lengths), np.mean(crashes), np.mean(errors))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a[position], b, rtol=1e-3, atol=1e-3), found, plain)
+
+
+class OutsideActor:
+    """The actor of one teacher as a policy outside of JAX that knows only what it is shown."""
+
+    def __init__(self, config: Config, actor: sac.Parameters):
+        self.steps = 0
+        self._act = jax.jit(lambda observation: sac.deterministic_action(config.sac, actor, observation))
+
+    def reset(self) -> None:
+        self.steps = 0
+
+    def evaluate_step(self, observation: np.ndarray) -> np.ndarray:
+        self.steps += 1
+        return np.asarray(self._act(observation))
+
+
+def test_a_policy_outside_of_jax_flies_the_same_episodes(config, actors, drones):
+    one = take(actors, 1)
+    everywhere = jax.tree.map(lambda leaf: jnp.stack([leaf] * 3), one)
+    inside = evaluation.evaluate(config, everywhere, drones, EPISODES, JUDGEMENT)
+    policy = OutsideActor(config, one)
+    outside = evaluation.evaluate_policy(config, policy, drones, EPISODES, JUDGEMENT)
+    assert policy.steps == STEPS
+    for name, values in vars(inside).items():
+        np.testing.assert_allclose(getattr(outside, name), values, rtol=1e-4, atol=1e-4, err_msg=name)
+
+
+def test_the_foundation_policy_flies_an_ordinary_drone(config):
+    drone = hovering(sampled_drones(1)[0])
+    found = evaluation.evaluate_policy(config, FoundationPolicy(), on_device(stack([drone])), EPISODES, JUDGEMENT)
+    assert found.share_terminated == 0
+    assert found.episode_length == STEPS
+    # The best that any policy can have is 1 a step.
+    assert STEPS / 2 < found.mean_return < STEPS

@@ -18,7 +18,7 @@ LAYERS = (
     ("sac",),
     ("replay",),
     ("population",),
-    ("evaluation", "memory", "checkpoints", "metrics", "progress"),
+    ("evaluation", "foundation", "memory", "checkpoints", "metrics", "progress"),
     ("results",),
     ("trainer", "judge", "inspection"),
     ("cli",),

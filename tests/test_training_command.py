@@ -154,6 +154,23 @@ def test_evaluate_repeats_the_judgement_and_another_seed_does_not(directory, run
     assert evaluate("--json", "judged.json", "--seed", "1") != pytest.approx(judged, rel=1e-5)
 
 
+def test_evaluate_compares_with_the_foundation_policy(directory, run):
+    command = [
+        sys.executable,
+        "-m",
+        "raptor_jax.cli",
+        "evaluate",
+        str(run),
+        "--policy",
+        "foundation",
+        "--device",
+        "cpu",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=directory, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "ahead of the foundation policy on" in done.stdout
+
+
 def test_inspect_shows_the_run(directory, run):
     command = [sys.executable, "-m", "raptor_jax.cli", "inspect", str(run)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=directory, check=False)

@@ -93,7 +93,7 @@ def check_body(dynamics: Dynamics) -> None:
             raise wrong_value(f"dynamics.{name}", directions, "should be unit vectors", "divide each by its length")
     inertia = dynamics.J
     asymmetry = np.abs(inertia - inertia.T).max()
-    if asymmetry > _SYMMETRY_TOLERANCE * np.abs(inertia).max() or np.linalg.eigvalsh(inertia).min() <= 0:
+    if asymmetry > _SYMMETRY_TOLERANCE * np.abs(inertia).max() or np.min(np.linalg.eigvalsh(inertia)) <= 0:
         raise wrong_value("dynamics.J", inertia, "should be symmetric and positive definite (kg m^2)")
 
 

@@ -95,12 +95,22 @@ def test_drones_that_are_there_already_are_left_alone(tmp_path):
     assert stamps == [path.stat().st_mtime_ns for path in sorted(tmp_path.iterdir())]
 
 
-@pytest.mark.parametrize(("config", "num"), [(SamplingConfig(seed=1), 3), (SamplingConfig(), 4)])
-def test_other_drones_are_never_overwritten(tmp_path, config, num):
+def test_an_interrupted_sampling_is_completed(tmp_path):
+    write_drones(tmp_path / "whole", SamplingConfig(), 4)
+    write_drones(tmp_path / "part", SamplingConfig(), 4)
+    (tmp_path / "part" / "0001.json").unlink()
+    (tmp_path / "part" / "0003.json").unlink()
+    assert write_drones(tmp_path / "part", SamplingConfig(), 4)
+    whole, part = ({path.name: path.read_bytes() for path in (tmp_path / d).iterdir()} for d in ("whole", "part"))
+    assert part == whole
+
+
+@pytest.mark.parametrize("num", [1, 3, 4])
+def test_other_drones_are_never_overwritten(tmp_path, num):
     write_drones(tmp_path, SamplingConfig(), 3)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     with pytest.raises(UserError, match="choose an empty directory") as caught:
-        write_drones(tmp_path, config, num)
+        write_drones(tmp_path, SamplingConfig(seed=1), num)
     assert str(tmp_path) in str(caught.value)
     assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 

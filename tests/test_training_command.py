@@ -1,6 +1,7 @@
 """A whole training as a user starts it, and what it leaves on disk."""
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -34,10 +35,15 @@ TINY = {
 TAGS = {"critic_loss", "actor_loss", "alpha", "q_value", "episode_reward", "episode_length"}
 
 
-def train(directory, *arguments, pass_return=-1e6):
-    """Runs the script on the drones of `directory`, in it, and returns the finished process."""
+def command_of(*arguments, pass_return=-1e6):
+    """Returns the command that runs the script on the drones of the working directory."""
     options = {**TINY, "training.pass-return": pass_return, "dynamics-dir": "dynamics", "device": "cpu"}
-    command = [sys.executable, str(SCRIPT), *(f"--{name}={value}" for name, value in options.items()), *arguments]
+    return [sys.executable, str(SCRIPT), *(f"--{name}={value}" for name, value in options.items()), *arguments]
+
+
+def train(directory, *arguments, pass_return=-1e6):
+    """Runs the script in `directory`, and returns the finished process."""
+    command = command_of(*arguments, pass_return=pass_return)
     return subprocess.run(command, capture_output=True, text=True, cwd=directory, check=False)
 
 
@@ -189,3 +195,23 @@ def test_a_teacher_that_does_not_pass_is_told_by_the_exit_status_and_the_old_run
     # Later tests of this module read the first run.
     run.rename(run.with_name("second"))
     old.rename(run)
+
+
+def test_ctrl_c_leaves_the_results_so_far_and_a_status_of_its_own(directory, finished):
+    # The replay is as large as in the other runs, so that the programs come from the cache; the run is endless.
+    endless = ("--output-dir=endless", "--training.steps-per-teacher=1000000000", f"--sac.replay-capacity={STEPS}")
+    process = subprocess.Popen(
+        command_of(*endless), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=directory
+    )
+    evaluations = 0
+    for line in process.stdout:
+        evaluations += line.startswith("step")
+        if evaluations == 3:
+            break
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130, errors
+    assert errors.splitlines() == ["interrupted; what was written so far stays"]
+    results = json.loads((directory / "endless" / "results.json").read_text())
+    assert results["run"]["status"] == "interrupted"
+    assert results["run"]["step"] >= 128

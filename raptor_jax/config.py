@@ -97,7 +97,7 @@ class SacConfig(Section):
     tau: float = Field(0.02, gt=0, le=1, description="Polyak rate of the target critics")
     target_entropy: float = Field(-2.0, description="entropy that alpha is tuned to [nat]")
     initial_alpha: float = Field(0.2, gt=0, description="entropy weight at the start")
-    learning_rate: float = Field(1e-3, gt=0, description="Adam step of actor and critics")
+    learning_rate: float = Field(2e-3, gt=0, description="Adam step of actor and critics")
     alpha_learning_rate: float = Field(1e-3, gt=0, description="Adam step of log alpha")
     adam_beta1: Decay = Field(0.9, description="decay of Adam's first moment")
     adam_beta2: Decay = Field(0.999, description="decay of Adam's second moment")

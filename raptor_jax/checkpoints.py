@@ -20,6 +20,7 @@ import orbax.checkpoint as ocp
 
 from raptor_jax import sac
 from raptor_jax.errors import UserError, first_line
+from raptor_jax.memory import tree_bytes
 from raptor_jax.population import Population
 
 KEPT = 2
@@ -109,5 +110,4 @@ def actor_of(tree: dict[str, Any]) -> sac.Parameters:
 
 def estimated_bytes(population: Population) -> int:
     """Returns the disk that the checkpoints of a population (or of its shapes) need, those being written included."""
-    saved = jax.tree.leaves((population.teachers, population.episodes, population.best, population.best))
-    return (KEPT + 1) * sum(leaf.size * leaf.dtype.itemsize for leaf in saved)
+    return (KEPT + 1) * tree_bytes((population.teachers, population.episodes, population.best, population.best))

@@ -48,17 +48,18 @@ def evaluate_run(
     """
     if json_path is not None and (json_path.is_dir() or not json_path.absolute().parent.is_dir()):
         raise UserError(f"--json: {json_path}: cannot be written; name a file in a directory that exists")
+    outsider = FoundationPolicy() if policy == "foundation" else None
     judged = _load(run, {} if seed is None else {"training.seed": seed})
     settings, results = judged.settings, judged.results
     episodes = episodes or settings.training.final_eval_episodes
     flown = (judged.drones, episodes, evaluation.JUDGEMENT)
     found = kept = evaluation.evaluate(settings, judged.actors, *flown)
-    if policy == "foundation":
-        found = evaluation.evaluate_policy(settings, FoundationPolicy(), *flown)
+    if outsider is not None:
+        found = evaluation.evaluate_policy(settings, outsider, *flown)
     results.run["policy"] = policy
     results.set_judgement(found, settings.training.pass_return, checkpoints.best_path(judged.step))
     print_table(results.teachers, settings.training.pass_return, console)
-    if policy == "foundation":
+    if outsider is not None:
         _compare(np.asarray(kept.mean_return), np.asarray(found.mean_return), console)
     if json_path is not None:
         write_json(json_path, results.content())

@@ -5,8 +5,9 @@
     checkpoints/best/STEP/default        the kept actor of each teacher
     checkpoints/latest/STEP/default      all that learns, as it was at STEP (without the replay)
 
-Every array has a name and, but for two counters (`flown`, `updates`), the teacher axis first, in the order of
-`teacher_id`: plain Orbax opens a checkpoint without this package, as nested dictionaries of NumPy arrays.
+Every array has a name and, but for counters (`flown`, `updates`, `attempt`), the teacher axis first, in the order of
+the checkpoint's own `teacher_id` (a rescue round trains some of the teachers). Plain Orbax opens a checkpoint without
+this package, as nested dictionaries of NumPy arrays.
 """
 
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ import orbax.checkpoint as ocp
 from raptor_jax import sac
 from raptor_jax.errors import UserError, first_line
 from raptor_jax.memory import tree_bytes
-from raptor_jax.population import Population
+from raptor_jax.population.best import Best
 
 KEPT = 2
 """Checkpoints of each kind on disk, so that a whole one is left while the next is written."""
@@ -39,17 +40,20 @@ class Writer:
         root = (output_dir / DIRECTORY).absolute()
         self._latest, self._best = (ocp.CheckpointManager(root / kind, options=options) for kind in ("latest", "best"))
 
-    def save(self, step: int, population: Population) -> None:
-        """Saves the population at `step` environment steps of a teacher, in the background."""
-        best = population.best
-        kept = {
-            "actor": layers(best.actor),
-            "mean_return": best.mean_return,
-            "step": best.step,
-            "teacher_id": self._teacher_ids,
-        }
+    def save(self, step: int, best: Best, population: Any, rows: np.ndarray, attempt: int) -> None:
+        """Saves, in the background, what is kept of all teachers and the population that is being trained.
+
+        Args:
+            step: environment steps of a teacher.
+            best: of all T teachers.
+            population: of either algorithm, R teachers.
+            rows: [R] their places among the T.
+            attempt: 0 in the main round, then the number of the rescue round.
+        """
+        kept = {**vars(best), "actor": layers(best.actor), "teacher_id": self._teacher_ids}
         self._best.save(step, args=ocp.args.StandardSave(_copied(kept)))
-        self._latest.save(step, args=ocp.args.StandardSave({**latest(population), "teacher_id": self._teacher_ids}))
+        learning = {**latest(population), "teacher_id": self._teacher_ids[rows], "attempt": np.int32(attempt)}
+        self._latest.save(step, args=ocp.args.StandardSave(learning))
 
     def wait(self) -> None:
         """Waits until everything is on disk."""
@@ -72,11 +76,10 @@ def layers(actor: sac.Parameters) -> dict[str, Any]:
     return actor["params"]["mlp"]
 
 
-def latest(population: Population) -> dict[str, Any]:
-    """Returns everything but the replay as nested dictionaries of NumPy arrays."""
-    plain = population.replace(replay=None, keys=jax.random.key_data(population.keys))
-    tree = flax.serialization.to_state_dict(plain)
-    del tree["replay"]
+def latest(population: Any) -> dict[str, Any]:
+    """Returns all that a population of either algorithm holds but its replay, as nested dictionaries of arrays."""
+    tree = flax.serialization.to_state_dict(population.replace(keys=jax.random.key_data(population.keys)))
+    tree.pop("replay", None)
     return _copied(tree)
 
 
@@ -108,6 +111,6 @@ def actor_of(tree: dict[str, Any]) -> sac.Parameters:
     return {"params": {"mlp": tree["actor"]}}
 
 
-def estimated_bytes(population: Population) -> int:
-    """Returns the disk that the checkpoints of a population (or of its shapes) need, those being written included."""
-    return (KEPT + 1) * tree_bytes((population.teachers, population.episodes, population.best, population.best))
+def estimated_bytes(best: Best, learner_bytes: int) -> int:
+    """Returns the disk that the checkpoints of a run need, those being written included."""
+    return (KEPT + 1) * (tree_bytes(best) + learner_bytes)

@@ -1,4 +1,4 @@
-"""The command line: `raptor-jax sample | train | evaluate | inspect`.
+"""The command line: `raptor-jax sample | train | train-start | evaluate | inspect`.
 
 The options are read before jax is imported, because jax takes its platform and its compilation cache from the
 environment. Every key of the configuration is an option: --sac.learning-rate 1e-3.
@@ -21,6 +21,7 @@ PASSED, USAGE, NOT_PASSED, INTERRUPTED = 0, 2, 3, 130
 _USAGES = {
     "sample": "raptor-jax sample [options] [--sampling.KEY VALUE ...]",
     "train": "raptor-jax train [options] [--SECTION.KEY VALUE ...]",
+    "train-start": "raptor-jax train-start [options] [--SECTION.KEY VALUE ...]",
     "evaluate": "raptor-jax evaluate [options] RUN",
     "inspect": "raptor-jax inspect PATH",
 }
@@ -53,6 +54,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     for name, summary, add_options, command in (
         ("sample", "draw drones and check their distribution", _sample_options, _sample),
         ("train", "train a teacher for every drone", _train_options, _train),
+        ("train-start", "train one actor on many drones, for teachers to begin with", _start_options, _train_start),
         ("evaluate", "fly the kept actors of a run again", _evaluate_options, _evaluate),
         ("inspect", "show what a run or a drone's file holds", _inspect_options, _inspect),
     ):
@@ -88,7 +90,10 @@ def _unknown(argument: str) -> str:
     name = argument.partition("=")[0]
     dotted = name.removeprefix("--").replace("-", "_")
     alike = configs.nearest(dotted) if "." in dotted else None
-    hint = f"did you mean --{alike.replace('_', '-')}?" if alike else "--help lists the options"
+    if alike == dotted:
+        hint = "it is a setting of another command"
+    else:
+        hint = f"did you mean --{alike.replace('_', '-')}?" if alike else "--help lists the options"
     return f"{name}: unknown option; {hint}"
 
 
@@ -117,6 +122,15 @@ def _train_options(parser: argparse.ArgumentParser) -> None:
     _config_options(parser, tuple(configs.sections()))
 
 
+def _start_options(parser: argparse.ArgumentParser) -> None:
+    _dynamics_option(parser, "configs/start.yaml")
+    parser.add_argument(
+        "--output", type=Path, default=Path("start.npz"), help="the file that it writes (default: %(default)s)"
+    )
+    _device_option(parser)
+    _config_options(parser, ("environment", "sac", "apg", "training"))
+
+
 def _evaluate_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, metavar="RUN", help="output directory of a run")
     parser.add_argument(
@@ -138,8 +152,8 @@ def _inspect_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("path", type=Path, metavar="PATH", help="output directory of a run, or a drone's JSON file")
 
 
-def _dynamics_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config", default=configs.DEFAULT_CONFIG, help="YAML file of settings (default: %(default)s)")
+def _dynamics_option(parser: argparse.ArgumentParser, config: str = configs.DEFAULT_CONFIG) -> None:
+    parser.add_argument("--config", default=config, help="YAML file of settings (default: %(default)s)")
     parser.add_argument(
         "--dynamics-dir",
         type=Path,
@@ -250,6 +264,19 @@ def _train(options: argparse.Namespace) -> int:
     console.print(f"results: {options.output_dir / 'results.json'}", soft_wrap=True)
     console.print(f"curves:  tensorboard --logdir {options.output_dir / trainer.LOGS}", soft_wrap=True)
     return PASSED if passed else NOT_PASSED
+
+
+def _train_start(options: argparse.Namespace) -> int:
+    config = _load_config(options)
+    from raptor_jax.dynamics import files
+
+    drones = files.load_directory(options.dynamics_dir)
+    _require_device(options.device)
+    from raptor_jax import start_trainer
+
+    start_trainer.train_start(config, drones, options.output, _console())
+    print(f"wrote {options.output}; train from it with --training.start {options.output}")
+    return PASSED
 
 
 def _evaluate(options: argparse.Namespace) -> int:

@@ -44,7 +44,7 @@ class EnvironmentConfig(Section):
     task: Literal["file", "default", "raptor"] = Field(
         "file", description="reward, resets, limits and trajectories: as in each drone's file, or one of the two tables"
     )
-    environments_per_teacher: PositiveInt = Field(16, description="simulators that each teacher flies at once")
+    environments_per_teacher: PositiveInt = Field(16, description="simulators that each SAC teacher flies at once")
     l2f_initial_angle: bool = Field(
         False, description="draw initial angles from U(0, 1) rad as l2f 2.0.18 does, instead of U(0, max_angle)"
     )
@@ -97,7 +97,7 @@ class SacConfig(Section):
     tau: float = Field(0.02, gt=0, le=1, description="Polyak rate of the target critics")
     target_entropy: float = Field(-2.0, description="entropy that alpha is tuned to [nat]")
     initial_alpha: float = Field(0.2, gt=0, description="entropy weight at the start")
-    learning_rate: float = Field(2e-3, gt=0, description="Adam step of actor and critics")
+    learning_rate: float = Field(4e-3, gt=0, description="Adam step of actor and critics")
     alpha_learning_rate: float = Field(1e-3, gt=0, description="Adam step of log alpha")
     adam_beta1: Decay = Field(0.9, description="decay of Adam's first moment")
     adam_beta2: Decay = Field(0.999, description="decay of Adam's second moment")
@@ -134,26 +134,66 @@ class SacConfig(Section):
         return self
 
 
-class TrainingConfig(Section):
-    """The run: its length, evaluation, checkpoints and logs."""
+class ApgConfig(Section):
+    """Analytic policy gradients: windows of flight and the gradient of their return."""
 
-    steps_per_teacher: PositiveInt = Field(
-        648_000, lt=2**31, description="environment steps of one teacher, all its environments together"
+    environments_per_teacher: PositiveInt = Field(8, description="windows that an update flies")
+    horizon: PositiveInt = Field(200, description="length of a window [steps]")
+    gamma: float = Field(0.99, ge=0, le=1, description="discount per step of a window")
+    learning_rate: float = Field(8e-3, gt=0, description="Adam step at the start; it falls to 0 along a cosine")
+    gradient_clip: float = Field(1.0, gt=0, description="greatest norm of the gradient of a step's mean reward")
+    state_gradient_limit: float = Field(
+        200.0, gt=0, description="greatest norm of the gradient that one window's return has in the state of a step"
     )
-    eval_frequency: PositiveInt = Field(16_000, description="environment steps of a teacher between evaluations")
+    survival_width: float = Field(
+        0.1, gt=0, description="width, as a share of the limits, over which the probability of termination rises"
+    )
+
+
+class TrainingConfig(Section):
+    """The run: its algorithm, length, evaluation, checkpoints and logs."""
+
+    algorithm: Literal["apg", "sac"] = Field(
+        "apg", description="what the teachers learn by: gradients through the simulator, or soft actor-critic"
+    )
+    start: str = Field(
+        "packaged",
+        description="the actor that apg begins with: packaged, the one that comes with raptor_jax; scratch, random"
+        " weights; or a file that train-start wrote. sac begins with random weights",
+    )
+    steps_per_teacher: PositiveInt = Field(
+        640_000, lt=2**31, description="environment steps of one teacher, all its environments together"
+    )
+    rescue_rounds: int = Field(
+        2,
+        ge=0,
+        le=8,
+        description="further rounds for the teachers that fall short of pass_return, each with fresh seeds and twice"
+        " as long as the one before",
+    )
+    eval_frequency: PositiveInt = Field(80_000, description="environment steps of a teacher between evaluations")
     eval_episodes: PositiveInt = Field(
-        32, description="episodes of an evaluation, on fixed seeds; these choose the best"
+        64, description="episodes of an evaluation, on fixed seeds; these choose the best"
     )
     final_eval_episodes: PositiveInt = Field(
         100, description="episodes, on seeds that chose nothing, that judge the kept actor"
     )
-    checkpoint_frequency: PositiveInt = Field(80_000, description="environment steps of a teacher between checkpoints")
+    checkpoint_frequency: PositiveInt = Field(320_000, description="environment steps of a teacher between checkpoints")
     log_frequency: PositiveInt = Field(
-        4_000, description="environment steps of a teacher between points of the training curves"
+        16_000, description="environment steps of a teacher between points of the training curves"
     )
     pass_return: float = Field(200.0, description="mean return over an episode above which a teacher passes")
     seed: int = Field(0, ge=0, lt=2**31, description="seed of initial weights, exploration and evaluation")
     tensorboard_teachers: int = Field(16, ge=0, description="teachers with TensorBoard curves of their own")
+
+    @pydantic.model_validator(mode="after")
+    def _steps_can_be_counted(self) -> "TrainingConfig":
+        if self.rescue_rounds and self.steps_per_teacher * 2 ** (self.rescue_rounds + 1) >= 2**31:
+            raise ValueError(
+                f"steps_per_teacher {self.steps_per_teacher} doubled in each of {self.rescue_rounds} rescue_rounds is"
+                " more than can be counted; lower one of them"
+            )
+        return self
 
 
 class Config(pydantic.BaseModel):
@@ -164,6 +204,7 @@ class Config(pydantic.BaseModel):
     environment: EnvironmentConfig = EnvironmentConfig()
     sampling: SamplingConfig = SamplingConfig()
     sac: SacConfig = SacConfig()
+    apg: ApgConfig = ApgConfig()
     training: TrainingConfig = TrainingConfig()
 
 

@@ -13,13 +13,14 @@ from raptor_jax.config import Config
 from raptor_jax.dynamics.parameters import Drone
 from raptor_jax.simulator import ACTION_DIM, episode
 from raptor_jax.simulator.episode import Episode
+from raptor_jax.simulator.quaternion import yaw
 
 SELECTION, JUDGEMENT = 0, 1
 """Streams of seeds: the first chooses the best actor during training, the second judges it and chooses nothing."""
 
 
 class Evaluation(struct.PyTreeNode):
-    """Per teacher, [T], over the episodes."""
+    """Per teacher, [T], over the episodes; the offsets are NaN where no episode lived to see its second half."""
 
     mean_return: jax.Array
     std_return: jax.Array
@@ -29,6 +30,10 @@ class Evaluation(struct.PyTreeNode):
     """Share of the episodes that ended by leaving the limits."""
     final_position_error: jax.Array
     """Mean distance in m from the target at the end of an episode."""
+    position_offset: jax.Array
+    """Length in m of the mean position error over the second half of all episodes: what is always on the same side."""
+    yaw_offset: jax.Array
+    """Size in rad of the mean yaw over the same steps."""
 
 
 class Flight(struct.PyTreeNode):
@@ -39,6 +44,12 @@ class Flight(struct.PyTreeNode):
     """[] bool."""
     terminated: jax.Array
     """[] bool, it finished by leaving the limits."""
+    late_steps: jax.Array
+    """[] steps of the second half of the episode so far."""
+    late_position_error: jax.Array
+    """[3] sum over these of the position error, m, world."""
+    late_yaw: jax.Array
+    """[] sum over these of the yaw, rad."""
 
 
 class Policy(Protocol):
@@ -101,13 +112,24 @@ def fly(config: Config, actor: sac.Parameters, drone: Drone, key: jax.Array) -> 
 
 def start(drone: Drone, key: jax.Array) -> Flight:
     """Returns a flight at its start."""
-    return Flight(episode.start(drone, key), jnp.zeros((), bool), jnp.zeros((), bool))
+    fresh = episode.start(drone, key)
+    never, zero = jnp.zeros((), bool), jnp.zeros_like(fresh.total_reward)
+    return Flight(fresh, never, never, zero, jnp.zeros_like(fresh.state.position), zero)
 
 
 def proceed(config: Config, drone: Drone, flight: Flight, action: jax.Array, key: jax.Array) -> Flight:
     """Takes one step of a flight, if it is not finished."""
     outcome = episode.advance(drone, flight.episode, action, config.environment.episode_steps, key)
-    ahead = Flight(outcome.episode, outcome.finished, outcome.terminated)
+    state = outcome.episode.state
+    late = outcome.episode.length > config.environment.episode_steps // 2
+    ahead = Flight(
+        outcome.episode,
+        outcome.finished,
+        outcome.terminated,
+        flight.late_steps + late,
+        flight.late_position_error + late * (state.position - state.target.position),
+        flight.late_yaw + late * yaw(state.orientation),
+    )
     return jax.tree.map(lambda new, old: jnp.where(flight.finished, old, new), ahead, flight)
 
 
@@ -126,10 +148,14 @@ def _summary(flights: Flight) -> Evaluation:
     """Returns the numbers of flights [T, E]."""
     last = flights.episode
     error = jnp.linalg.norm(last.state.position - last.state.target.position, axis=-1)
+    late_steps = flights.late_steps.sum(axis=1)
+    offset = flights.late_position_error.sum(axis=1) / late_steps[:, None]
     return Evaluation(
         mean_return=last.total_reward.mean(axis=1),
         std_return=last.total_reward.std(axis=1),
         episode_length=last.length.mean(axis=1),
         share_terminated=flights.terminated.mean(axis=1),
         final_position_error=error.mean(axis=1),
+        position_offset=jnp.linalg.norm(offset, axis=-1),
+        yaw_offset=jnp.abs(flights.late_yaw.sum(axis=1) / late_steps),
     )

@@ -9,7 +9,6 @@ import psutil
 from raptor_jax.config import Config
 from raptor_jax.dynamics.parameters import Drone
 from raptor_jax.errors import UserError
-from raptor_jax.population import Population
 from raptor_jax.replay import ROW_WIDTH
 from raptor_jax.simulator import episode
 
@@ -38,12 +37,19 @@ def tree_bytes(tree: Any) -> int:
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
-def plan(config: Config, drones: Drone, shapes: Population) -> MemoryTable:
-    """Returns the table for a population of the given shapes, from shapes alone; the temporaries are their least."""
-    replay = tree_bytes(shapes.replay)
-    learner = tree_bytes(shapes.replace(replay=None, keys=None)) + tree_bytes(drones)
+def plan(config: Config, drones: Drone, population: Any, best: Any) -> MemoryTable:
+    """Returns the table from shapes alone; the temporaries are their least.
+
+    Args:
+        config: settings.
+        drones: every array [T, ...].
+        population: its shapes, of either algorithm.
+        best: shapes of what is kept.
+    """
+    replay = tree_bytes(getattr(population, "replay", None))
+    learner = tree_bytes(population.replace(keys=None)) - replay + tree_bytes(best) + tree_bytes(drones)
     one_episode = jax.eval_shape(episode.start, jax.tree.map(lambda leaf: leaf[0], drones), jax.random.key(0))
-    teachers = shapes.active.shape[0]
+    teachers = population.active.shape[0]
     episodes = max(config.training.eval_episodes, config.training.final_eval_episodes)
     # A step's inputs, outputs and the actor's hidden layers live at the same time.
     per_episode = 3 * tree_bytes(one_episode) + 2 * 4 * config.sac.actor_hidden_dim

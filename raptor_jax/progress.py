@@ -27,17 +27,17 @@ def print_memory(table: MemoryTable, available: int, teachers: int, device: str,
 class Bar:
     """The progress of a run, counted in environment steps of a teacher."""
 
-    def __init__(self, progress: Progress, console: Console, total_steps: int, teachers: int) -> None:
-        """Starts at step 0 of `total_steps`."""
+    def __init__(self, progress: Progress, console: Console, first_step: int, total_steps: int, teachers: int) -> None:
+        """Starts at `first_step` on the way to `total_steps`."""
         self._progress, self._console, self._teachers = progress, console, teachers
-        self._task = progress.add_task("training", total=total_steps, speed="", returns="")
+        self._task = progress.add_task("training", completed=first_step, total=total_steps, speed="", returns="")
         self._started = time.perf_counter()
-        self._last = (self._started, 0, 0)
-        self._total_steps = total_steps
+        self._last = (self._started, first_step, 0)
+        self._first_step, self._total_steps = first_step, total_steps
         self._speed = ""
 
     def advance(self, step: int, updates: int) -> None:
-        """Moves on to `step`, with `updates` critic updates of every teacher so far."""
+        """Moves on to `step`, with `updates` updates of every teacher so far."""
         now = time.perf_counter()
         then, last_step, last_updates = self._last
         per_second = self._teachers / max(now - then, 1e-9)
@@ -54,7 +54,7 @@ class Bar:
         kept = f"best kept: median {np.median(best):.0f} worst {best.min():.0f}"
         self._progress.update(self._task, returns=now)
         elapsed = time.perf_counter() - self._started
-        left = elapsed * (self._total_steps - step) / max(step, 1)
+        left = elapsed * (self._total_steps - step) / max(step - self._first_step, 1)
         self._console.print(
             f"step {step:>9,} of {self._total_steps:,}  return {now}  {kept}  passing {passing}/{len(best)}"
             f"  {self._speed}  {elapsed:.0f} s, {left:.0f} s left",
@@ -64,7 +64,7 @@ class Bar:
 
 
 @contextmanager
-def bar(console: Console, total_steps: int, teachers: int) -> Iterator[Bar]:
+def bar(console: Console, first_step: int, total_steps: int, teachers: int) -> Iterator[Bar]:
     """Opens a progress bar; without a terminal only its lines appear."""
     columns = (
         BarColumn(),
@@ -74,4 +74,4 @@ def bar(console: Console, total_steps: int, teachers: int) -> Iterator[Bar]:
         TextColumn("{task.fields[returns]}"),
     )
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        yield Bar(progress, console, total_steps, teachers)
+        yield Bar(progress, console, first_step, total_steps, teachers)

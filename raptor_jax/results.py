@@ -18,7 +18,15 @@ from raptor_jax.evaluation import Evaluation
 
 FILE = "results.json"
 _PACKAGES = ("raptor-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
-JUDGED = ("mean_return", "std_return", "episode_length", "share_terminated", "final_position_error")
+JUDGED = (
+    "mean_return",
+    "std_return",
+    "episode_length",
+    "share_terminated",
+    "final_position_error",
+    "position_offset",
+    "yaw_offset",
+)
 """What the judgement of the kept actor adds to a teacher's entry; null until the end of the run."""
 
 
@@ -39,9 +47,19 @@ class Results:
             "device": jax.devices()[0].device_kind,
             "machine": machine(),
             "versions": versions(),
+            "rounds": [],
             "timings": {"compiling": 0.0, "training": 0.0, "evaluating": 0.0},
         }
         self.teachers = [_entry(i, file) for i, file in zip(teacher_ids, files, strict=True)]
+
+    def add_round(self, rows: Sequence[int], steps: int, updates: int) -> None:
+        """Notes a round of training: the rows of its teachers, and the steps and updates of each."""
+        trained = [self.teachers[row] for row in rows]
+        self.run["rounds"].append(
+            {"teacher_ids": [entry["teacher_id"] for entry in trained], "steps": steps, "updates": updates}
+        )
+        for entry in trained:
+            entry["rounds"] += 1
 
     def set_kept(self, mean_return: Any, step: Any) -> None:
         """Takes over the evaluation [T] that each kept actor won by, and its step [T]."""
@@ -84,6 +102,7 @@ def _entry(teacher_id: int, file: DroneFile) -> dict[str, Any]:
         **dict.fromkeys(JUDGED),
         "passed": None,
         "frozen_at_step": None,
+        "rounds": 0,
     }
 
 
@@ -115,15 +134,23 @@ def _processor() -> str:
     return names[0] if names else platform.processor()
 
 
-def _verdict(entry: dict[str, Any]) -> tuple[str, str, str]:
-    """Returns the texts of the mean return, the episode length and whether the teacher passed."""
+def _verdict(entry: dict[str, Any]) -> tuple[str, str, str, str, str]:
+    """Returns the texts of the mean return, the episode length, the offset, the rounds and whether it passed."""
+    rounds = str(entry.get("rounds", "-"))
     if entry["passed"] is None:
         best = entry["best_eval_reward"]
-        return ("-" if best is None else f"best {best:.0f}"), "-", "not judged"
+        return ("-" if best is None else f"best {best:.0f}"), "-", "-", rounds, "not judged"
     if entry["mean_return"] is None:
-        return "not finite", "-", "[red]no[/]"
+        return "not finite", "-", "-", rounds, "[red]no[/]"
     passed = "[green]yes[/]" if entry["passed"] else "[red]no[/]"
-    return f"{entry['mean_return']:.0f} +- {entry['std_return']:.0f}", f"{entry['episode_length']:.0f}", passed
+    offset = entry.get("position_offset")
+    return (
+        f"{entry['mean_return']:.0f} +- {entry['std_return']:.0f}",
+        f"{entry['episode_length']:.0f}",
+        "-" if offset is None else f"{offset:.2f}",
+        rounds,
+        passed,
+    )
 
 
 def print_table(teachers: Sequence[dict[str, Any]], pass_return: float, console: Console, longest: int = 40) -> None:
@@ -132,7 +159,8 @@ def print_table(teachers: Sequence[dict[str, Any]], pass_return: float, console:
     shown = sorted(order[:longest], key=lambda entry: entry["teacher_id"]) if len(order) <= longest else order[:longest]
     console.print("Teachers:" if len(order) <= longest else f"The {longest} lowest of {len(order)} teachers:")
     table = Table()
-    for heading in ("teacher", "drone", "thrust/weight", "mass [kg]", "mean return", "episode length", "passed"):
+    numbers = ("thrust/weight", "mass [kg]", "mean return", "episode length", "offset [m]", "rounds", "passed")
+    for heading in ("teacher", "drone", *numbers):
         table.add_column(heading, justify="left" if heading == "drone" else "right", no_wrap=True)
     for entry in shown:
         table.add_row(
@@ -146,6 +174,10 @@ def print_table(teachers: Sequence[dict[str, Any]], pass_return: float, console:
     judged = [entry for entry in teachers if entry["passed"] is not None]
     if judged:
         returns = [entry["mean_return"] for entry in judged if entry["mean_return"] is not None]
-        spread = f"median {np.median(returns):.0f}, worst {min(returns):.0f}" if returns else "no finite return"
+        spread = (
+            f"median {np.median(returns):.0f}, 5th percentile {np.percentile(returns, 5):.0f}, worst {min(returns):.0f}"
+            if returns
+            else "no finite return"
+        )
         passed = sum(entry["passed"] for entry in judged)
         console.print(f"{passed} of {len(teachers)} passed (mean return above {pass_return:g}); {spread}")

@@ -5,87 +5,55 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 
-from raptor_jax import checkpoints, evaluation, memory, population, progress
+from raptor_jax import checkpoints, evaluation, memory, progress, sac, starts
 from raptor_jax import config as configs
 from raptor_jax.config import Config
 from raptor_jax.dynamics.files import DroneFile, save_drone, stack_for_training
 from raptor_jax.dynamics.parameters import Drone
 from raptor_jax.errors import UserError
 from raptor_jax.metrics import Curves, TensorBoard
-from raptor_jax.population import Population
+from raptor_jax.population import apg as apg_population
+from raptor_jax.population import best
+from raptor_jax.population import sac as sac_population
+from raptor_jax.population.schedule import Schedule, crossed
 from raptor_jax.results import FILE, Results, print_table
 from raptor_jax.storage import move_aside, write_json, write_text
 
 CURVES = "curves.npz"
 LOGS = "logs"
-
-
-class Schedule(NamedTuple):
-    """How a run is cut into calls of the jitted programs; steps are environment steps of one teacher."""
-
-    warmup_iterations: int
-    warmup_steps: int
-    chunk_iterations: int
-    chunk_steps: int
-    chunk_updates: int
-    chunks: int
-
-    @property
-    def total_steps(self) -> int:
-        """Returns the steps of the whole run: the configured number, rounded up to a whole chunk."""
-        return self.warmup_steps + self.chunks * self.chunk_steps
-
-
-def schedule(config: Config) -> Schedule:
-    """Returns the schedule of a configuration.
-
-    Raises:
-        UserError: the run would end before learning begins.
-    """
-    training = config.training
-    environments = config.environment.environments_per_teacher
-    warmup_iterations = -(-config.sac.n_warmup_steps // environments)
-    warmup_steps = warmup_iterations * environments
-    learning_steps = training.steps_per_teacher - warmup_steps
-    if learning_steps <= 0:
-        raise UserError(
-            f"training.steps_per_teacher: {training.steps_per_teacher} ends before learning begins, after"
-            f" sac.n_warmup_steps {config.sac.n_warmup_steps}; raise the one or lower the other"
-        )
-    per_iteration = population.steps_per_iteration(config)
-    shortest = min(training.log_frequency, training.eval_frequency, training.checkpoint_frequency, learning_steps)
-    iterations = max(1, shortest // per_iteration)
-    steps = iterations * per_iteration
-    updates = iterations * config.sac.actor_update_interval
-    return Schedule(warmup_iterations, warmup_steps, iterations, steps, updates, -(-learning_steps // steps))
+ALGORITHMS: dict[str, Any] = {"apg": apg_population, "sac": sac_population}
+"""What a population learns by; both modules have `schedule`, `create`, `train` and `actors`."""
 
 
 class Programs(NamedTuple):
-    """The compiled programs of a run, one for each phase."""
+    """The compiled programs of a round; the first two are the same two for an algorithm without a warm-up."""
 
-    collect: jax.stages.Compiled
+    warm_up: jax.stages.Compiled
     train: jax.stages.Compiled
     select: jax.stages.Compiled
     judge: jax.stages.Compiled
 
 
-def compile_programs(config: Config, plan: Schedule, shapes: Population, drones: Drone) -> Programs:
-    """Compiles every phase from shapes alone."""
-    training, actors = config.training, shapes.best.actor
+def compile_programs(config: Config, plan: Schedule, population: Any, drones: Drone) -> Programs:
+    """Compiles the programs of a population from its shapes alone."""
+    algorithm, training = ALGORITHMS[config.training.algorithm], config.training
+    actors = algorithm.actors(population)
+    train = algorithm.train.lower(config, population, drones, iterations=plan.chunk_iterations).compile()
     lowered = (
-        population.collect.lower(config, shapes, drones, iterations=plan.warmup_iterations),
-        population.train.lower(config, shapes, drones, iterations=plan.chunk_iterations),
         evaluation.evaluate.lower(config, actors, drones, training.eval_episodes, evaluation.SELECTION),
         evaluation.evaluate.lower(config, actors, drones, training.final_eval_episodes, evaluation.JUDGEMENT),
     )
-    return Programs(*(program.compile() for program in lowered))
+    warm_up = train
+    if plan.warmup_iterations:
+        warm_up = sac_population.collect.lower(config, population, drones, iterations=plan.warmup_iterations).compile()
+    return Programs(warm_up, train, *(program.compile() for program in lowered))
 
 
 def train(config: Config, files: Sequence[DroneFile], output_dir: Path, overwrite: bool, console: Console) -> bool:
@@ -104,14 +72,16 @@ def train(config: Config, files: Sequence[DroneFile], output_dir: Path, overwrit
     Raises:
         UserError: something about the input, the memory or the disk rules the run out.
     """
-    plan = schedule(config)
+    plan = ALGORITHMS[config.training.algorithm].schedule(config)
+    start = starts.load(config)
     drones = jax.tree.map(jnp.asarray, stack_for_training(files, config.environment))
     teacher_ids = list(range(len(files)))
-    shapes = jax.eval_shape(lambda: population.create(config, drones, jnp.asarray(teacher_ids)))
+    shapes = _shapes(config, drones, start)
+    kept = jax.eval_shape(best.create, ALGORITHMS[config.training.algorithm].actors(shapes))
     available = memory.available_bytes(jax.devices()[0])
-    table = memory.plan(config, drones, shapes)
+    table = memory.plan(config, drones, shapes, kept)
     memory.require_fit(table, config, len(files), available)
-    _require_directory(output_dir, overwrite, checkpoints.estimated_bytes(shapes))
+    _require_directory(output_dir, overwrite, checkpoints.estimated_bytes(kept, table.learner))
 
     started = time.perf_counter()
     programs = compile_programs(config, plan, shapes, drones)
@@ -127,9 +97,30 @@ def train(config: Config, files: Sequence[DroneFile], output_dir: Path, overwrit
     about = {"status": "running", "output_dir": str(output_dir), "config": config.model_dump()}
     results = Results(about, teacher_ids, files)
     results.run["timings"]["compiling"] = compiling
-    _Run(config, plan, programs, drones, output_dir, results, console).run()
+    _Run(config, programs, drones, start, output_dir, results, console).run()
     print_table(results.teachers, config.training.pass_return, console)
     return results.all_passed
+
+
+def _shapes(config: Config, drones: Drone, start: sac.Parameters | None) -> Any:
+    """Returns the shapes of a population."""
+    count = drones.dynamics.mass.shape[0]
+    create = ALGORITHMS[config.training.algorithm].create
+    return jax.eval_shape(lambda: create(config, drones, jnp.arange(count), start))
+
+
+class _Round(NamedTuple):
+    """A population on its way through a training: all teachers, or those of them that need another attempt."""
+
+    attempt: int
+    """0 in the main round, then the number of the rescue round."""
+    rows: np.ndarray
+    """[R] places of its teachers among all T."""
+    config: Config
+    plan: Schedule
+    programs: Programs
+    drones: Drone
+    """Every array [R, ...]."""
 
 
 class _Run:
@@ -138,18 +129,19 @@ class _Run:
     def __init__(
         self,
         config: Config,
-        plan: Schedule,
         programs: Programs,
         drones: Drone,
+        start: sac.Parameters | None,
         output_dir: Path,
         results: Results,
         console: Console,
     ) -> None:
-        self.config, self.plan, self.programs, self.drones = config, plan, programs, drones
+        self.config, self.programs, self.drones, self.start = config, programs, drones, start
+        self.algorithm = ALGORITHMS[config.training.algorithm]
         self.output_dir, self.results, self.console = output_dir, results, console
-        self.step = self.updates = 0
+        self.step = 0
+        self.teacher_updates = 0
         self.teacher_ids = [teacher["teacher_id"] for teacher in results.teachers]
-        self.active = np.ones(len(self.teacher_ids), bool)
         self.curves = Curves(self.teacher_ids)
 
     def run(self) -> None:
@@ -157,8 +149,8 @@ class _Run:
         self._write_results()
         try:
             with ExitStack() as at_the_end:
-                self._allocate(at_the_end)
-                self._train()
+                self._open(at_the_end)
+                self._train_all_rounds()
                 self._judge()
             self.results.run["status"] = "finished"
         except jax.errors.JaxRuntimeError as error:
@@ -173,78 +165,123 @@ class _Run:
                 self.results.run["status"] = "interrupted"
             self._write_results()
 
-    def _allocate(self, at_the_end: ExitStack) -> None:
-        self.population: Population = population.create(self.config, self.drones, jnp.asarray(self.teacher_ids))
+    def _open(self, at_the_end: ExitStack) -> None:
         own_curves = self.config.training.tensorboard_teachers
         self.tensorboard = TensorBoard(self.output_dir / LOGS, self.teacher_ids, own_curves)
         at_the_end.callback(self.tensorboard.close)
         self.checkpoints = checkpoints.Writer(self.output_dir, self.teacher_ids)
         at_the_end.callback(self.checkpoints.close)
 
-    def _train(self) -> None:
-        """Runs all chunks, with evaluations, logs and checkpoints in between."""
-        with progress.bar(self.console, self.plan.total_steps, len(self.active)) as bar:
-            self._chunk(self.programs.collect, self.plan.warmup_steps, 0)
-            bar.advance(self.step, self.updates)
-            self._evaluate(bar)
-            for _ in range(self.plan.chunks):
-                before = self.step
-                self._chunk(self.programs.train, self.plan.chunk_steps, self.plan.chunk_updates)
-                bar.advance(self.step, self.updates)
-                last = self.step >= self.plan.total_steps
-                if last or crossed(before, self.step, self.config.training.eval_frequency):
-                    self._evaluate(bar)
-                if last or crossed(before, self.step, self.config.training.checkpoint_frequency):
-                    self.checkpoints.save(self.step, self.population)
+    def _train_all_rounds(self) -> None:
+        """Trains everyone, and then again, longer and with fresh seeds, those that fall short."""
+        rows = np.arange(len(self.teacher_ids))
+        plan = self.algorithm.schedule(self.config)
+        self._train_round(_Round(0, rows, self.config, plan, self.programs, self.drones))
+        for attempt in range(1, self.config.training.rescue_rounds + 1):
+            rows = self._short()
+            if rows.size == 0:
+                break
+            self.console.print(f"rescue round {attempt}: {rows.size} teachers fall short, and are trained again")
+            self._train_round(self._rescue(attempt, rows))
         # The files that results.json names must be there before it says that the run is finished.
         self.checkpoints.wait()
+
+    def _short(self) -> np.ndarray:
+        """Returns the rows of the teachers that do not clear the bar by two standard errors."""
+        kept = jax.device_get(self.best)
+        uncertainty = 2 * kept.std_return / np.sqrt(self.config.training.eval_episodes)
+        return np.flatnonzero(~(kept.mean_return - uncertainty > self.config.training.pass_return))
+
+    def _rescue(self, attempt: int, rows: np.ndarray) -> _Round:
+        longer = {"steps_per_teacher": self.config.training.steps_per_teacher * 2**attempt}
+        config = self.config.model_copy(update={"training": self.config.training.model_copy(update=longer)})
+        drones = jax.tree.map(lambda leaf: leaf[rows], self.drones)
+        plan = self.algorithm.schedule(config)
+        started = time.perf_counter()
+        programs = compile_programs(config, plan, _shapes(config, drones, self.start), drones)
+        self.results.run["timings"]["compiling"] += time.perf_counter() - started
+        return _Round(attempt, rows, config, plan, programs, drones)
+
+    def _train_round(self, now: _Round) -> None:
+        """Runs all chunks of a round, with evaluations, logs and checkpoints in between."""
+        began, total = self.step, self.step + now.plan.total_steps
+        ids = jnp.asarray(self.teacher_ids)[now.rows]
+        self.population = self.algorithm.create(now.config, now.drones, ids, self.start, now.attempt)
+        self.active = np.ones(now.rows.size, bool)
+        if now.attempt == 0:
+            self.best = best.create(self.algorithm.actors(self.population))
+        with progress.bar(self.console, began, total, now.rows.size) as bar:
+            if now.plan.warmup_iterations:
+                self._chunk(now, now.programs.warm_up, now.plan.warmup_steps, 0)
+            self._evaluate(now, bar)
+            updates = 0
+            for _ in range(now.plan.chunks):
+                before = self.step
+                self._chunk(now, now.programs.train, now.plan.chunk_steps, now.plan.chunk_updates)
+                updates += now.plan.chunk_updates
+                bar.advance(self.step, updates)
+                last = self.step >= total
+                if last or crossed(before, self.step, self.config.training.eval_frequency):
+                    self._evaluate(now, bar)
+                if last or crossed(before, self.step, self.config.training.checkpoint_frequency):
+                    self.checkpoints.save(self.step, self.best, self.population, now.rows, now.attempt)
+        self.results.add_round(now.rows.tolist(), now.plan.total_steps, updates)
 
     def _judge(self) -> None:
         """Evaluates the kept actors on seeds that chose nothing."""
         with self._timed("evaluating"):
-            judgement = jax.device_get(self.programs.judge(self.population.best.actor, self.drones))
+            judgement = jax.device_get(self.programs.judge(self.best.actor, self.drones))
         self.results.set_judgement(judgement, self.config.training.pass_return, checkpoints.best_path(self.step))
 
-    def _chunk(self, program: jax.stages.Compiled, steps: int, updates: int) -> None:
+    def _chunk(self, now: _Round, program: jax.stages.Compiled, steps: int, updates: int) -> None:
         with self._timed("training"):
-            self.population, metrics = program(self.population, self.drones)
-            values = {name: np.asarray(value) for name, value in vars(metrics).items()}
+            self.population, metrics = program(self.population, now.drones)
+            values = {name: self._spread(now, value) for name, value in vars(metrics).items()}
         self.step += steps
-        self.updates += updates
+        self.teacher_updates += updates * now.rows.size
         self.curves.add("train", self.step, values)
         self.tensorboard.add(self.step, {f"train/{name}": value for name, value in values.items()})
-        self._report_frozen()
+        self._report_frozen(now)
 
-    def _report_frozen(self) -> None:
+    def _spread(self, now: _Round, values: jax.Array) -> np.ndarray:
+        """Returns values [R] of a round's teachers among all, [T]; NaN for the others."""
+        spread = np.full(len(self.teacher_ids), np.nan, np.float32)
+        spread[now.rows] = np.asarray(values)
+        return spread
+
+    def _report_frozen(self, now: _Round) -> None:
         active = np.asarray(self.population.active)
-        for row in np.flatnonzero(self.active & ~active):
+        for row in now.rows[self.active & ~active]:
             self.results.set_frozen(int(row), self.step)
-            drone = self.results.teachers[row]["drone"]
+            entry = self.results.teachers[row]
             self.console.print(
-                f"[red]teacher {row:04d} ({drone}): its numbers became non-finite before step {self.step};"
-                " frozen as it was before, the others go on[/]",
+                f"[red]teacher {entry['teacher_id']:04d} ({entry['drone']}): its numbers became non-finite before step"
+                f" {self.step}; frozen as it was before, the others go on[/]",
                 soft_wrap=True,
             )
         self.active = active
 
-    def _evaluate(self, bar: progress.Bar) -> None:
+    def _evaluate(self, now: _Round, bar: progress.Bar) -> None:
+        actors = self.algorithm.actors(self.population)
         with self._timed("evaluating"):
-            found = self.programs.select(self.population.teachers.actor, self.drones)
-            self.population = population.keep_best(self.population, found.mean_return, jnp.int32(self.step))
-            values = {name: np.asarray(value) for name, value in vars(found).items()}
+            found = now.programs.select(actors, now.drones)
+            self.best = best.keep(
+                self.best, jnp.asarray(now.rows), actors, found.mean_return, found.std_return, jnp.int32(self.step)
+            )
+            values = {name: self._spread(now, value) for name, value in vars(found).items()}
         values["reward"] = values.pop("mean_return")
         self.curves.add("eval", self.step, values)
         self.tensorboard.add(self.step, {"eval/reward": values["reward"]})
-        best = np.asarray(self.population.best.mean_return)
-        self.results.set_kept(best, self.population.best.step)
-        bar.evaluated(self.step, values["reward"], best, int(np.sum(best > self.config.training.pass_return)))
+        kept = np.asarray(self.best.mean_return)
+        self.results.set_kept(kept, self.best.step)
+        bar.evaluated(self.step, values["reward"], kept, int(np.sum(kept > self.config.training.pass_return)))
         self.curves.save(self.output_dir / CURVES)
         self._write_results()
 
     def _write_results(self) -> None:
         training = self.results.run["timings"]["training"]
         self.results.run["step"] = self.step
-        self.results.run["teacher_updates_per_second"] = self.updates * len(self.active) / max(training, 1e-9)
+        self.results.run["teacher_updates_per_second"] = self.teacher_updates / max(training, 1e-9)
         write_json(self.output_dir / FILE, self.results.content())
 
     @contextmanager
@@ -254,11 +291,6 @@ class _Run:
             yield
         finally:
             self.results.run["timings"][purpose] += time.perf_counter() - started
-
-
-def crossed(before: int, after: int, frequency: int) -> bool:
-    """Returns whether a multiple of `frequency` lies in (before, after]."""
-    return after // frequency > before // frequency
 
 
 def _require_directory(output_dir: Path, overwrite: bool, checkpoint_bytes: int) -> None:

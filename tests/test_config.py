@@ -11,7 +11,7 @@ def test_the_shipped_default_is_what_the_code_defaults_to():
     assert config.load(config.DEFAULT_CONFIG) == config.Config()
 
 
-@pytest.mark.parametrize("name", ["pre_training", "quickstart", "raptor", "raptor_reference"])
+@pytest.mark.parametrize("name", ["pre_training", "quickstart", "raptor", "raptor_reference", "sac", "start"])
 def test_every_shipped_configuration_loads_and_survives_a_round_trip(name, tmp_path):
     loaded = config.load(f"configs/{name}.yaml")
     copy = tmp_path / "copy.yaml"
@@ -37,7 +37,7 @@ def test_overrides_win_over_the_file_and_may_be_text(tmp_path):
     [
         ("sac:\n  learnin_rate: 1", "sac.learnin_rate: unknown key; did you mean sac.learning_rate?"),
         ("sca:\n  tau: 1", "sca: unknown key; did you mean sac?"),
-        ("training:\n  learning_rate: 1", "did you mean sac.learning_rate?"),
+        ("training:\n  critic_batch_sizes: 1", "did you mean sac.critic_batch_size?"),
         ("sac:\n  tau: fast", "sac.tau: 'fast' should be a valid number"),
         ("sac:\n  tau: 1.5", "sac.tau: 1.5 should be less than or equal to 1"),
         ("sac:\n  tau: .nan", "sac.tau: nan should be a finite number"),

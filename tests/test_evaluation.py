@@ -4,15 +4,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
-from raptor_jax import evaluation, population, sac, simulator
+from raptor_jax import evaluation, sac, simulator
 from raptor_jax.config import Config
 from raptor_jax.dynamics.parameters import Drone, stack
 from raptor_jax.evaluation import JUDGEMENT, SELECTION, Evaluation
 from raptor_jax.foundation import FoundationPolicy
+from raptor_jax.population import sac as population
 from raptor_jax.simulator import episode
 from tests.networks import actor_output, constant_actor
-from tests.simulator.drones import on_device, replaced, sampled_drones, take
+from tests.simulator.drones import calm, on_device, replaced, sampled_drones, take
 
 EPISODES = 3
 STEPS = 50
@@ -34,11 +36,6 @@ def actors(config, drones) -> sac.Parameters:
 @pytest.fixture(scope="module")
 def found(config, actors, drones) -> Evaluation:
     return evaluation.evaluate(config, actors, drones, EPISODES, SELECTION)
-
-
-def calm(drone: Drone, **values) -> Drone:
-    """Returns the drone without disturbances, starting level and at rest at the origin."""
-    return replaced(drone, disturbances__random_force__std=0.0, mdp__init__guidance=1.0, **values)
 
 
 def hovering(drone: Drone) -> Drone:
@@ -149,7 +146,7 @@ def test_equals_a_plain_loop_over_the_simulator(config, actors, drones, found):
     drone, actor = take(drones, position), take(actors, position)
     step, reward, terminated = (jax.jit(f) for f in (simulator.step, simulator.reward, simulator.terminated))
     key = jax.random.key(0)
-    returns, lengths, crashes, errors = [], [], [], []
+    returns, lengths, crashes, errors, late_positions, late_yaws = [], [], [], [], [], []
     stream_key = jax.random.fold_in(jax.random.key(config.training.seed), 2**31 + SELECTION)
     for episode_key in jax.random.split(stream_key, EPISODES):
         state = episode.start(drone, jax.random.split(episode_key)[0]).state
@@ -162,11 +159,15 @@ def test_equals_a_plain_loop_over_the_simulator(config, actors, drones, found):
             total += float(reward(drone, state, action, following))
             crashed = bool(terminated(drone, following))
             state, length = following, length + 1
+            if length > STEPS / 2:
+                late_positions.append(state.position - state.target.position)
+                late_yaws.append(Rotation.from_quat(state.orientation, scalar_first=True).as_euler("ZYX")[0])
         returns.append(total)
         lengths.append(length)
         crashes.append(crashed)
         errors.append(np.linalg.norm(state.position - state.target.position))
-    plain = Evaluation(np.mean(returns), np.std(returns), np.mean(lengths), np.mean(crashes), np.mean(errors))
+    offsets = np.linalg.norm(np.mean(late_positions, axis=0)), np.abs(np.mean(late_yaws))
+    plain = Evaluation(np.mean(returns), np.std(returns), np.mean(lengths), np.mean(crashes), np.mean(errors), *offsets)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a[position], b, rtol=1e-3, atol=1e-3), found, plain)
 
 

@@ -16,11 +16,11 @@ LAYERS = (
     ("dynamics",),
     ("simulator",),
     ("sac",),
-    ("replay",),
+    ("apg", "replay"),
     ("population",),
-    ("evaluation", "foundation", "memory", "checkpoints", "metrics", "progress"),
+    ("evaluation", "foundation", "starts", "memory", "checkpoints", "metrics", "progress"),
     ("results",),
-    ("trainer", "judge", "inspection"),
+    ("trainer", "start_trainer", "judge", "inspection"),
     ("cli",),
 )
 

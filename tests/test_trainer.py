@@ -2,15 +2,20 @@
 
 import json
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from rich.console import Console
 
-from raptor_jax import cli, population, trainer
+from raptor_jax import checkpoints, cli, trainer
 from raptor_jax.config import Config, build
 from raptor_jax.dynamics import files, sampling
 from raptor_jax.errors import UserError
+from raptor_jax.population import apg as apg_population
+from raptor_jax.population import sac as population
+from raptor_jax.population.schedule import crossed
+from tests.simulator.drones import calm, replaced
 
 CONFIG = build(
     {
@@ -23,6 +28,8 @@ CONFIG = build(
             "n_warmup_steps": 32,
         },
         "training": {
+            "algorithm": "sac",
+            "rescue_rounds": 0,
             "steps_per_teacher": 128,
             "log_frequency": 32,
             "eval_frequency": 32,
@@ -121,7 +128,7 @@ def test_a_schedule_covers_the_steps_asked_for_and_less_than_a_chunk_more(enviro
         "training.steps_per_teacher": steps,
         "training.log_frequency": log,
     }
-    plan = trainer.schedule(build({}, overrides, "test"))
+    plan = population.schedule(build({}, overrides, "test"))
     assert steps <= plan.total_steps < steps + plan.chunk_steps
     assert plan.warmup_steps >= 10
     assert plan.chunk_steps % (environments * interval) == 0
@@ -130,11 +137,60 @@ def test_a_schedule_covers_the_steps_asked_for_and_less_than_a_chunk_more(enviro
 
 def test_a_run_without_learning_is_refused():
     with pytest.raises(UserError, match=r"training.steps_per_teacher: 10 .*n_warmup_steps"):
-        trainer.schedule(build({}, {"training.steps_per_teacher": 10}, "test"))
+        population.schedule(build({}, {"training.steps_per_teacher": 10}, "test"))
 
 
 @pytest.mark.parametrize(
     ("before", "after", "expected"), [(0, 9, False), (9, 10, True), (10, 19, False), (5, 35, True), (10, 10, False)]
 )
 def test_a_frequency_is_met_when_a_multiple_is_crossed(before, after, expected):
-    assert trainer.crossed(before, after, 10) is expected
+    assert crossed(before, after, 10) is expected
+
+
+APG = build(
+    CONFIG.model_dump(),
+    {
+        "training.algorithm": "apg",
+        "training.start": "scratch",
+        "apg.environments_per_teacher": 2,
+        "apg.horizon": 8,
+        "training.rescue_rounds": 2,
+    },
+    "test",
+)
+
+
+def test_teachers_that_fall_short_are_trained_again_longer_and_listed_if_they_never_pass(tmp_path, drones, monkeypatch):
+    trained, create = [], apg_population.create
+
+    def creating(config, drones, teacher_ids, start, attempt=0):
+        if not isinstance(attempt, jax.core.Tracer) and not isinstance(teacher_ids, jax.core.Tracer):
+            trained.append((attempt, np.asarray(teacher_ids).tolist(), config.training.steps_per_teacher))
+        return create(config, drones, teacher_ids, start, attempt)
+
+    # The second teacher's drone is blown away; the others start level and at rest.
+    monkeypatch.setattr(apg_population, "create", creating)
+    files = [file._replace(drone=calm(file.drone)) for file in drones]
+    blown_away = replaced(files[1].drone, disturbances__random_force__std=np.float64(1e4))
+    files[1] = files[1]._replace(drone=blown_away)
+    config = build(APG.model_dump(), {"training.pass_return": -50}, "test")
+    console = Console(record=True, width=200)
+    assert not trainer.train(config, files, tmp_path / "run", overwrite=False, console=console)
+    assert trained == [(0, [0, 1, 2], 128), (1, [1], 256), (2, [1], 512)]
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert [(r["teacher_ids"], r["steps"]) for r in results["run"]["rounds"]] == [
+        ([0, 1, 2], 128),
+        ([1], 256),
+        ([1], 512),
+    ]
+    assert [teacher["rounds"] for teacher in results["teachers"]] == [1, 3, 1]
+    assert [teacher["passed"] for teacher in results["teachers"]] == [True, False, True]
+    assert "2 of 3 passed" in console.export_text()
+    with np.load(tmp_path / "run" / "curves.npz") as curves:
+        rescued = curves["eval_step"] > 128
+        assert np.all(np.isfinite(curves["eval_reward"][rescued, 1]))
+        assert np.all(np.isnan(curves["eval_reward"][rescued][:, [0, 2]]))
+        assert curves["eval_step"].tolist() == sorted(curves["eval_step"])
+    step, tree = checkpoints.load_best(tmp_path / "run")
+    assert step == results["run"]["step"] == 128 + 256 + 512
+    assert tree["teacher_id"].tolist() == [0, 1, 2]

@@ -4,9 +4,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from raptor_jax import evaluation, population
+from raptor_jax import evaluation
 from raptor_jax.config import Config
 from raptor_jax.dynamics.parameters import stack
+from raptor_jax.population import sac as population
 from tests.simulator.drones import on_device, replaced, sampled_drones
 
 CONFIG = Config.model_validate(

@@ -24,6 +24,8 @@ TINY = {
     "sac.critic_batch_size": 8,
     "sac.actor-batch-size": 8,
     "sac.n-warmup-steps": 32,
+    "training.algorithm": "sac",
+    "training.rescue-rounds": 0,
     "training.steps-per-teacher": STEPS,
     "training.log-frequency": 32,
     "training.eval-frequency": 64,
@@ -83,6 +85,7 @@ def test_results_describe_the_run_and_every_teacher(results):
     assert {"jax", "flax", "optax", "orbax-checkpoint", "python"} <= results["run"]["versions"].keys()
     assert {"compiling", "training", "evaluating"} == results["run"]["timings"].keys()
     assert results["run"]["device"]
+    assert results["run"]["rounds"] == [{"teacher_ids": [0, 1, 2], "steps": STEPS, "updates": 56}]
     assert [teacher["teacher_id"] for teacher in results["teachers"]] == [0, 1, 2]
     for teacher in results["teachers"]:
         assert teacher["drone"] == f"{teacher['teacher_id']:04d}.json"
@@ -117,7 +120,7 @@ def test_the_latest_checkpoint_holds_all_that_learns(run):
     with ocp.StandardCheckpointer() as checkpointer:
         tree = checkpointer.restore((run / "checkpoints" / "latest" / str(STEPS) / "default").absolute())
     assert tree["teachers"]["critic"]["params"]["mlp"]["hidden_0"]["kernel"].shape == (3, 2, 30, 8)
-    assert {"teachers", "episodes", "keys", "flown", "updates", "active", "best", "teacher_id"} == tree.keys()
+    assert {"teachers", "episodes", "keys", "flown", "updates", "active", "attempt", "teacher_id"} == tree.keys()
 
 
 def test_settings_and_drones_lie_beside_the_checkpoints(directory, run):

@@ -1,13 +1,25 @@
 """L2F's quadrotor simulator in JAX: pure functions of one drone, without a batch axis.
 
-`reset`, `step`, `observe`, `reward` and `terminated` take a `Drone` (physics and task) and a `State`; `jax.vmap` gives
+`reset`, `step`, `observe`, `reward` and the like take a `Drone` (physics and task) and a `State`; `jax.vmap` gives
 them batch axes. The modules follow the order of L2F's operations, so that parity can be reviewed side by side.
 """
 
 from raptor_jax.simulator.observation import ACTION_DIM, OBSERVATION_DIM, observe
 from raptor_jax.simulator.reset import reset
-from raptor_jax.simulator.reward import reward, terminated
+from raptor_jax.simulator.reward import alive_reward, limit_ratio, reward, terminated
 from raptor_jax.simulator.state import State, Target
 from raptor_jax.simulator.step import step
 
-__all__ = ["ACTION_DIM", "OBSERVATION_DIM", "State", "Target", "observe", "reset", "reward", "step", "terminated"]
+__all__ = [
+    "ACTION_DIM",
+    "OBSERVATION_DIM",
+    "State",
+    "Target",
+    "alive_reward",
+    "limit_ratio",
+    "observe",
+    "reset",
+    "reward",
+    "step",
+    "terminated",
+]

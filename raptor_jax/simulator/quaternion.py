@@ -40,3 +40,9 @@ def rotation_matrix(orientation: jax.Array) -> jax.Array:
 def from_axis_angle(axis: jax.Array, angle: jax.Array) -> jax.Array:
     """Returns the orientation [4] of a turn by angle [] in rad about a unit axis [3]."""
     return jnp.concatenate([jnp.cos(angle / 2)[None], jnp.sin(angle / 2) * axis])
+
+
+def yaw(orientation: jax.Array) -> jax.Array:
+    """Returns the heading [] in rad, from -pi to pi, of a unit orientation [4]."""
+    w, x, y, z = orientation
+    return jnp.arctan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z))

@@ -21,11 +21,36 @@ def terminated(drone: Drone, state: State) -> jax.Array:
     return outside & limits.enabled.astype(bool)
 
 
+def limit_ratio(drone: Drone, state: State) -> jax.Array:
+    """Returns how near a state is to the limits that end its episode: [], 0 far from them, above 1 beyond one.
+
+    The greatest component of position, velocity and rates, each as a share of its limit; 0 where there are no limits.
+    """
+    limits = drone.mdp.termination
+    shares = jnp.concatenate(
+        [
+            jnp.abs(state.position) / limits.position_threshold,
+            jnp.abs(state.linear_velocity) / limits.linear_velocity_threshold,
+            jnp.abs(state.angular_velocity) / limits.angular_velocity_threshold,
+        ]
+    )
+    return jnp.where(limits.enabled.astype(bool), jnp.max(shares), 0)
+
+
 def reward(drone: Drone, state: State, action: jax.Array, next_state: State) -> jax.Array:
     """Returns the reward [] of taking action [4] in `state` and arriving in `next_state`.
 
-    constant - scale * cost of `state`, cut at 0 if non_negative; the termination penalty instead if `next_state` is
-    terminal. All costs are plain norms but the action's, which is squared; the orientation's is yaw alone, as in L2F.
+    That of a flight that goes on, or the termination penalty instead if `next_state` is terminal.
+    """
+    alive = alive_reward(drone, state, action, next_state)
+    return jnp.where(terminated(drone, next_state), drone.mdp.reward.termination_penalty, alive)
+
+
+def alive_reward(drone: Drone, state: State, action: jax.Array, next_state: State) -> jax.Array:
+    """Returns the reward [] of a step, wherever it leads.
+
+    constant - scale * cost of `state`, cut at 0 if non_negative. All costs are plain norms but the action's, which is
+    squared; the orientation's is yaw alone, as in L2F.
     """
     weights = drone.mdp.reward
     position = _norm(state.position - state.target.position)
@@ -43,9 +68,11 @@ def reward(drone: Drone, state: State, action: jax.Array, next_state: State) -> 
         + weights.d_action * _norm(action - state.last_action)
     )
     alive = weights.constant - weights.scale * cost
-    alive = jnp.where(weights.non_negative.astype(bool), jnp.maximum(alive, 0), alive)
-    return jnp.where(terminated(drone, next_state), weights.termination_penalty, alive)
+    return jnp.where(weights.non_negative.astype(bool), jnp.maximum(alive, 0), alive)
 
 
 def _norm(vector: jax.Array) -> jax.Array:
-    return jnp.sqrt(jnp.sum(vector**2))
+    # The square root has no slope at 0; both branches are guarded, so that the gradient there is 0 and not NaN.
+    square = jnp.sum(vector**2)
+    at_zero = square == 0
+    return jnp.where(at_zero, 0, jnp.sqrt(jnp.where(at_zero, 1, square)))

@@ -65,6 +65,11 @@ def replaced(drone: Drone, **values: Any) -> Drone:
     return drone
 
 
+def calm(drone: Drone, **values: Any) -> Drone:
+    """Returns the drone without disturbances, starting level and at rest at the origin."""
+    return replaced(drone, disturbances__random_force__std=0.0, mdp__init__guidance=1.0, **values)
+
+
 def on_device(tree: Any) -> Any:
     """Returns a tree of NumPy arrays as JAX arrays of the precision in force; bools stay bools."""
     dtype = jnp.result_type(float)

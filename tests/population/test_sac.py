@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from raptor_jax import population
 from raptor_jax.config import Config
 from raptor_jax.dynamics.parameters import Drone, stack
-from raptor_jax.population import Population
+from raptor_jax.population import sac as population
+from raptor_jax.population.sac import Population
 from tests.simulator.drones import on_device, sampled_drones, take
 
 IDS = (7, 3, 5)
@@ -42,7 +42,6 @@ def of(after: Population, teachers: list[int]) -> dict[str, list[np.ndarray]]:
         "teachers": after.teachers,
         "episodes": after.episodes,
         "replay": after.replay.rows[:, :filled],
-        "best": after.best,
     }
     return {name: [np.asarray(leaf)[teachers] for leaf in jax.tree.leaves(part)] for name, part in parts.items()}
 
@@ -137,15 +136,13 @@ def test_steps_and_updates_are_counted_and_each_phase_compiles_once(
         training=tiny_config.training,
     )
     drones = on_device(stack(sampled_drones(2)))
-    programs = (population.create, population.collect, population.train, population.keep_best)
+    programs = (population.create, population.collect, population.train)
     compiled = [program._cache_size() for program in programs]
     now = population.create(config, drones, jnp.arange(2))
     for _ in range(2):
         now, _ = population.collect(config, now, drones, iterations=WARMUP)
-        now = population.keep_best(now, jnp.zeros(2), jnp.int32(0))
     for _ in range(CHUNKS):
         now, _ = population.train(config, now, drones, iterations=ITERATIONS)
-        now = population.keep_best(now, jnp.zeros(2), jnp.int32(0))
     rounds = ITERATIONS * CHUNKS
     assert now.updates == rounds * interval
     assert now.flown == 2 * WARMUP + rounds * interval * steps_per_update
@@ -155,7 +152,7 @@ def test_steps_and_updates_are_counted_and_each_phase_compiles_once(
     assert now.replay.cursor == steps % now.replay.rows.shape[1]
     np.testing.assert_array_equal(now.teachers.critic_optimizer.count, [rounds * interval] * 2)
     np.testing.assert_array_equal(now.teachers.actor_optimizer.count, [rounds] * 2)
-    assert [program._cache_size() - before for program, before in zip(programs, compiled, strict=True)] == [1, 1, 1, 1]
+    assert [program._cache_size() - before for program, before in zip(programs, compiled, strict=True)] == [1, 1, 1]
 
 
 def test_every_phase_gives_back_the_types_that_it_took(tiny_config, drones):
@@ -168,7 +165,6 @@ def test_every_phase_gives_back_the_types_that_it_took(tiny_config, drones):
     phases = (
         lambda now: population.collect(tiny_config, now, drones, iterations=WARMUP)[0],
         lambda now: population.train(tiny_config, now, drones, iterations=ITERATIONS)[0],
-        lambda now: population.keep_best(now, jnp.zeros(len(IDS)), jnp.int32(0)),
     )
     for phase in phases:
         assert types(jax.eval_shape(phase, start)) == types(start)
@@ -259,18 +255,3 @@ def test_a_teacher_that_breaks_later_keeps_what_it_had_learnt(tiny_config, drone
 
 def test_healthy_teachers_stay_active(tiny_config, drones):
     assert np.all(trained(tiny_config, untrained(tiny_config, drones), drones).active)
-
-
-def test_the_best_actor_is_kept_teacher_by_teacher(tiny_config, drones):
-    now = untrained(tiny_config, drones)
-    np.testing.assert_array_equal(now.best.mean_return, [-np.inf] * len(IDS))
-    actors, evaluations = [], [(1.0, np.nan, -5.0), (0.5, 3.0, -2.0), (1.0, np.nan, -np.inf)]
-    for step, returns in enumerate(evaluations, start=1):
-        actors.append(jax.tree.map(np.asarray, now.teachers.actor))
-        now = population.keep_best(now, jnp.asarray(returns), jnp.int32(step))
-        now = trained(tiny_config, now, drones, chunks=1)
-    np.testing.assert_array_equal(now.best.mean_return, [1.0, 3.0, -2.0])
-    np.testing.assert_array_equal(now.best.step, [1, 2, 2])
-    for teacher, step in enumerate(now.best.step):
-        kept, expected = (take(actor, [teacher]) for actor in (now.best.actor, actors[int(step) - 1]))
-        jax.tree.map(np.testing.assert_array_equal, kept, expected)

@@ -1,12 +1,9 @@
-"""Many teachers at once: `vmap` over teachers, `scan` over steps, everything that training changes in one pytree.
-
-A teacher's random draws depend on the seed, its identity and its own step counts alone, so its run does not depend on
-who else is in the population. No I/O here; the host calls one of the jitted programs per chunk.
-"""
+"""A population that learns by SAC: flight, replay and update of every teacher in one jitted scan."""
 
 import functools
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 from flax import struct
@@ -15,21 +12,13 @@ from raptor_jax import replay as replays
 from raptor_jax import sac
 from raptor_jax.config import Config
 from raptor_jax.dynamics.parameters import Drone
+from raptor_jax.errors import UserError
+from raptor_jax.population.per_teacher import all_finite, select, teacher_key
+from raptor_jax.population.schedule import Schedule, cut
 from raptor_jax.replay import Replay
 from raptor_jax.sac import Losses, Teacher, Transition
 from raptor_jax.simulator import ACTION_DIM, episode
 from raptor_jax.simulator.episode import Episode
-
-
-class Best(struct.PyTreeNode):
-    """The best actor of each teacher so far, by evaluation."""
-
-    actor: sac.Parameters
-    """The weights, each [T, ...]."""
-    mean_return: jax.Array
-    """[T], -inf before the first evaluation."""
-    step: jax.Array
-    """[T] int32, environment steps of the teacher at that evaluation."""
 
 
 class Population(struct.PyTreeNode):
@@ -48,7 +37,6 @@ class Population(struct.PyTreeNode):
     """[] int32, critic updates of every teacher so far."""
     active: jax.Array
     """[T] bool, False once a teacher's numbers became non-finite: it stays as it was before that chunk."""
-    best: Best
 
 
 class _Finished(struct.PyTreeNode):
@@ -80,6 +68,29 @@ def steps_per_iteration(config: Config) -> int:
     return config.sac.actor_update_interval * config.sac.steps_per_update * config.environment.environments_per_teacher
 
 
+def schedule(config: Config) -> Schedule:
+    """Returns how a run is cut into calls of `collect` and `train`.
+
+    Raises:
+        UserError: the run would end before learning begins.
+    """
+    environments = config.environment.environments_per_teacher
+    warmup_iterations = -(-config.sac.n_warmup_steps // environments)
+    learning_steps = config.training.steps_per_teacher - warmup_iterations * environments
+    if learning_steps <= 0:
+        raise UserError(
+            f"training.steps_per_teacher: {config.training.steps_per_teacher} ends before learning begins, after"
+            f" sac.n_warmup_steps {config.sac.n_warmup_steps}; raise the one or lower the other"
+        )
+    interval = config.sac.actor_update_interval
+    return cut(config, warmup_iterations, steps_per_iteration(config), learning_steps, interval)
+
+
+def actors(population: Population) -> sac.Parameters:
+    """Returns the actors' weights, each [T, ...]."""
+    return population.teachers.actor
+
+
 def replay_rows(config: Config) -> int:
     """Returns the rows of each teacher's replay buffer."""
     # A run may be up to a chunk longer than asked for; then its last rows replace its first.
@@ -88,18 +99,24 @@ def replay_rows(config: Config) -> int:
     )
 
 
-@functools.partial(jax.jit, static_argnames="config")
-def create(config: Config, drones: Drone, teacher_ids: jax.Array) -> Population:
+@functools.partial(jax.jit, static_argnames=("config", "attempt"))
+def create(
+    config: Config, drones: Drone, teacher_ids: jax.Array, start: sac.Parameters | None = None, attempt: int = 0
+) -> Population:
     """Returns an untrained population.
 
     Args:
         config: settings.
         drones: every array [T, ...].
         teacher_ids: [T] identity of each teacher, which seeds it.
+        start: None; SAC begins with random weights, for its critics would first undo a trained actor.
+        attempt: at training these teachers; every attempt has seeds of its own.
     """
 
+    chex.assert_equal(start, None)
+
     def one(drone: Drone, teacher_id: jax.Array) -> tuple[Teacher, Episode, jax.Array]:
-        key = jax.random.fold_in(jax.random.key(config.training.seed), teacher_id)
+        key = teacher_key(config, teacher_id, attempt)
         weights_key, episodes_key, run_key = jax.random.split(key, 3)
         episode_keys = jax.random.split(episodes_key, config.environment.environments_per_teacher)
         episodes = jax.vmap(episode.start, in_axes=(None, 0))(drone, episode_keys)
@@ -116,9 +133,6 @@ def create(config: Config, drones: Drone, teacher_ids: jax.Array) -> Population:
         flown=zero,
         updates=zero,
         active=jnp.ones(count, bool),
-        best=Best(
-            jax.tree.map(jnp.copy, teachers.actor), jnp.full(count, -jnp.inf, jnp.float32), jnp.zeros(count, jnp.int32)
-        ),
     )
 
 
@@ -160,20 +174,6 @@ def train(config: Config, population: Population, drones: Drone, iterations: int
     after = _freeze_non_finite(population, after)
     losses = _mean_reported(losses).replace(alpha=jnp.exp(after.teachers.log_alpha))
     return after, _chunk_metrics(losses, _total(finished))
-
-
-@functools.partial(jax.jit, donate_argnames="population")
-def keep_best(population: Population, mean_return: jax.Array, step: jax.Array) -> Population:
-    """Keeps the current actor of every teacher whose evaluation [T] beats its best so far."""
-    best = population.best
-    better = mean_return > best.mean_return
-    return population.replace(
-        best=Best(
-            actor=_select(better, population.teachers.actor, best.actor),
-            mean_return=jnp.where(better, mean_return, best.mean_return),
-            step=jnp.where(better, step, best.step),
-        )
-    )
 
 
 def _fly(config: Config, population: Population, drones: Drone) -> tuple[Population, _Finished]:
@@ -253,23 +253,9 @@ def _chunk_metrics(losses: Losses, finished: _Finished) -> ChunkMetrics:
 
 def _freeze_non_finite(before: Population, after: Population) -> Population:
     """Puts teachers whose numbers are no longer finite back to where they were, and leaves them there."""
-
-    def finite(teacher: Teacher, episodes: Episode) -> jax.Array:
-        leaves = jax.tree.leaves((teacher, episodes))
-        return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in leaves]))
-
-    active = before.active & jax.vmap(finite)(after.teachers, after.episodes)
+    active = before.active & jax.vmap(all_finite)(after.teachers, after.episodes)
     return after.replace(
-        teachers=_select(active, after.teachers, before.teachers),
-        episodes=_select(active, after.episodes, before.episodes),
+        teachers=select(active, after.teachers, before.teachers),
+        episodes=select(active, after.episodes, before.episodes),
         active=active,
     )
-
-
-def _select(condition: jax.Array, yes: Any, no: Any) -> Any:
-    """Chooses between two trees of arrays [T, ...] teacher by teacher."""
-
-    def choose(a: jax.Array, b: jax.Array) -> jax.Array:
-        return jnp.where(condition.reshape(condition.shape + (1,) * (a.ndim - 1)), a, b)
-
-    return jax.tree.map(choose, yes, no)

@@ -1,0 +1,112 @@
+"""A population that learns by analytic gradients: each teacher as if alone, and none harmed by another's fault."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from raptor_jax import sac
+from raptor_jax.population import apg as population
+from tests.simulator.drones import take
+
+IDS = (7, 3, 5)
+CHUNKS, ITERATIONS = 2, 2
+FAULTY, OTHERS = 1, [0, 2]
+
+
+@pytest.fixture(scope="module")
+def config(tiny_config):
+    return tiny_config.model_copy(
+        update={
+            "apg": tiny_config.apg.model_copy(update={"environments_per_teacher": 2, "horizon": 7}),
+            "training": tiny_config.training.model_copy(update={"steps_per_teacher": 14 * CHUNKS * ITERATIONS}),
+        }
+    )
+
+
+def trained(config, drones, ids=IDS, now=None):
+    now = population.create(config, drones, jnp.asarray(ids)) if now is None else now
+    for _ in range(CHUNKS):
+        now, _ = population.train(config, now, drones, iterations=ITERATIONS)
+    return now
+
+
+def of(now, teachers):
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[teachers], (now.learners, now.episodes))
+
+
+@pytest.fixture(scope="module")
+def reference(config, drones):
+    return trained(config, drones)
+
+
+def assert_close(a, b):
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-3, atol=1e-4), a, b)
+
+
+def test_a_teacher_alone_is_the_same_as_among_others(config, drones, reference):
+    for row, identity in enumerate(IDS):
+        alone = trained(config, take(drones, [row]), (identity,))
+        assert_close(of(alone, [0]), of(reference, [row]))
+
+
+def test_identities_seeds_and_attempts_draw_differently(config, drones):
+    def episodes(ids, attempt=0, seed=0):
+        seeded = config.model_copy(update={"training": config.training.model_copy(update={"seed": seed})})
+        return np.asarray(population.create(seeded, drones, jnp.asarray(ids), attempt=attempt).episodes.observation)
+
+    draws = [episodes(IDS), episodes((1, 2, 4)), episodes(IDS, attempt=1), episodes(IDS, seed=1)]
+    for i, first in enumerate(draws):
+        for second in draws[i + 1 :]:
+            assert np.all(np.any(first != second, axis=(1, 2)))
+
+
+def test_every_teacher_begins_with_the_start(config, drones):
+    start = sac.create(config.sac, jax.random.key(9)).actor
+    now = population.create(config, drones, jnp.asarray(IDS), start)
+    jax.tree.map(lambda leaf, one: np.testing.assert_array_equal(leaf, [one] * 3), now.learners.actor, start)
+
+
+def test_episodes_begin_at_different_ages(config, drones):
+    many = config.model_copy(update={"apg": config.apg.model_copy(update={"environments_per_teacher": 64})})
+    ages = np.asarray(population.create(many, drones, jnp.asarray(IDS)).episodes.length)
+    assert set(ages.ravel()) == set(range(config.environment.episode_steps))
+
+
+def test_updates_are_counted_and_training_compiles_once(config, drones):
+    now = population.create(config, drones, jnp.asarray(IDS))
+    before = population.train._cache_size()
+    now = trained(config, drones, now=now)
+    assert now.updates == CHUNKS * ITERATIONS == population.total_updates(config)
+    assert population.train._cache_size() - before <= 1
+    plan = population.schedule(config)
+    assert plan.total_steps == config.training.steps_per_teacher
+    assert plan.warmup_steps == 0
+
+
+def test_metrics_are_reported_for_every_teacher(config, drones):
+    _, metrics = population.train(config, population.create(config, drones, jnp.asarray(IDS)), drones, iterations=1)
+    for value in vars(metrics).values():
+        assert value.shape == (3,)
+        assert np.all(np.isfinite(value))
+    assert np.all(metrics.step_reward <= 1)
+
+
+def broken_weights(now, drones):
+    weights = jax.tree.map(lambda leaf: leaf.at[FAULTY].set(jnp.nan), now.learners.actor)
+    return now.replace(learners=now.learners.replace(actor=weights)), drones
+
+
+def broken_drone(now, drones):
+    mass = drones.dynamics.mass.at[FAULTY].set(jnp.nan)
+    return now, drones.replace(dynamics=drones.dynamics.replace(mass=mass))
+
+
+@pytest.mark.parametrize("fault", [broken_weights, broken_drone])
+def test_a_broken_teacher_is_frozen_as_it_was_and_the_others_do_not_notice(config, drones, reference, fault):
+    start, faulty = fault(population.create(config, drones, jnp.asarray(IDS)), drones)
+    before = of(start, [FAULTY])
+    after = trained(config, faulty, now=start)
+    np.testing.assert_array_equal(after.active, [True, False, True])
+    jax.tree.map(np.testing.assert_array_equal, of(after, [FAULTY]), before)
+    jax.tree.map(np.testing.assert_array_equal, of(after, OTHERS), of(reference, OTHERS))

@@ -111,7 +111,7 @@ def _fly_window(
         # Far beyond its limits a flight stays where it is: rates without bounds would overflow.
         lost = nearest > 1 + _LOST * config.apg.survival_width
         held = jax.tree.map(lambda old, new: jnp.where(lost, old, new), now, outcome.episode)
-        following = _limit_gradient(config.apg.state_gradient_limit, held)
+        following = _with_limited_gradient(config, held)
         nearest_after = jnp.maximum(nearest, limit_ratio(drone, outcome.episode.state))
         before, after = _survival(config, nearest), _survival(config, nearest_after)
         weighted = after * gained + (before - after) * drone.mdp.reward.termination_penalty
@@ -130,6 +130,20 @@ def _fly_window(
 def _survival(config: Config, nearest: jax.Array) -> jax.Array:
     """Returns the smooth probability that a flight has survived whose greatest `limit_ratio` so far is `nearest`."""
     return jax.nn.sigmoid((1 - nearest) / config.apg.survival_width)
+
+
+def _with_limited_gradient(config: Config, now: Episode) -> Episode:
+    """Limits the gradient that flows back through all that the next step depends on.
+
+    What stays the same in a flight (force and torque) is left out: its gradient, summed over all later steps, leads
+    nowhere, and would take up the whole limit for a light vehicle.
+    """
+    state = now.state
+    moving, observation = _limit_gradient(
+        config.apg.state_gradient_limit, (state.replace(force=None, torque=None, target=None), now.observation)
+    )
+    moving = moving.replace(force=state.force, torque=state.torque, target=state.target)
+    return now.replace(state=moving, observation=observation)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))

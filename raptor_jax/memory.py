@@ -16,6 +16,10 @@ _MARGIN = 0.95
 """Share of the free memory that a suggested capacity fills: what is free changes from one look to the next."""
 
 
+LARGEST = {"sac": "--sac.replay-capacity", "apg": "--apg.environments-per-teacher or --apg.horizon"}
+"""The settings that most of an algorithm's memory goes by."""
+
+
 class MemoryTable(NamedTuple):
     """Bytes on the device, by purpose."""
 
@@ -77,10 +81,10 @@ def require_fit(table: MemoryTable, config: Config, teachers: int, available: in
     """Raises UserError, with the replay capacity that fits, where the table exceeds what is available."""
     if table.total <= available:
         return
-    rest = _MARGIN * available - (table.total - table.replay)
     environments = config.environment.environments_per_teacher
+    rest = _MARGIN * available - (table.total - table.replay)
     capacity = int(max(0, rest) // (teachers * ROW_WIDTH * 4)) // environments * environments
-    fits = capacity >= config.sac.critic_batch_size
+    fits = config.training.algorithm == "sac" and capacity >= config.sac.critic_batch_size
     way_out = f"--sac.replay-capacity {capacity} fits" if fits else "train fewer teachers (--num-teachers)"
     raise UserError(
         f"{teachers} teachers need {readable_bytes(table.total)}, and {readable_bytes(available)} are free; {way_out}"

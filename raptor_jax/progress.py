@@ -54,10 +54,11 @@ class Bar:
         kept = f"best kept: median {np.median(best):.0f} worst {best.min():.0f}"
         self._progress.update(self._task, returns=now)
         elapsed = time.perf_counter() - self._started
-        left = elapsed * (self._total_steps - step) / max(step - self._first_step, 1)
+        done = step - self._first_step
+        left = f"{elapsed * (self._total_steps - step) / done:.0f} s left" if done else "just begun"
         self._console.print(
             f"step {step:>9,} of {self._total_steps:,}  return {now}  {kept}  passing {passing}/{len(best)}"
-            f"  {self._speed}  {elapsed:.0f} s, {left:.0f} s left",
+            f"  {self._speed}  {elapsed:.0f} s, {left}",
             highlight=False,
             soft_wrap=True,
         )

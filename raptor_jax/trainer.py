@@ -29,7 +29,7 @@ from raptor_jax.storage import move_aside, write_json, write_text
 CURVES = "curves.npz"
 LOGS = "logs"
 ALGORITHMS: dict[str, Any] = {"apg": apg_population, "sac": sac_population}
-"""What a population learns by; both modules have `schedule`, `create`, `train` and `actors`."""
+"""What a population learns by; both modules have `schedule`, `create`, `train` and `actors`, and sac `collect`."""
 
 
 class Programs(NamedTuple):
@@ -38,22 +38,19 @@ class Programs(NamedTuple):
     warm_up: jax.stages.Compiled
     train: jax.stages.Compiled
     select: jax.stages.Compiled
-    judge: jax.stages.Compiled
 
 
 def compile_programs(config: Config, plan: Schedule, population: Any, drones: Drone) -> Programs:
     """Compiles the programs of a population from its shapes alone."""
-    algorithm, training = ALGORITHMS[config.training.algorithm], config.training
-    actors = algorithm.actors(population)
+    algorithm = ALGORITHMS[config.training.algorithm]
     train = algorithm.train.lower(config, population, drones, iterations=plan.chunk_iterations).compile()
-    lowered = (
-        evaluation.evaluate.lower(config, actors, drones, training.eval_episodes, evaluation.SELECTION),
-        evaluation.evaluate.lower(config, actors, drones, training.final_eval_episodes, evaluation.JUDGEMENT),
-    )
     warm_up = train
     if plan.warmup_iterations:
-        warm_up = sac_population.collect.lower(config, population, drones, iterations=plan.warmup_iterations).compile()
-    return Programs(warm_up, train, *(program.compile() for program in lowered))
+        warm_up = algorithm.collect.lower(config, population, drones, iterations=plan.warmup_iterations).compile()
+    select = evaluation.evaluate.lower(
+        config, algorithm.actors(population), drones, config.training.eval_episodes, evaluation.SELECTION
+    )
+    return Programs(warm_up, train, select.compile())
 
 
 def train(config: Config, files: Sequence[DroneFile], output_dir: Path, overwrite: bool, console: Console) -> bool:
@@ -85,9 +82,12 @@ def train(config: Config, files: Sequence[DroneFile], output_dir: Path, overwrit
 
     started = time.perf_counter()
     programs = compile_programs(config, plan, shapes, drones)
+    judge = evaluation.evaluate.lower(
+        config, kept.actor, drones, config.training.final_eval_episodes, evaluation.JUDGEMENT
+    ).compile()
     compiling = time.perf_counter() - started
     console.print(f"compiled in {compiling:.1f} s (the same shapes come from the cache next time)")
-    table = table._replace(temporaries=max(table.temporaries, memory.temporaries(programs)))
+    table = table._replace(temporaries=max(table.temporaries, memory.temporaries((*programs, judge))))
     progress.print_memory(table, available, len(files), jax.devices()[0].device_kind, console)
     memory.require_fit(table, config, len(files), available)
 
@@ -97,7 +97,7 @@ def train(config: Config, files: Sequence[DroneFile], output_dir: Path, overwrit
     about = {"status": "running", "output_dir": str(output_dir), "config": config.model_dump()}
     results = Results(about, teacher_ids, files)
     results.run["timings"]["compiling"] = compiling
-    _Run(config, programs, drones, start, output_dir, results, console).run()
+    _Run(config, programs, judge, drones, start, output_dir, results, console).run()
     print_table(results.teachers, config.training.pass_return, console)
     return results.all_passed
 
@@ -130,13 +130,15 @@ class _Run:
         self,
         config: Config,
         programs: Programs,
+        judge: jax.stages.Compiled,
         drones: Drone,
         start: sac.Parameters | None,
         output_dir: Path,
         results: Results,
         console: Console,
     ) -> None:
-        self.config, self.programs, self.drones, self.start = config, programs, drones, start
+        self.config, self.programs, self.judge = config, programs, judge
+        self.drones, self.start = drones, start
         self.algorithm = ALGORITHMS[config.training.algorithm]
         self.output_dir, self.results, self.console = output_dir, results, console
         self.step = 0
@@ -157,8 +159,8 @@ class _Run:
             if "RESOURCE_EXHAUSTED" not in str(error):
                 raise
             raise UserError(
-                f"out of device memory after step {self.step};"
-                " lower --sac.replay-capacity or train fewer teachers (--num-teachers)"
+                f"out of device memory after step {self.step}; train fewer teachers (--num-teachers), or lower"
+                f" {memory.LARGEST[self.config.training.algorithm]}"
             ) from None
         finally:
             if self.results.run["status"] == "running":
@@ -181,7 +183,7 @@ class _Run:
             rows = self._short()
             if rows.size == 0:
                 break
-            self.console.print(f"rescue round {attempt}: {rows.size} teachers fall short, and are trained again")
+            self.console.print(f"rescue round {attempt}: trains the {rows.size} teachers that fall short again")
             self._train_round(self._rescue(attempt, rows))
         # The files that results.json names must be there before it says that the run is finished.
         self.checkpoints.wait()
@@ -206,6 +208,8 @@ class _Run:
         """Runs all chunks of a round, with evaluations, logs and checkpoints in between."""
         began, total = self.step, self.step + now.plan.total_steps
         ids = jnp.asarray(self.teacher_ids)[now.rows]
+        # The round before goes first: two replays might not fit.
+        self.population: Any = None
         self.population = self.algorithm.create(now.config, now.drones, ids, self.start, now.attempt)
         self.active = np.ones(now.rows.size, bool)
         if now.attempt == 0:
@@ -230,7 +234,7 @@ class _Run:
     def _judge(self) -> None:
         """Evaluates the kept actors on seeds that chose nothing."""
         with self._timed("evaluating"):
-            judgement = jax.device_get(self.programs.judge(self.best.actor, self.drones))
+            judgement = jax.device_get(self.judge(self.best.actor, self.drones))
         self.results.set_judgement(judgement, self.config.training.pass_return, checkpoints.best_path(self.step))
 
     def _chunk(self, now: _Round, program: jax.stages.Compiled, steps: int, updates: int) -> None:

@@ -8,6 +8,5 @@ python -m pip install --quiet --editable .
 
 OUTPUT=experiments/quickstart
 raptor-jax train --config configs/quickstart.yaml --generate-dynamics --dynamics-dir "$OUTPUT-dynamics"
-echo "These four drones come from a gentler part of the distribution (configs/quickstart.yaml says which)."
 echo "Later commands need this environment: . .venv/bin/activate"
 raptor-jax train --config configs/quickstart.yaml --dynamics-dir "$OUTPUT-dynamics" --output-dir "$OUTPUT" --device cpu "$@"

@@ -1,0 +1,133 @@
+"""The actor that a training begins with: the one that ships, one's own, and files that are none."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from raptor_jax import cli, evaluation, sac, starts
+from raptor_jax.config import Config, build
+from raptor_jax.dynamics import sampling
+from raptor_jax.dynamics.parameters import stack
+from raptor_jax.errors import UserError
+from raptor_jax.population import apg as population
+from tests.simulator.drones import on_device, sampled_drones
+
+SETTINGS = {
+    "sac.actor-hidden-dim": 8,
+    "environment.episode-steps": 20,
+    "apg.environments-per-teacher": 2,
+    "apg.horizon": 8,
+    "training.steps-per-teacher": 64,
+    "training.log-frequency": 16,
+    "training.eval-frequency": 32,
+    "training.eval-episodes": 2,
+}
+OPTIONS = [f"--{key}={value}" for key, value in SETTINGS.items()]
+
+
+def named(start):
+    return build({}, {"training.start": str(start)}, "test")
+
+
+def test_the_shipped_start_fits_the_default_settings_and_says_how_it_was_made():
+    actor = starts.load(Config())
+    expected = jax.eval_shape(lambda: sac.create(Config().sac, jax.random.key(0)).actor)
+    assert jax.tree.map(np.shape, actor) == jax.tree.map(np.shape, expected)
+    made = starts.provenance("packaged")
+    assert build(made["config"], {}, "provenance").training.algorithm == "apg"
+    assert made["curve"][-1]["share_passing"] > 0.8
+    assert {"jax", "python"} <= made["versions"].keys()
+
+
+@pytest.mark.parametrize("overrides", [{"training.start": "scratch"}, {"training.algorithm": "sac"}])
+def test_nothing_is_loaded_where_nothing_is_needed(overrides):
+    assert starts.load(build({}, overrides, "test")) is None
+
+
+def test_what_is_saved_is_what_is_loaded(tmp_path):
+    actor = sac.create(Config().sac, jax.random.key(1)).actor
+    starts.save(tmp_path / "own.npz", actor, {"seed": 1})
+    jax.tree.map(np.testing.assert_array_equal, starts.load(named(tmp_path / "own.npz")), actor)
+    assert starts.provenance(str(tmp_path / "own.npz")) == {"seed": 1}
+
+
+class Harmful:
+    """Runs code when it is unpickled."""
+
+    def __reduce__(self):
+        return (pytest.fail, ("a start ran code",))
+
+
+def small(path):
+    starts.save(path, sac.create(Config().sac.model_copy(update={"actor_hidden_dim": 8}), jax.random.key(0)).actor, {})
+
+
+def not_finite(path):
+    actor = jax.tree.map(lambda leaf: jnp.full_like(leaf, jnp.nan), sac.create(Config().sac, jax.random.key(0)).actor)
+    starts.save(path, actor, {})
+
+
+def pickled(path):
+    np.savez(path, **{name: np.array(Harmful(), object) for name in ("hidden_0/kernel", "provenance")})
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (lambda path: None, "no such file"),
+        (lambda path: path.write_text("not a start"), "not a start"),
+        (lambda path: path.write_bytes(b"PK\x03\x04 cut"), "not a start"),
+        (lambda path: path.mkdir(), "not a start"),
+        (lambda path: np.savez(path, a=1), "not a start"),
+        (pickled, "not a start"),
+        (small, "sac.actor_hidden_dim"),
+        (not_finite, "finite float32"),
+    ],
+)
+def test_what_is_no_start_is_refused_in_one_line_that_names_it(tmp_path, make, expected):
+    path = tmp_path / "wrong.npz"
+    make(path)
+    with pytest.raises(UserError) as refusal:
+        starts.load(named(path))
+    assert expected in str(refusal.value)
+    assert str(path) in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_train_start_writes_what_train_begins_with(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    sampling.write_drones(tmp_path / "dynamics", Config().sampling, 3)
+    command = ["train-start", "--dynamics-dir", "dynamics", "--output", "own.npz", *OPTIONS]
+    assert cli.main(command) == cli.PASSED
+    assert "--training.start own.npz" in capsys.readouterr().out
+    made = starts.provenance("own.npz")
+    assert (made["drones"], made["updates"]) == (3, 4)
+    assert [point["step"] for point in made["curve"]] == [32, 64]
+    assert cli.main(command) == cli.USAGE
+    assert "own.npz: already exists" in capsys.readouterr().err
+
+    training = ["--dynamics-dir", "dynamics", "--output-dir", "run", "--training.start", "own.npz", *OPTIONS]
+    status = cli.main(["train", *training, "--training.pass-return=-1e6", "--training.final-eval-episodes=2"])
+    assert status == cli.PASSED
+    with np.load("run/curves.npz") as curves:
+        assert np.all(np.isfinite(curves["eval_reward"]))
+    assert (
+        json.loads((tmp_path / "run" / "results.json").read_text())["run"]["config"]["training"]["start"] == "own.npz"
+    )
+
+
+@pytest.mark.training
+def test_from_the_shipped_start_a_few_updates_make_good_teachers():
+    updates = 40
+    config = build({}, {"training.steps_per_teacher": updates * 1600}, "test")
+    # The first drone of seed 0 is one that the start itself cannot fly.
+    drones = on_device(stack(sampled_drones(4)))
+    now = population.create(config, drones, jnp.arange(4), starts.load(config))
+    now, _ = population.train(config, now, drones, iterations=updates)
+    found = evaluation.evaluate(config, population.actors(now), drones, 32, evaluation.JUDGEMENT)
+    assert np.all(found.mean_return > config.training.pass_return)
+    assert np.median(found.mean_return) > 350
+    assert np.all(found.position_offset < 0.1)

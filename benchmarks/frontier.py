@@ -49,13 +49,15 @@ def main() -> None:
     for color, (name, arguments) in zip(("C0", "C1", "C2", "C3"), METHODS.items(), strict=True):
         run = train(options, name, options.dynamics_dir, arguments)
         draw(axes[0, 0], run, name, color)
-    axes[0, 0].set(title="median (line), from worst to best (band)", ylabel="mean return", ylim=(-220, None))
+    axes[0, 0].set(
+        title="median (line), 5th percentile (dashes), worst to best (band)", ylabel="mean return", ylim=(-220, None)
+    )
     if options.rltools:
         draw_rltools(options, axes[0, 1])
     for axis in axes[0]:
-        axis.set(xlabel="core-seconds for each teacher", xscale="log")
+        axis.set(xlabel="core-seconds for each teacher", xscale="log", xlim=(0.2, None))
         axis.grid(alpha=0.3)
-        axis.legend(fontsize=8, loc="lower right")
+        axis.legend(fontsize=8, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.15))
     figure.tight_layout()
     figure.savefig(options.picture, dpi=120)
     print(f"drawn: {options.picture}")
@@ -87,6 +89,7 @@ def draw(axis: Axes, run: Path, name: str, color: str) -> None:
     """Draws a run's median and extremes, and prints its judgement."""
     seconds, returns, results = curve(run)
     axis.plot(seconds, np.median(returns, axis=1), color=color, label=name)
+    axis.plot(seconds, np.percentile(returns, 5, axis=1), color=color, linestyle="--", linewidth=0.8)
     axis.fill_between(seconds, returns.min(axis=1), returns.max(axis=1), color=color, alpha=0.12)
     judged = np.array([teacher["mean_return"] for teacher in results["teachers"]])
     low, median = np.percentile(judged, [5, 50])

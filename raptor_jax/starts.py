@@ -4,7 +4,6 @@ START.npz holds each weight as LAYER/kernel or LAYER/bias, and `provenance`, a J
 """
 
 import json
-import zipfile
 from importlib import resources
 from pathlib import Path
 from typing import Any, cast
@@ -72,9 +71,11 @@ def _path(start: str) -> Path:
 def _read(path: Path) -> dict[str, np.ndarray]:
     way_out = f"name a file that train-start wrote, {PACKAGED} or {SCRATCH}"
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in (*_WEIGHTS, _PROVENANCE)}
+        # NumPy leaves a file open that it opened and could not read.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in (*_WEIGHTS, _PROVENANCE)}
     except FileNotFoundError:
         raise UserError(f"training.start: {path}: no such file; {way_out}") from None
-    except (OSError, ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+    # A damaged file fails in any of the parsers that NumPy hands it to: zipfile, zlib, ast, tokenize.
+    except Exception as error:
         raise UserError(f"training.start: {path}: not a start: {first_line(error)}; {way_out}") from None

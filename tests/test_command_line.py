@@ -39,7 +39,6 @@ def refusal(capsys, *arguments):
         (("train", "--sac.learning_rat", "1"), "did you mean --sac.learning-rate?"),
         (("train", "--fast"), "--fast: unknown option"),
         (("sample", "--training.seed", "1"), "--training.seed: unknown option; it is a setting of another command"),
-        (("train", "--training.start", "none.npz"), "training.start: none.npz: no such file"),
         (("train", "--training.rescue-rounds", "9"), "--training.rescue-rounds: '9' should be less than or equal to 8"),
         (("train", "--training.steps-per-teacher", "2000000000"), "doubled in each of 2 rescue_rounds"),
         (("train", "--sac.tau", "7"), "--sac.tau: '7' should be less than or equal to 1"),
@@ -109,7 +108,7 @@ def test_an_output_path_that_is_a_file(capsys, drones, tmp_path):
 
 
 def test_a_run_that_ends_before_it_learns(capsys, drones, tmp_path):
-    arguments = ("--output-dir", tmp_path / "run", "--training.steps-per-teacher", 100)
+    arguments = ("--output-dir", tmp_path / "run", "--training.algorithm", "sac", "--training.steps-per-teacher", 100)
     assert "n_warmup_steps" in refusal(capsys, "train", "--dynamics-dir", drones, *arguments)
     assert not (tmp_path / "run").exists()
 
@@ -117,6 +116,7 @@ def test_a_run_that_ends_before_it_learns(capsys, drones, tmp_path):
 def test_a_replay_that_does_not_fit_names_the_capacity_that_does(capsys, drones, tmp_path, monkeypatch):
     monkeypatch.setattr("raptor_jax.memory.available_bytes", lambda device: 2**30)
     steps = ("--training.steps-per-teacher", 10**9, "--sac.replay-capacity", 10**9)
+    steps += ("--training.algorithm", "sac", "--training.rescue-rounds", 0)
     line = refusal(capsys, "train", "--dynamics-dir", drones, "--output-dir", tmp_path / "run", *steps)
     fitting = int(line.split("--sac.replay-capacity ")[1].split()[0])
     # Two teachers, 58 float32 numbers a transition, and a little for the rest.

@@ -70,6 +70,18 @@ def not_finite(path):
     starts.save(path, actor, {})
 
 
+def lone_array(path):
+    with path.open("wb") as file:
+        np.save(file, np.zeros(3))
+
+
+def damaged(path):
+    starts.save(path, sac.create(Config().sac, jax.random.key(0)).actor, {})
+    content = bytearray(path.read_bytes())
+    content[200:400] = bytes(200)
+    path.write_bytes(content)
+
+
 def pickled(path):
     np.savez(path, **{name: np.array(Harmful(), object) for name in ("hidden_0/kernel", "provenance")})
 
@@ -82,6 +94,8 @@ def pickled(path):
         (lambda path: path.write_bytes(b"PK\x03\x04 cut"), "not a start"),
         (lambda path: path.mkdir(), "not a start"),
         (lambda path: np.savez(path, a=1), "not a start"),
+        (lone_array, "not a start"),
+        (damaged, "not a start"),
         (pickled, "not a start"),
         (small, "sac.actor_hidden_dim"),
         (not_finite, "finite float32"),

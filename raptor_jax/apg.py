@@ -70,12 +70,12 @@ def improve(
     environments = episodes.length.shape[0]
     keys = jax.random.split(key, environments)
 
-    def total_return(actor: sac.Parameters) -> tuple[jax.Array, Any]:
+    def loss(actor: sac.Parameters) -> tuple[jax.Array, Any]:
         fly = jax.vmap(functools.partial(_fly_window, config, actor), in_axes=(None if one_drone else 0, 0, 0))
         returns, flown = fly(drones, episodes, keys)
         return -jnp.sum(returns), flown
 
-    gradient, (following, terminated, step_rewards) = jax.grad(total_return, has_aux=True)(learner.actor)
+    gradient, (following, terminated, step_rewards) = jax.grad(loss, has_aux=True)(learner.actor)
     gradient = jax.tree.map(lambda leaf: leaf / (environments * config.apg.horizon), gradient)
     steps, optimizer = _optimizer(config, updates).update(gradient, learner.optimizer)
     report = WindowMetrics(jnp.mean(step_rewards), jnp.mean(terminated), _norm(gradient))

@@ -31,6 +31,7 @@ def test_a_wheel_carries_the_configurations_and_nothing_of_the_tests(tmp_path):
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     assert {f"raptor_jax/configs/{path.name}" for path in (ROOT / "configs").glob("*.yaml")} <= set(names)
+    assert "raptor_jax/start.npz" in names
     assert not [name for name in names if name.startswith(("tests", "benchmarks"))]
 
 

@@ -51,7 +51,7 @@ def create(config: Config, updates: int, actor: sac.Parameters) -> Learner:
 
 
 def improve(
-    config: Config, updates: int, learner: Learner, drones: Drone, one_drone: bool, episodes: Episode, key: jax.Array
+    config: Config, updates: int, learner: Learner, drones: Drone, episodes: Episode, key: jax.Array
 ) -> tuple[Learner, Episode, WindowMetrics]:
     """Flies a window in every environment and takes one step of Adam along the gradient.
 
@@ -60,7 +60,6 @@ def improve(
         updates: updates of the whole run, over which the learning rate falls to 0 along a cosine.
         learner: the learner before.
         drones: one drone, or one for each environment, [E, ...].
-        one_drone: which of the two.
         episodes: [E, ...] running episodes.
         key: random key of the window.
 
@@ -69,9 +68,10 @@ def improve(
     """
     environments = episodes.length.shape[0]
     keys = jax.random.split(key, environments)
+    drone_axis = 0 if drones.dynamics.mass.ndim else None
 
     def loss(actor: sac.Parameters) -> tuple[jax.Array, Any]:
-        fly = jax.vmap(functools.partial(_fly_window, config, actor), in_axes=(None if one_drone else 0, 0, 0))
+        fly = jax.vmap(functools.partial(_fly_window, config, actor), in_axes=(drone_axis, 0, 0))
         returns, flown = fly(drones, episodes, keys)
         return -jnp.sum(returns), flown
 
@@ -167,18 +167,12 @@ def _limit_gradient_backward(limit: float, _: None, gradient: Any) -> tuple[Any]
     finite = jnp.isfinite(norm)
     factor = jnp.minimum(1, limit / jnp.maximum(norm, limit))
 
-    def cut(leaf: Any) -> Any:
-        if not jnp.issubdtype(leaf.dtype, jnp.floating):
-            return leaf
-        return jnp.where(finite, leaf * factor, 0)
-
-    return (jax.tree.map(cut, gradient),)
+    return (jax.tree.map(lambda leaf: jnp.where(finite, leaf * factor, 0), gradient),)
 
 
 _limit_gradient.defvjp(_limit_gradient_forward, _limit_gradient_backward)
 
 
 def _norm(tree: Any) -> jax.Array:
-    """Returns the Euclidean norm [] of all floating-point leaves together."""
-    floats = [leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.floating)]
-    return jnp.sqrt(jnp.sum(jnp.stack([jnp.sum(leaf**2) for leaf in floats])))
+    """Returns the Euclidean norm [] of all leaves together."""
+    return jnp.sqrt(jnp.sum(jnp.stack([jnp.sum(leaf**2) for leaf in jax.tree.leaves(tree)])))

@@ -16,6 +16,7 @@ from raptor_jax.dynamics.parameters import Drone
 from raptor_jax.errors import UserError
 from raptor_jax.population import start as pooled
 from raptor_jax.population.apg import schedule
+from raptor_jax.population.schedule import crossed
 from raptor_jax.results import machine, versions
 
 
@@ -41,10 +42,7 @@ def train_start(config: Config, files: Sequence[DroneFile], path: Path, console:
         before = step
         now, _ = pooled.train(config, now, drones, iterations=plan.chunk_iterations)
         step += plan.chunk_steps
-        if (
-            step >= plan.total_steps
-            or step // config.training.eval_frequency > before // config.training.eval_frequency
-        ):
+        if step >= plan.total_steps or crossed(before, step, config.training.eval_frequency):
             returns = _returns(config, now.learner.actor, drones)
             curve.append({"step": step, **_summary(returns, config.training.pass_return)})
             console.print(f"step {step:,} of {plan.total_steps:,} for each drone  " + _text(curve[-1]), highlight=False)

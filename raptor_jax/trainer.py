@@ -97,7 +97,8 @@ def train(config: Config, files: Sequence[DroneFile], output_dir: Path, overwrit
     about = {"status": "running", "output_dir": str(output_dir), "config": config.model_dump()}
     results = Results(about, teacher_ids, files)
     results.run["timings"]["compiling"] = compiling
-    _Run(config, programs, judge, drones, start, output_dir, results, console).run()
+    everyone = _Round(0, np.arange(len(files)), config, plan, programs, drones)
+    _Run(everyone, judge, start, output_dir, results, console).run()
     print_table(results.teachers, config.training.pass_return, console)
     return results.all_passed
 
@@ -128,18 +129,16 @@ class _Run:
 
     def __init__(
         self,
-        config: Config,
-        programs: Programs,
+        main_round: _Round,
         judge: jax.stages.Compiled,
-        drones: Drone,
         start: sac.Parameters | None,
         output_dir: Path,
         results: Results,
         console: Console,
     ) -> None:
-        self.config, self.programs, self.judge = config, programs, judge
-        self.drones, self.start = drones, start
-        self.algorithm = ALGORITHMS[config.training.algorithm]
+        self.main_round, self.judge, self.start = main_round, judge, start
+        self.config, self.drones = main_round.config, main_round.drones
+        self.algorithm = ALGORITHMS[self.config.training.algorithm]
         self.output_dir, self.results, self.console = output_dir, results, console
         self.step = 0
         self.teacher_updates = 0
@@ -176,9 +175,7 @@ class _Run:
 
     def _train_all_rounds(self) -> None:
         """Trains everyone, and then again, longer and with fresh seeds, those that fall short."""
-        rows = np.arange(len(self.teacher_ids))
-        plan = self.algorithm.schedule(self.config)
-        self._train_round(_Round(0, rows, self.config, plan, self.programs, self.drones))
+        self._train_round(self.main_round)
         for attempt in range(1, self.config.training.rescue_rounds + 1):
             rows = self._short()
             if rows.size == 0:

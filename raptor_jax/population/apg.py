@@ -10,7 +10,7 @@ from raptor_jax import apg, sac
 from raptor_jax.apg import Learner, WindowMetrics
 from raptor_jax.config import Config
 from raptor_jax.dynamics.parameters import Drone
-from raptor_jax.population.per_teacher import all_finite, select, teacher_key
+from raptor_jax.population.per_teacher import freeze_non_finite, teacher_key
 from raptor_jax.population.schedule import Schedule, cut
 from raptor_jax.simulator import episode
 from raptor_jax.simulator.episode import Episode
@@ -104,17 +104,12 @@ def train(config: Config, population: Population, drones: Drone, iterations: int
             learner: Learner, drone: Drone, episodes: Episode, key: jax.Array
         ) -> tuple[Learner, Episode, WindowMetrics]:
             window_key = jax.random.fold_in(key, population.updates)
-            return apg.improve(config, total_updates(config), learner, drone, True, episodes, window_key)
+            return apg.improve(config, total_updates(config), learner, drone, episodes, window_key)
 
         learners, episodes, metrics = jax.vmap(one)(population.learners, drones, population.episodes, population.keys)
         following = population.replace(learners=learners, episodes=episodes, updates=population.updates + 1)
         return following, metrics
 
     after, metrics = jax.lax.scan(update, population, length=iterations)
-    active = population.active & jax.vmap(all_finite)(after.learners, after.episodes)
-    after = after.replace(
-        learners=select(active, after.learners, population.learners),
-        episodes=select(active, after.episodes, population.episodes),
-        active=active,
-    )
+    after = freeze_non_finite(population, after, ("learners", "episodes"))
     return after, jax.tree.map(lambda values: jnp.mean(values, axis=0), metrics)

@@ -13,9 +13,24 @@ def teacher_key(config: Config, teacher_id: jax.Array, attempt: int) -> jax.Arra
     return jax.random.fold_in(jax.random.fold_in(jax.random.key(config.training.seed), teacher_id), attempt)
 
 
-def all_finite(*trees: Any) -> jax.Array:
-    """Returns whether every number of one teacher's trees is finite: [] bool."""
-    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(trees)]))
+def freeze_non_finite(before: Any, after: Any, parts: tuple[str, ...]) -> Any:
+    """Puts teachers whose numbers are no longer finite back to where they were, and leaves them there.
+
+    Args:
+        before: a population, of either algorithm.
+        after: the same, later.
+        parts: the fields that must stay finite and are put back; every array in them [T, ...].
+    """
+
+    def of(population: Any) -> dict[str, Any]:
+        return {name: getattr(population, name) for name in parts}
+
+    active = before.active & jax.vmap(_all_finite)(of(after))
+    return after.replace(**select(active, of(after), of(before)), active=active)
+
+
+def _all_finite(tree: Any) -> jax.Array:
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))
 
 
 def select(condition: jax.Array, yes: Any, no: Any) -> Any:

@@ -13,7 +13,7 @@ from raptor_jax import sac
 from raptor_jax.config import Config
 from raptor_jax.dynamics.parameters import Drone
 from raptor_jax.errors import UserError
-from raptor_jax.population.per_teacher import all_finite, select, teacher_key
+from raptor_jax.population.per_teacher import freeze_non_finite, teacher_key
 from raptor_jax.population.schedule import Schedule, cut
 from raptor_jax.replay import Replay
 from raptor_jax.sac import Losses, Teacher, Transition
@@ -146,7 +146,7 @@ def collect(config: Config, population: Population, drones: Drone, iterations: i
     after, finished = jax.lax.scan(fly, population, length=iterations)
     absent = jnp.full(population.active.shape, jnp.nan)
     metrics = _chunk_metrics(Losses(absent, absent, absent, absent), _total(finished))
-    return _freeze_non_finite(population, after), metrics
+    return freeze_non_finite(population, after, ("teachers", "episodes")), metrics
 
 
 @functools.partial(jax.jit, static_argnames=("config", "iterations"), donate_argnames="population")
@@ -171,7 +171,7 @@ def train(config: Config, population: Population, drones: Drone, iterations: int
         return population, (_mean_reported(_stack(reports)), _total(_stack(flights)))
 
     after, (losses, finished) = jax.lax.scan(round_of_updates, population, length=iterations)
-    after = _freeze_non_finite(population, after)
+    after = freeze_non_finite(population, after, ("teachers", "episodes"))
     losses = _mean_reported(losses).replace(alpha=jnp.exp(after.teachers.log_alpha))
     return after, _chunk_metrics(losses, _total(finished))
 
@@ -248,14 +248,4 @@ def _chunk_metrics(losses: Losses, finished: _Finished) -> ChunkMetrics:
         q_value=losses.q_value,
         episode_reward=finished.reward / finished.episodes,
         episode_length=finished.length / finished.episodes,
-    )
-
-
-def _freeze_non_finite(before: Population, after: Population) -> Population:
-    """Puts teachers whose numbers are no longer finite back to where they were, and leaves them there."""
-    active = before.active & jax.vmap(all_finite)(after.teachers, after.episodes)
-    return after.replace(
-        teachers=select(active, after.teachers, before.teachers),
-        episodes=select(active, after.episodes, before.episodes),
-        active=active,
     )

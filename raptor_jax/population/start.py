@@ -41,7 +41,7 @@ def train(config: Config, start: Start, drones: Drone, iterations: int) -> tuple
     def update(start: Start, _: None) -> tuple[Start, WindowMetrics]:
         key = jax.random.fold_in(start.key, start.updates)
         learner, episodes, metrics = apg.improve(
-            config, total_updates(config), start.learner, windows, False, start.episodes, key
+            config, total_updates(config), start.learner, windows, start.episodes, key
         )
         return start.replace(learner=learner, episodes=episodes, updates=start.updates + 1), metrics
 

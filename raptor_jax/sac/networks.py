@@ -27,8 +27,34 @@ class _Dense(nn.Module):
 
         kernel = self.param("kernel", uniform, (fan_in, self.features))
         bias = self.param("bias", uniform, (self.features,))
-        product = inputs @ kernel
-        return product + jnp.broadcast_to(bias, product.shape)
+        return _affine(inputs, kernel, bias)
+
+
+@jax.custom_vjp
+def _affine(inputs: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
+    """Returns inputs [..., I] @ kernel [I, O] + bias [O]."""
+    product = inputs @ kernel
+    return product + jnp.broadcast_to(bias, product.shape)
+
+
+def _affine_forward(
+    inputs: jax.Array, kernel: jax.Array, bias: jax.Array
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return _affine(inputs, kernel, bias), (inputs, kernel)
+
+
+def _affine_backward(
+    saved: tuple[jax.Array, jax.Array], cotangent: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    # JAX's own rule makes the kernel's gradient transposed, [O, I]; undoing that in each of Adam's passes over the
+    # weights took XLA:CPU a sixth of the whole update.
+    inputs, kernel = saved
+    rows = tuple(range(inputs.ndim - 1))
+    kernel_gradient = jnp.tensordot(inputs, cotangent, axes=(rows, rows))
+    return jnp.tensordot(cotangent, kernel, axes=(-1, 1)), kernel_gradient, cotangent.sum(axis=rows)
+
+
+_affine.defvjp(_affine_forward, _affine_backward)
 
 
 class _Mlp(nn.Module):

@@ -115,6 +115,9 @@ class SacConfig(Section):
     replay_capacity: PositiveInt = Field(
         65_536, description="transitions kept per teacher; never more than it will collect"
     )
+    replay_precision: Literal["float16", "float32"] = Field(
+        "float16", description="how the replay stores a number: 64 or 128 bytes for a transition"
+    )
     soft_target: Literal["reference", "textbook"] = Field(
         "reference",
         description="entropy term of the target: as RLtools, neither discounted nor masked at termination; or both",

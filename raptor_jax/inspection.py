@@ -13,7 +13,8 @@ from rich.table import Table
 from raptor_jax import checkpoints
 from raptor_jax.dynamics import files, parameters
 from raptor_jax.errors import UserError, first_line
-from raptor_jax.memory import readable_bytes, tree_bytes
+from raptor_jax.memory import readable_bytes
+from raptor_jax.population.blocks import tree_bytes
 from raptor_jax.results import FILE, print_table
 
 

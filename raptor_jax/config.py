@@ -118,6 +118,10 @@ class SacConfig(Section):
     replay_precision: Literal["float16", "float32"] = Field(
         "float16", description="how the replay stores a number: 64 or 128 bytes for a transition"
     )
+    matmul_precision: Literal["float32", "tensorfloat32", "bfloat16"] = Field(
+        "float32",
+        description="of the networks' products, summed in float32; tensorfloat32 is float32 where there is no NVIDIA GPU",
+    )
     soft_target: Literal["reference", "textbook"] = Field(
         "reference",
         description="entropy term of the target: as RLtools, neither discounted nor masked at termination; or both",

@@ -11,8 +11,7 @@ from raptor_jax.population import sac as population
 from raptor_jax.population.blocks import CACHE_BYTES, LARGEST, block_by_block, block_size
 
 
-@pytest.mark.parametrize("size", [1, 3])
-def test_teachers_and_counters_end_as_they_do_all_at_once(tiny_config, drones, size):
+def test_teachers_and_counters_end_as_they_do_all_at_once(tiny_config, drones):
     train = functools.partial(population._train_block, tiny_config, 3)
 
     def run(size: int):
@@ -22,7 +21,7 @@ def test_teachers_and_counters_end_as_they_do_all_at_once(tiny_config, drones, s
         return after.replace(keys=jax.random.key_data(after.keys)), metrics
 
     # Roundings differ with the number of teachers in a product.
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), run(size), run(3))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), run(1), run(3))
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """What a run or a drone's file holds: the command `inspect`."""
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from raptor_jax.dynamics import files, parameters
 from raptor_jax.errors import UserError, first_line
 from raptor_jax.memory import readable_bytes
 from raptor_jax.population.blocks import tree_bytes
-from raptor_jax.results import FILE, print_table
+from raptor_jax.results import FILE, print_table, read
 
 
 def show(path: Path, console: Console) -> None:
@@ -31,7 +30,7 @@ def show(path: Path, console: Console) -> None:
 
 
 def _show_run(run: Path, console: Console) -> None:
-    results = _read_results(run / FILE)
+    results = read(run / FILE)
     try:
         about, teachers = results["run"], results["teachers"]
         console.print(f"{run}: {about['status']}, step {about['step']:,}, {len(teachers)} teachers")
@@ -47,18 +46,6 @@ def _show_run(run: Path, console: Console) -> None:
     for keys, leaf in jax.tree_util.tree_leaves_with_path(tree):
         table.add_row("/".join(str(key.key) for key in keys), str(np.shape(leaf)), str(np.asarray(leaf).dtype))
     console.print(table)
-
-
-def _read_results(path: Path) -> dict[str, Any]:
-    try:
-        results = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path.parent}: holds no {path.name}; name the output directory of a run") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not readable: {first_line(error)}") from None
-    if not isinstance(results, dict):
-        raise UserError(f"{path}: not the results of a run; name the output directory of a run")
-    return results
 
 
 def _show_drone(file: files.DroneFile, console: Console) -> None:

@@ -1,5 +1,6 @@
 """What a run found out about each teacher: `results.json`, and the table at the end."""
 
+import json
 import platform
 from collections.abc import Sequence
 from importlib import metadata
@@ -14,6 +15,7 @@ from rich.table import Table
 
 from raptor_jax.dynamics.files import DroneFile
 from raptor_jax.dynamics.parameters import thrust_to_weight, torque_to_inertia
+from raptor_jax.errors import UserError, first_line
 from raptor_jax.evaluation import Evaluation
 
 FILE = "results.json"
@@ -86,6 +88,23 @@ class Results:
     def content(self) -> dict[str, Any]:
         """Returns what `results.json` holds."""
         return {"run": self.run, "teachers": self.teachers}
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Returns the content of a `results.json`; what it holds beyond being an object is not checked.
+
+    Raises:
+        UserError: there is no such file, or it cannot be read.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path.parent}: holds no {path.name}; name the output directory of a run") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not readable: {first_line(error)}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: not the results of a run; name the output directory of a run")
+    return content
 
 
 def _entry(teacher_id: int, file: DroneFile) -> dict[str, Any]:

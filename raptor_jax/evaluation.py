@@ -11,7 +11,7 @@ from flax import struct
 from raptor_jax import sac
 from raptor_jax.config import Config
 from raptor_jax.dynamics.parameters import Drone
-from raptor_jax.simulator import ACTION_DIM, episode
+from raptor_jax.simulator import ACTION_DIM, episode, reward
 from raptor_jax.simulator.episode import Episode
 from raptor_jax.simulator.quaternion import yaw
 
@@ -52,6 +52,17 @@ class Flight(struct.PyTreeNode):
     """[] sum over these of the yaw, rad."""
 
 
+class Rollout(struct.PyTreeNode):
+    """Every step of an episode; 0 after its end."""
+
+    observation: jax.Array
+    """[steps, 26]."""
+    action: jax.Array
+    """[steps, 4] taken at that observation."""
+    reward: jax.Array
+    """[steps] gained by that action."""
+
+
 class Policy(Protocol):
     """A controller outside of JAX, with or without a memory."""
 
@@ -75,6 +86,21 @@ def evaluate(config: Config, actors: sac.Parameters, drones: Drone, episodes: in
     """
     flights = jax.vmap(jax.vmap(functools.partial(fly, config), in_axes=(None, None, 0)), in_axes=(0, 0, None))
     return _summary(flights(actors, drones, _episode_keys(config, episodes, stream)))
+
+
+@functools.partial(jax.jit, static_argnames=("config", "episodes", "stream"))
+def roll_out(config: Config, actor: sac.Parameters, drone: Drone, episodes: int, stream: int) -> tuple[Flight, Rollout]:
+    """Flies one actor on its drone in the episodes of `evaluate`, and returns every step; every array [E, ...].
+
+    Args:
+        config: settings; the seeds follow from `training.seed`.
+        actor: its weights.
+        drone: its drone.
+        episodes: E.
+        stream: SELECTION or JUDGEMENT.
+    """
+    flights = jax.vmap(functools.partial(_fly_and_keep, config), in_axes=(None, None, 0))
+    return flights(actor, drone, _episode_keys(config, episodes, stream))
 
 
 def evaluate_policy(config: Config, policy: Policy, drones: Drone, episodes: int, stream: int) -> Evaluation:
@@ -108,6 +134,21 @@ def fly(config: Config, actor: sac.Parameters, drone: Drone, key: jax.Array) -> 
     start_key, step_keys = _flight_keys(config, key)
     flight, _ = jax.lax.scan(step, start(drone, start_key), step_keys)
     return flight
+
+
+def _fly_and_keep(config: Config, actor: sac.Parameters, drone: Drone, key: jax.Array) -> tuple[Flight, Rollout]:
+    """Flies the same episode as `fly`, and keeps every step."""
+
+    def step(flight: Flight, key: jax.Array) -> tuple[Flight, Rollout]:
+        observation = flight.episode.observation
+        action = sac.deterministic_action(config.sac, actor, observation)
+        following = proceed(config, drone, flight, action, key)
+        gained = reward(drone, flight.episode.state, action, following.episode.state)
+        taken = Rollout(observation, action, gained)
+        return following, jax.tree.map(lambda leaf: jnp.where(flight.finished, 0, leaf), taken)
+
+    start_key, step_keys = _flight_keys(config, key)
+    return jax.lax.scan(step, start(drone, start_key), step_keys)
 
 
 def start(drone: Drone, key: jax.Array) -> Flight:

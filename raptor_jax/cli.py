@@ -1,4 +1,4 @@
-"""The command line: `raptor-jax sample | train | train-start | evaluate | inspect`.
+"""The command line: `raptor-jax sample | train | train-start | evaluate | inspect | export | rollout`.
 
 The options are read before jax is imported, because jax takes its platform and its compilation cache from the
 environment. Every key of the configuration is an option: --sac.learning-rate 1e-3.
@@ -24,6 +24,8 @@ _USAGES = {
     "train-start": "raptor-jax train-start [options] [--SECTION.KEY VALUE ...]",
     "evaluate": "raptor-jax evaluate [options] RUN",
     "inspect": "raptor-jax inspect PATH",
+    "export": "raptor-jax export [options] --format FORMAT RUN",
+    "rollout": "raptor-jax rollout [options] RUN",
 }
 
 
@@ -57,6 +59,8 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         ("train-start", "train one actor on many drones, for teachers to begin with", _start_options, _train_start),
         ("evaluate", "fly the kept actors of a run again", _evaluate_options, _evaluate),
         ("inspect", "show what a run or a drone's file holds", _inspect_options, _inspect),
+        ("export", "write teachers of a run in another format", _export_options, _export),
+        ("rollout", "fly teachers of a run and write every step", _rollout_options, _rollout),
     ):
         description = f"{summary[0].upper()}{summary[1:]}."
         one = commands.add_parser(name, help=summary, usage=_USAGES[name], description=description, allow_abbrev=False)
@@ -152,6 +156,36 @@ def _inspect_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("path", type=Path, metavar="PATH", help="output directory of a run, or a drone's JSON file")
 
 
+def _export_options(parser: argparse.ArgumentParser) -> None:
+    _teacher_options(parser, "RUN/export/FORMAT")
+    parser.add_argument(
+        "--format",
+        required=True,
+        choices=("npz", "onnx", "rltools-h5", "c"),
+        help="NumPy's archive, which --training.start takes too; ONNX; the HDF5 checkpoint of RLtools; or a C header"
+        " for a microcontroller (onnx and rltools-h5 need raptor-jax[export])",
+    )
+
+
+def _rollout_options(parser: argparse.ArgumentParser) -> None:
+    _teacher_options(parser, "RUN/rollouts")
+    parser.add_argument(
+        "--episodes", type=_positive, help="episodes of each teacher (default: as many as judged the run)"
+    )
+    parser.add_argument("--seed", type=_seed, help="seed of the episodes (default: the one that judged the run)")
+    _device_option(parser)
+
+
+def _teacher_options(parser: argparse.ArgumentParser, output: str) -> None:
+    parser.add_argument("run", type=Path, metavar="RUN", help="output directory of a run")
+    parser.add_argument(
+        "--teacher", type=_one_or_all, default="all", metavar="N|all", help="which teacher (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--output", type=Path, metavar="DIR", help=f"directory for one file of each teacher (default: {output})"
+    )
+
+
 def _dynamics_option(parser: argparse.ArgumentParser, config: str = configs.DEFAULT_CONFIG) -> None:
     parser.add_argument("--config", default=config, help="YAML file of settings (default: %(default)s)")
     parser.add_argument(
@@ -191,6 +225,12 @@ def _number_of(least: int) -> Callable[[str], int]:
         return int(text)
 
     return convert
+
+
+def _one_or_all(text: str) -> int | None:
+    if text != "all" and not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} should be a teacher's number, or all")
+    return None if text == "all" else int(text)
 
 
 _positive = _number_of(1)
@@ -291,6 +331,21 @@ def _inspect(options: argparse.Namespace) -> int:
     from raptor_jax import inspection
 
     inspection.show(options.path, _console())
+    return PASSED
+
+
+def _export(options: argparse.Namespace) -> int:
+    from raptor_jax.export import command
+
+    command.export_run(options.run, options.format, options.teacher, options.output, _console())
+    return PASSED
+
+
+def _rollout(options: argparse.Namespace) -> int:
+    _require_device(options.device)
+    from raptor_jax.export import dataset
+
+    dataset.roll_out(options.run, options.teacher, options.episodes, options.seed, options.output, _console())
     return PASSED
 
 

@@ -53,6 +53,11 @@ def refusal(capsys, *arguments):
         (("train", "--dynamics-dir", "nowhere"), "nowhere: no such directory"),
         (("evaluate", "nowhere"), "nowhere: holds no checkpoints"),
         (("inspect", "nowhere.json"), "nowhere.json: no such file"),
+        (("export", "nowhere"), "--format"),
+        (("export", "nowhere", "--format", "tar"), "invalid choice: 'tar'"),
+        (("export", "nowhere", "--format", "c"), "nowhere: holds no checkpoints"),
+        (("rollout", "nowhere", "--teacher", "-1"), "'-1' should be a teacher's number, or all"),
+        (("rollout", "nowhere"), "nowhere: holds no checkpoints"),
     ],
 )
 def test_wrong_arguments(capsys, arguments, expected):

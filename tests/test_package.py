@@ -21,6 +21,7 @@ LAYERS = (
     ("evaluation", "foundation", "starts", "memory", "checkpoints", "metrics", "progress"),
     ("results",),
     ("trainer", "start_trainer", "judge", "inspection"),
+    ("export",),
     ("cli",),
 )
 

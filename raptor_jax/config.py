@@ -120,7 +120,7 @@ class SacConfig(Section):
     )
     matmul_precision: Literal["float32", "tensorfloat32", "bfloat16"] = Field(
         "float32",
-        description="of the networks' products, summed in float32; tensorfloat32 is float32 where there is no NVIDIA GPU",
+        description="of the networks' products, summed in float32; tensorfloat32 is float32 without an NVIDIA GPU",
     )
     soft_target: Literal["reference", "textbook"] = Field(
         "reference",

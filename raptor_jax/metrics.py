@@ -12,6 +12,9 @@ from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 from raptor_jax.storage import write_atomically
 
+CURVES = "curves.npz"
+"""Where a run keeps its curves, under its output directory."""
+
 QUANTILES = {"min": 0.0, "q05": 0.05, "q50": 0.5, "q95": 0.95, "max": 1.0}
 
 

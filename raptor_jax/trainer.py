@@ -18,7 +18,7 @@ from raptor_jax.config import Config
 from raptor_jax.dynamics.files import DroneFile, save_drone, stack_for_training
 from raptor_jax.dynamics.parameters import Drone
 from raptor_jax.errors import UserError
-from raptor_jax.metrics import Curves, TensorBoard
+from raptor_jax.metrics import CURVES, Curves, TensorBoard
 from raptor_jax.population import apg as apg_population
 from raptor_jax.population import best
 from raptor_jax.population import sac as sac_population
@@ -26,7 +26,6 @@ from raptor_jax.population.schedule import Schedule, crossed
 from raptor_jax.results import FILE, Results, print_table
 from raptor_jax.storage import move_aside, write_json, write_text
 
-CURVES = "curves.npz"
 LOGS = "logs"
 ALGORITHMS: dict[str, Any] = {"apg": apg_population, "sac": sac_population}
 """What a population learns by; both modules have `schedule`, `create`, `train` and `actors`, and sac `collect`."""

@@ -20,6 +20,7 @@ LAYERS = (
     ("population",),
     ("evaluation", "foundation", "starts", "memory", "checkpoints", "metrics", "progress"),
     ("results",),
+    ("analysis",),
     ("trainer", "start_trainer", "judge", "inspection"),
     ("export",),
     ("cli",),

@@ -1,4 +1,5 @@
 """The command line: `raptor-jax sample | train | train-start | evaluate | inspect | export | rollout`.
+"""The command line: `raptor-jax sample | train | train-start | evaluate | report | inspect`.
 
 The options are read before jax is imported, because jax takes its platform and its compilation cache from the
 environment. Every key of the configuration is an option: --sac.learning-rate 1e-3.
@@ -23,6 +24,7 @@ _USAGES = {
     "train": "raptor-jax train [options] [--SECTION.KEY VALUE ...]",
     "train-start": "raptor-jax train-start [options] [--SECTION.KEY VALUE ...]",
     "evaluate": "raptor-jax evaluate [options] RUN",
+    "report": "raptor-jax report [options] RUN",
     "inspect": "raptor-jax inspect PATH",
     "export": "raptor-jax export [options] --format FORMAT RUN",
     "rollout": "raptor-jax rollout [options] RUN",
@@ -58,6 +60,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         ("train", "train a teacher for every drone", _train_options, _train),
         ("train-start", "train one actor on many drones, for teachers to begin with", _start_options, _train_start),
         ("evaluate", "fly the kept actors of a run again", _evaluate_options, _evaluate),
+        ("report", "write what a run reached, and its flights, as one HTML file", _report_options, _report),
         ("inspect", "show what a run or a drone's file holds", _inspect_options, _inspect),
         ("export", "write teachers of a run in another format", _export_options, _export),
         ("rollout", "fly teachers of a run and write every step", _rollout_options, _rollout),
@@ -149,6 +152,12 @@ def _evaluate_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=_seed, help="seed of the episodes (default: the one that judged the run)")
     parser.add_argument("--json", type=Path, help="write the numbers here too")
+    _device_option(parser)
+
+
+def _report_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", type=Path, metavar="RUN", help="output directory of a run")
+    parser.add_argument("--output", type=Path, help="the file that it writes (default: RUN/report.html)")
     _device_option(parser)
 
 
@@ -325,6 +334,16 @@ def _evaluate(options: argparse.Namespace) -> int:
 
     passed = judge.evaluate_run(options.run, options.policy, options.episodes, options.seed, options.json, _console())
     return PASSED if passed else NOT_PASSED
+
+
+def _report(options: argparse.Namespace) -> int:
+    _require_device(options.device)
+    from raptor_jax import report
+
+    path = options.output or options.run / "report.html"
+    size = report.write(options.run, path)
+    _console().print(f"wrote {path} ({size / 1e6:.1f} MB); it opens in a browser without a network", soft_wrap=True)
+    return PASSED
 
 
 def _inspect(options: argparse.Namespace) -> int:

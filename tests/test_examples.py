@@ -7,8 +7,6 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from tests.runs import write_run
-
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
@@ -24,8 +22,9 @@ def contents(notebook) -> list[tuple[str, str]]:
 
 # Quickstart's four, and a whole population.
 @pytest.mark.parametrize("teachers", [4, 1000])
-def test_the_notebook_runs(tmp_path, teachers):
-    write_run(tmp_path / "experiments" / "pre_training", teachers)
+def test_the_notebook_runs(tmp_path, teachers, request):
+    run = request.getfixturevalue(f"run_of_{teachers}")
+    (tmp_path / "experiments").symlink_to(run.parent)
     notebook = nbformat.read(EXAMPLES / "reward_curves.ipynb", as_version=4)
     (tmp_path / "examples").mkdir()
     NotebookClient(notebook, resources={"metadata": {"path": tmp_path / "examples"}}).execute()

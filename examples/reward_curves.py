@@ -14,7 +14,8 @@
 # # Reward curves of all teachers
 #
 # How a population learned, which drones were hard, and what failed. Paths are seen from this directory, `examples`;
-# several runs are read as one population. After a change, `jupytext --to ipynb reward_curves.py` makes the notebook.
+# several runs of the same task are read as one population. The notebook is made from the script:
+# `jupytext --to ipynb reward_curves.py`.
 
 # %%
 RUNS = ["../experiments/pre_training"]
@@ -28,13 +29,12 @@ from raptor_jax import analysis
 
 population = analysis.load(*RUNS)
 teachers = population.teachers
-judged = np.isfinite(teachers["mean_return"])
-returns = np.where(judged, teachers["mean_return"], teachers["best_eval_reward"])
+returns = analysis.returns(population)
 pass_return = teachers["pass_return"].max()
 print(f"{len(population)} teachers, {teachers['passed'].sum()} passed (mean return above {pass_return:g})")
-if not judged.all():
-    print(f"{(~judged).sum()} are not judged: what counts below is the best evaluation during the training")
-print("5th, 50th, 95th percentile of the returns:", np.round(np.percentile(returns, [5, 50, 95]), 1))
+if not teachers["judged"].all():
+    print(f"{(~teachers['judged']).sum()} were not judged: their best evaluation during the training counts below")
+print("5th, 50th, 95th percentile of the returns:", np.round(np.nanpercentile(returns, [5, 50, 95]), 1))
 
 # %% [markdown]
 # ## Reward curves
@@ -47,13 +47,15 @@ step, reward = population.evaluation.step, population.evaluation["reward"]
 kept = analysis.best_so_far(population)
 
 figure, (each, bands) = plt.subplots(1, 2, figsize=(13, 4.5), sharey=True)
-each.plot(step, reward.T, color="C0", linewidth=0.7, alpha=max(0.03, min(1, 12 / len(population))))
+for curve in reward:
+    known = np.isfinite(curve)
+    each.plot(step[known], curve[known], color="C0", linewidth=0.7, alpha=max(0.03, min(1, 12 / len(population))))
 each.set(title="each teacher", xlabel="environment steps of a teacher", ylabel="mean return of an evaluation")
 for low, high, shade in ((5, 95, 0.2), (25, 75, 0.4)):
-    bounds = np.percentile(kept, [low, high], axis=0)
+    bounds = np.nanpercentile(kept, [low, high], axis=0)
     bands.fill_between(step, *bounds, color="C0", alpha=shade, linewidth=0, label=f"{low}th to {high}th percentile")
-bands.plot(step, np.median(kept, axis=0), color="C0", label="median")
-bands.plot(step, kept.min(axis=0), color="C3", linewidth=1, label="worst")
+bands.plot(step, np.nanmedian(kept, axis=0), color="C0", label="median")
+bands.plot(step, np.nanmin(kept, axis=0), color="C3", linewidth=1, label="worst")
 bands.set(title="kept actors", xlabel="environment steps of a teacher")
 for axis in (each, bands):
     axis.axhline(pass_return, color="black", linestyle=":", label="pass return")
@@ -98,7 +100,7 @@ figure.tight_layout()
 
 # %%
 for name in analysis.PARAMETERS:
-    print(f"{name:28s} {spearmanr(teachers[name], returns).statistic:+.2f}")
+    print(f"{name:28s} {spearmanr(teachers[name], returns, nan_policy='omit').statistic:+.2f}")
 
 # %% [markdown]
 # ## The hardest and the easiest
@@ -141,7 +143,7 @@ axis.legend()
 # Teachers that were judged and did not pass, or whose numbers became non-finite.
 
 # %%
-failed = np.flatnonzero((judged & ~teachers["passed"]) | np.isfinite(teachers["frozen_at_step"]))
+failed = np.flatnonzero((teachers["judged"] & ~teachers["passed"]) | np.isfinite(teachers["frozen_at_step"]))
 print(f"{failed.size} of {len(population)}")
 if failed.size:
     print_teachers(failed[np.argsort(returns[failed])])

@@ -65,8 +65,9 @@ class Population:
     runs: list[dict[str, Any]]
     """The `run` object of each `results.json`: configuration, versions, machine, timings."""
     teachers: dict[str, np.ndarray]
-    """[T] by name: `run` (its place in `runs`), all that `results.json` says of a teacher, the `pass_return` of its run
-    and the PARAMETERS of its drone. A number is NaN where there is none; `passed` is then False."""
+    """[T] by name: all that `results.json` says of a teacher; the PARAMETERS of its drone; of its run the place in `runs`
+    (`run`), the `pass_return`, and whether it came to the final judgement (`judged`). A number is NaN where there is
+    none; `passed` is then False."""
     drones: Drone
     """Every array [T, ...]."""
     evaluation: Curves
@@ -99,6 +100,12 @@ def load(*runs: str | Path) -> Population:
     )
 
 
+def returns(population: Population) -> np.ndarray:
+    """Returns the judged mean returns [T], or the best evaluation of a teacher whose run was not judged (yet)."""
+    teachers = population.teachers
+    return np.where(teachers["judged"], teachers["mean_return"], teachers["best_eval_reward"])
+
+
 def best_so_far(population: Population) -> np.ndarray:
     """Returns the evaluated return of the actor that is kept at each point of `population.evaluation`, [T, S]."""
     return np.fmax.accumulate(population.evaluation["reward"], axis=1)
@@ -126,7 +133,7 @@ def _read(run: Path) -> _Run:
     try:
         about, entries = content["run"], content["teachers"]
         ids = [entry["teacher_id"] for entry in entries]
-        about["config"]["training"]["pass_return"]
+        about["status"], about["config"]["training"]["pass_return"]
     except (KeyError, TypeError) as error:
         raise UserError(f"{path}: not the results of a run ({first_line(error)}); restore the file") from None
     curves = _read_curves(run / CURVES)
@@ -156,7 +163,12 @@ def _read_curves(path: Path) -> dict[str, np.ndarray]:
 def _columns(runs: Sequence[_Run]) -> dict[str, np.ndarray]:
     """Returns what the entries of `results.json` say, and which run they are from, [T] by name."""
     entries = [
-        {**entry, "run": number, "pass_return": run.about["config"]["training"]["pass_return"]}
+        {
+            **entry,
+            "run": number,
+            "pass_return": run.about["config"]["training"]["pass_return"],
+            "judged": run.about["status"] == "finished",
+        }
         for number, run in enumerate(runs)
         for entry in run.entries
     ]

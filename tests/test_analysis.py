@@ -101,12 +101,18 @@ def test_runs_with_other_points_share_an_axis(runs, tmp_path):
 def test_a_run_that_was_not_judged_yet(tmp_path):
     write_run(tmp_path, 2)
     content = json.loads((tmp_path / "results.json").read_text())
+    content["run"]["status"] = "interrupted"
     for teacher in content["teachers"]:
         teacher.update(mean_return=None, passed=None)
     (tmp_path / "results.json").write_text(json.dumps(content))
-    teachers = analysis.load(tmp_path).teachers
-    assert np.isnan(teachers["mean_return"]).all()
-    assert teachers["passed"].tolist() == [False, False]
+    write_run(tmp_path / "judged", 2)
+    population = analysis.load(tmp_path, tmp_path / "judged")
+    teachers = population.teachers
+    assert teachers["judged"].tolist() == [False, False, True, True]
+    assert np.isnan(teachers["mean_return"]).tolist() == [True, True, False, False]
+    assert teachers["passed"].tolist() == [False, False, True, False]
+    expected = np.concatenate([teachers["best_eval_reward"][:2], teachers["mean_return"][2:]])
+    np.testing.assert_array_equal(analysis.returns(population), expected)
 
 
 def damaged_results(run):

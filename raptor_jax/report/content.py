@@ -37,10 +37,10 @@ def of(population: Population, flights: list[dict[str, Any] | None]) -> dict[str
     """
     (run,) = population.runs
     teachers = population.teachers
-    judged = _is_judged(population)
+    judged = bool(teachers["judged"].all())
     training, environment = run["config"]["training"], run["config"]["environment"]
     columns = {name: values(teachers[name]) for name in _COLUMNS}
-    columns["return"] = values(returns(population))
+    columns["return"] = values(analysis.returns(population))
     if not judged:
         columns["passed"] = [None] * len(population)
     return {
@@ -67,15 +67,6 @@ def of(population: Population, flights: list[dict[str, Any] | None]) -> dict[str
         },
         "flights": flights,
     }
-
-
-def returns(population: Population) -> np.ndarray:
-    """Returns the judged mean returns [T], or the best evaluations of a run that is not judged yet."""
-    return population.teachers["mean_return" if _is_judged(population) else "best_eval_reward"]
-
-
-def _is_judged(population: Population) -> bool:
-    return bool(np.isfinite(population.teachers["mean_return"]).any())
 
 
 def values(array: np.ndarray, digits: int = 6) -> list[Any]:

@@ -10,11 +10,11 @@ function showSummary() {
   find("about").textContent = data.about;
   find("run").textContent = JSON.stringify(data.run, null, 2);
   const returns = sortedNumbers(teachers.return), lengths = sortedNumbers(teachers.episode_length);
-  const passed = teachers.passed.filter(Boolean).length;
+  const passed = teachers.passed.includes(null) ? "not judged" : `${teachers.passed.filter(Boolean).length} of ${count}`;
   const at = (values, p) => (values.length ? quantile(values, p).toFixed(0) : "–");
   const crashed = sortedNumbers(teachers.share_terminated);
   const tiles = [
-    [`passed (return above ${data.pass_return})`, `${passed} of ${count}`],
+    [`passed (return above ${data.pass_return})`, passed],
     ["median return", at(returns, 0.5)],
     ["5th percentile", at(returns, 0.05)],
     ["worst", at(returns, 0)],

@@ -53,7 +53,7 @@ def assemble(title: str, shown: dict[str, Any]) -> str:
 def _fly(run: Path, population: analysis.Population) -> list[dict[str, Any] | None]:
     """Returns the packed flights [T]; None for teachers beyond FLIGHTS."""
     kept = judge.load_kept(run, {})
-    rows = np.argsort(content.returns(population))[:FLIGHTS]
+    rows = np.argsort(analysis.returns(population))[:FLIGHTS]
     actors, drones = jax.tree.map(lambda leaf: leaf[rows], (kept.actors, kept.drones))
     episodes = kept.settings.training.final_eval_episodes
     recording = evaluation.record(kept.settings, actors, drones, episodes, evaluation.JUDGEMENT)

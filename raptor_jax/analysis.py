@@ -10,7 +10,6 @@ the same drones: a teacher is its run and its `teacher_id`. Rows are the same te
 """
 
 import dataclasses
-import zipfile
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -65,9 +64,9 @@ class Population:
     runs: list[dict[str, Any]]
     """The `run` object of each `results.json`: configuration, versions, machine, timings."""
     teachers: dict[str, np.ndarray]
-    """[T] by name: all that `results.json` says of a teacher; the PARAMETERS of its drone; of its run the place in `runs`
-    (`run`), the `pass_return`, and whether it came to the final judgement (`judged`). A number is NaN where there is
-    none; `passed` is then False."""
+    """[T] by name: all that `results.json` says of a teacher; the PARAMETERS of its drone; of its run the place in
+    `runs` (`run`), the `pass_return`, and whether it came to the final judgement (`judged`). A number is NaN where
+    there is none; `passed` is then False."""
     drones: Drone
     """Every array [T, ...]."""
     evaluation: Curves
@@ -153,7 +152,8 @@ def _read_curves(path: Path) -> dict[str, np.ndarray]:
             curves = dict(archive)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; a run writes it at its first evaluation") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    # A damaged file fails in any of the parsers that NumPy hands it to: zipfile, zlib, ast, tokenize.
+    except Exception as error:
         raise UserError(f"{path}: not readable: {first_line(error)}; restore the file") from None
     if missing := {"teacher_id", "eval_step", "eval_reward"} - curves.keys():
         raise UserError(f"{path}: holds no {min(missing)}; restore the file")

@@ -35,9 +35,10 @@ SWITCHES = (
 )
 
 
-@pytest.fixture(scope="module")
+# Of the session, so that nothing is made for tests that are skipped.
+@pytest.fixture(scope="session")
 def driver(tmp_path_factory):
-    """A browser, one for all tests of the module."""
+    """A browser, one for all tests."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     chromedriver = shutil.which("chromedriver")
     if not (chromium and chromedriver):

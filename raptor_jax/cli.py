@@ -1,5 +1,4 @@
-"""The command line: `raptor-jax sample | train | train-start | evaluate | inspect | export | rollout`.
-"""The command line: `raptor-jax sample | train | train-start | evaluate | report | inspect`.
+"""The command line: `raptor-jax sample | train | train-start | evaluate | report | inspect | export | rollout`.
 
 The options are read before jax is imported, because jax takes its platform and its compilation cache from the
 environment. Every key of the configuration is an option: --sac.learning-rate 1e-3.

@@ -11,8 +11,7 @@ from flax import struct
 from raptor_jax import sac
 from raptor_jax.config import Config
 from raptor_jax.dynamics.parameters import Drone
-from raptor_jax.simulator import ACTION_DIM, episode, reward
-from raptor_jax.simulator import ACTION_DIM, State, episode
+from raptor_jax.simulator import ACTION_DIM, State, episode, reward
 from raptor_jax.simulator.episode import Episode
 from raptor_jax.simulator.quaternion import yaw
 
@@ -62,16 +61,21 @@ class Rollout(struct.PyTreeNode):
     """[steps, 4] taken at that observation."""
     reward: jax.Array
     """[steps] gained by that action."""
+
+
 class Recording(struct.PyTreeNode):
     """One episode, step by step: S states, each with the action that answers it; [S, ...], or [T, S, ...].
+
     After `length` steps the episode is over, and what follows repeats its last state.
     """
+
     position: jax.Array
     """[S, 3] m, world frame."""
     orientation: jax.Array
     """[S, 4] unit quaternion (w, x, y, z), body to world."""
     target_position: jax.Array
     """[S, 3] m, world frame."""
+    action: jax.Array
     """[S, 4] in [-1, 1], front right, back right, back left, front left."""
     length: jax.Array
     """[] int32, steps that were flown."""
@@ -167,15 +171,21 @@ def _fly_and_keep(config: Config, actor: sac.Parameters, drone: Drone, key: jax.
 
     start_key, step_keys = _flight_keys(config, key)
     return jax.lax.scan(step, start(drone, start_key), step_keys)
+
+
 @functools.partial(jax.jit, static_argnames=("config", "episodes", "stream"))
 def record(config: Config, actors: sac.Parameters, drones: Drone, episodes: int, stream: int) -> Recording:
     """Flies the first of the episodes of `evaluate`, whose arguments these are, and returns all of it, [T, ...]."""
     key = _episode_keys(config, episodes, stream)[0]
     return jax.vmap(functools.partial(_record_one, config), in_axes=(0, 0, None))(actors, drones, key)
+
+
 def _record_one(config: Config, actor: sac.Parameters, drone: Drone, key: jax.Array) -> Recording:
     def step(flight: Flight, key: jax.Array) -> tuple[Flight, tuple[State, jax.Array]]:
         action = sac.deterministic_action(config.sac, actor, flight.episode.observation)
         return proceed(config, drone, flight, action, key), (flight.episode.state, action)
+
+    start_key, step_keys = _flight_keys(config, key)
     flight, (states, actions) = jax.lax.scan(step, start(drone, start_key), step_keys)
     return Recording(
         states.position,

@@ -5,6 +5,7 @@ environment. Every key of the configuration is an option: --sac.learning-rate 1e
 """
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -12,10 +13,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from raptor_jax import config as configs
-from raptor_jax.errors import UserError
+from raptor_jax.errors import UserError, first_line
 
-PASSED, USAGE, NOT_PASSED, INTERRUPTED = 0, 2, 3, 130
-"""Exit statuses: all well; wrong input; trained or evaluated, but some teacher did not pass; Ctrl-C."""
+PASSED, USAGE, NOT_PASSED, STOPPED, INTERRUPTED = 0, 2, 3, 4, 130
+"""Exit statuses: all well; wrong input; trained or evaluated, but some teacher did not pass; training saved and stopped
+on a signal, to be resumed; Ctrl-C elsewhere."""
 
 
 _USAGES = {
@@ -38,7 +40,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command and returns its exit status: 0, or 2 wrong input, 3 not all passed, 130 Ctrl-C."""
+    """Runs a command and returns its exit status, one of those above."""
     try:
         options = _parse(sys.argv[1:] if arguments is None else arguments)
         _set_environment(getattr(options, "device", "cpu"))
@@ -117,13 +119,28 @@ def _train_options(parser: argparse.ArgumentParser) -> None:
         default=Path("experiments/pre_training"),
         help="where the run goes (default: %(default)s)",
     )
-    parser.add_argument("--num-teachers", type=_positive, help="train the first N drones (default: all)")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--num-teachers", type=_positive, help="train the first N drones (default: all)")
+    which.add_argument(
+        "--teachers",
+        type=_slice,
+        metavar="FIRST:END",
+        help="train a slice of the drones, 250:500 those from number 250 up to 499, as they would be trained among all",
+    )
     parser.add_argument(
         "--generate-dynamics",
         action="store_true",
         help="write the drones into --dynamics-dir, check their distribution, and stop; as the command sample",
     )
-    parser.add_argument("--overwrite", action="store_true", help="move a run that is in --output-dir aside")
+    again = parser.add_mutually_exclusive_group()
+    again.add_argument("--resume", action="store_true", help="go on with the run that is in --output-dir")
+    again.add_argument("--overwrite", action="store_true", help="move a run that is in --output-dir aside")
+    parser.add_argument(
+        "--distributed",
+        action="store_true",
+        help="this is one of several processes of one run, which JAX finds by itself under SLURM, Open MPI or"
+        " Kubernetes; elsewhere by JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID",
+    )
     _device_option(parser)
     _config_options(parser, tuple(configs.sections()))
 
@@ -241,6 +258,13 @@ def _one_or_all(text: str) -> int | None:
     return None if text == "all" else int(text)
 
 
+def _slice(text: str) -> tuple[int, int]:
+    first, colon, end = text.partition(":")
+    if not (colon and first.isdecimal() and end.isdecimal() and int(first) < int(end)):
+        raise argparse.ArgumentTypeError(f"{text!r} should be FIRST:END, two whole numbers, the second the larger one")
+    return int(first), int(end)
+
+
 _positive = _number_of(1)
 _seed = _number_of(0)
 
@@ -262,11 +286,28 @@ def _set_environment(device: str) -> None:
     """Sets what jax reads from the environment when it is imported, unless the user has."""
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", os.path.join(cache, "raptor_jax", "xla"))
+    # Orbax warns of the leftovers that it clears away.
+    logging.getLogger("absl").setLevel(logging.ERROR)
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
     # One large program: what other programs on the card would need is not kept free.
     os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.92")
     if device != "auto":
         os.environ["JAX_PLATFORMS"] = device
+
+
+def _join_processes() -> None:
+    """Makes this process one of several of one run. Raises UserError where it cannot find the others."""
+    import jax
+
+    given = (os.environ.get(f"JAX_{name}") for name in ("NUM_PROCESSES", "PROCESS_ID"))
+    processes, own = (int(text) if text and text.isdecimal() else None for text in given)
+    try:
+        jax.distributed.initialize(num_processes=processes, process_id=own)
+    except (ValueError, RuntimeError) as error:
+        raise UserError(
+            f"--distributed: {first_line(error)}; start it by SLURM or Open MPI, or set JAX_COORDINATOR_ADDRESS,"
+            " JAX_NUM_PROCESSES and JAX_PROCESS_ID in each process"
+        ) from None
 
 
 def _require_device(device: str) -> None:
@@ -303,15 +344,24 @@ def _train(options: argparse.Namespace) -> int:
         return _sample(options)
     from raptor_jax.dynamics import files
 
-    drones = files.load_directory(options.dynamics_dir, options.num_teachers)
+    first, last = options.teachers or (0, options.num_teachers)
+    drones = files.load_directory(options.dynamics_dir, last)[first:]
+    if options.distributed:
+        _join_processes()
     _require_device(options.device)
+    import numpy as np
+
     from raptor_jax import trainer
 
     console = _console()
-    passed = trainer.train(config, drones, options.output_dir, options.overwrite, console)
+    ids = np.arange(first, first + len(drones))
+    job = trainer.Job(config, drones, ids, options.output_dir)
+    ending = trainer.train(job, console, overwrite=options.overwrite, resume=options.resume)
+    if ending is trainer.Ending.STOPPED:
+        return STOPPED
     console.print(f"results: {options.output_dir / 'results.json'}", soft_wrap=True)
     console.print(f"curves:  tensorboard --logdir {options.output_dir / trainer.LOGS}", soft_wrap=True)
-    return PASSED if passed else NOT_PASSED
+    return PASSED if ending is trainer.Ending.PASSED else NOT_PASSED
 
 
 def _train_start(options: argparse.Namespace) -> int:

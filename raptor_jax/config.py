@@ -186,6 +186,11 @@ class TrainingConfig(Section):
         100, description="episodes, on seeds that chose nothing, that judge the kept actor"
     )
     checkpoint_frequency: PositiveInt = Field(320_000, description="environment steps of a teacher between checkpoints")
+    checkpoint_replay: Literal["auto", "always", "never"] = Field(
+        "auto",
+        description="whether checkpoints hold the replay; a run resumed without one fills it anew before it learns on."
+        " auto: up to 1 GiB",
+    )
     log_frequency: PositiveInt = Field(
         16_000, description="environment steps of a teacher between points of the training curves"
     )

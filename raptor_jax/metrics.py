@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
@@ -25,6 +25,19 @@ class Curves:
         """Starts empty, for teachers with these identities, [T]."""
         self._teacher_ids = np.asarray(teacher_ids, np.int32)
         self._points: dict[str, list[tuple[int, Mapping[str, np.ndarray]]]] = {}
+
+    def restore(self, path: Path, last_step: int) -> None:
+        """Takes over the points up to a step of what `save` wrote; without that file the curves begin here."""
+        if not path.is_file():
+            return
+        with np.load(path, allow_pickle=False) as file:
+            arrays = dict(file)
+        for group in ("train", "eval"):
+            names = [name for name in arrays if name.startswith(f"{group}_") and name != f"{group}_step"]
+            for point, step in enumerate(arrays.get(f"{group}_step", ())):
+                if step <= last_step:
+                    values = {name.removeprefix(f"{group}_"): arrays[name][point] for name in names}
+                    self.add(group, int(step), values)
 
     def add(self, group: str, step: int, values: Mapping[str, np.ndarray]) -> None:
         """Adds a point, values [T] by name, to the curves of a group ("train" or "eval")."""
@@ -47,10 +60,17 @@ class Curves:
 class TensorBoard:
     """Event files: one run for each of the first teachers, and one for each quantile over the population."""
 
-    def __init__(self, directory: Path, teacher_ids: Sequence[int], own_curves: int) -> None:
-        """Opens `directory`; the first `own_curves` teachers get a run of their own."""
+    def __init__(self, directory: Path, teacher_ids: Sequence[int], own_curves: int, first_step: int) -> None:
+        """Opens `directory`; the first `own_curves` teachers get a run of their own.
+
+        What lies there already from `first_step` on is not shown any more: a resumed run does it again.
+        """
         self._teachers = [self._open(directory / f"teacher_{i:04d}") for i in list(teacher_ids)[:own_curves]]
         self._quantiles = {name: self._open(directory / f"population_{name}") for name in QUANTILES}
+        if first_step:
+            for writer in (*self._teachers, *self._quantiles.values()):
+                start = SessionLog(status=SessionLog.START)
+                writer.add_event(Event(wall_time=time.time(), step=first_step + 1, session_log=start))
 
     @staticmethod
     def _open(directory: Path) -> EventFileWriter:

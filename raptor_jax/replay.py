@@ -49,6 +49,8 @@ class Replay(struct.PyTreeNode):
     """[] int32, the row that the next insert starts at."""
     filled: jax.Array
     """[] int32, rows that hold experience."""
+    first: jax.Array
+    """[] int32, the teacher that inserts and draws begin with: 0, or that of a block of teachers."""
     insert_rows: int = struct.field(pytree_node=False)
     """E, the rows of an insert; divides N."""
 
@@ -72,24 +74,38 @@ def create(config: SacConfig, teachers: int, rows: int, insert_rows: int) -> Rep
     if rows % insert_rows:
         raise ValueError(f"inserts of {insert_rows} rows do not divide a buffer of {rows}")
     zero = jnp.zeros((), jnp.int32)
-    return Replay(jnp.zeros((teachers, rows, ROW_WIDTH), config.replay_precision), zero, zero, insert_rows)
+    return Replay(jnp.zeros((teachers, rows, ROW_WIDTH), config.replay_precision), zero, zero, zero, insert_rows)
 
 
 def insert(replay: Replay, experience: Experience) -> Replay:
-    """Writes one step of all environments over the oldest rows; E divides N, so that a slice never wraps."""
+    """Writes one step of all environments, of teachers from `replay.first` on, over their oldest rows.
+
+    E divides N, so that a slice never wraps.
+    """
     ending = jnp.where(experience.terminated, _TERMINATED, jnp.where(experience.finished, _CUT, _GOES_ON))
     columns = (experience.observation, experience.action, experience.reward[..., None], ending[..., None])
     rows = jnp.concatenate([column.astype(replay.rows.dtype) for column in columns], axis=-1)
     capacity = replay.rows.shape[1]
     return replay.replace(
-        rows=jax.lax.dynamic_update_slice(replay.rows, rows, (jnp.int32(0), replay.cursor, jnp.int32(0))),
+        rows=jax.lax.dynamic_update_slice(replay.rows, rows, (replay.first, replay.cursor, jnp.int32(0))),
         cursor=(replay.cursor + replay.insert_rows) % capacity,
         filled=jnp.minimum(replay.filled + replay.insert_rows, capacity),
     )
 
 
+def mended(replay: Replay, broken: jax.Array) -> Replay:
+    """Replaces rows with non-finite numbers, of the teachers [T] that are broken, by the first whole row of each."""
+    finite = jnp.all(jnp.isfinite(replay.rows), axis=-1)
+    first = jnp.argmax(finite, axis=1)
+    whole = jnp.take_along_axis(replay.rows, first[:, None, None], axis=1)
+    # What followed the whole row does not follow its copies.
+    whole = whole.at[..., -1].set(_CUT)
+    bad = broken[:, None] & ~finite
+    return replay.replace(rows=jnp.where(bad[..., None], whole, replay.rows))
+
+
 def sample(replay: Replay, keys: jax.Array, batch_size: int) -> Transition:
-    """Draws a batch for every teacher, [T, B], uniformly and with replacement, in float32.
+    """Draws a batch for every teacher from `replay.first` on, [T, B], uniformly and with replacement, in float32.
 
     Args:
         replay: at least two inserts in it.
@@ -97,14 +113,12 @@ def sample(replay: Replay, keys: jax.Array, batch_size: int) -> Transition:
         batch_size: B.
     """
     capacity = replay.rows.shape[1]
-    oldest = replay.cursor - replay.filled
-
-    def draw(rows: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
-        index = oldest + jax.random.randint(key, (batch_size,), 0, replay.filled - replay.insert_rows)
-        now, following = index % capacity, (index + replay.insert_rows) % capacity
-        return rows[now].astype(jnp.float32), rows[following, :OBSERVATION_DIM].astype(jnp.float32)
-
-    now, following = jax.vmap(draw)(replay.rows, keys)
+    complete = replay.filled - replay.insert_rows
+    drawn = jax.vmap(lambda key: jax.random.randint(key, (batch_size,), 0, complete))(keys)
+    index = replay.cursor - replay.filled + drawn
+    teacher = replay.first + jnp.arange(keys.shape[0], dtype=jnp.int32)[:, None]
+    now = replay.rows[teacher, index % capacity].astype(jnp.float32)
+    following = replay.rows[teacher, (index + replay.insert_rows) % capacity, :OBSERVATION_DIM].astype(jnp.float32)
     ends = [sum(_WIDTHS[: i + 1]) for i in range(len(_WIDTHS) - 1)]
     observation, action, reward, ending = jnp.split(now, ends, axis=-1)
     return Transition(

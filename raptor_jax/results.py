@@ -32,6 +32,10 @@ JUDGED = (
 """What the judgement of the kept actor adds to a teacher's entry; null until the end of the run."""
 
 
+JUST_TRAINED: dict[str, Any] = {**dict.fromkeys(JUDGED), "passed": None, "final_path": None}
+"""What a teacher's entry says before it is judged."""
+
+
 class Results:
     """The content of `results.json`, brought up to date as the run goes on."""
 
@@ -54,6 +58,12 @@ class Results:
         }
         self.teachers = [_entry(i, file) for i, file in zip(teacher_ids, files, strict=True)]
 
+    def restore(self, content: dict[str, Any]) -> None:
+        """Takes over what a run knew when it was saved; machine, versions and settings are those of now."""
+        for name in ("step", "rounds", "timings"):
+            self.run[name] = content["run"][name]
+        self.teachers = [{**entry, **JUST_TRAINED} for entry in content["teachers"]]
+
     def add_round(self, rows: Sequence[int], steps: int, updates: int) -> None:
         """Notes a round of training: the rows of its teachers, and the steps and updates of each."""
         trained = [self.teachers[row] for row in rows]
@@ -68,6 +78,10 @@ class Results:
         for entry, value, at in zip(self.teachers, np.asarray(mean_return), np.asarray(step), strict=True):
             entry["best_eval_reward"] = number(value)
             entry["best_step"] = int(at)
+
+    def set_restarts(self, teacher: int, restarts: int) -> None:
+        """Notes how often the numbers of a teacher (its row) became non-finite, and it went on from before."""
+        self.teachers[teacher]["restarts"] = restarts
 
     def set_frozen(self, teacher: int, step: int) -> None:
         """Notes that the numbers of a teacher (its row) became non-finite before `step`."""
@@ -117,9 +131,8 @@ def _entry(teacher_id: int, file: DroneFile) -> dict[str, Any]:
         "mass": float(dynamics.mass),
         "best_eval_reward": None,
         "best_step": None,
-        "final_path": None,
-        **dict.fromkeys(JUDGED),
-        "passed": None,
+        **JUST_TRAINED,
+        "restarts": 0,
         "frozen_at_step": None,
         "rounds": 0,
     }

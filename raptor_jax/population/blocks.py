@@ -36,7 +36,8 @@ def block_by_block(train: Callable[[Any, Any], tuple[Any, Any]], population: Any
 
     Args:
         train: returns the population after a chunk, and its report of each teacher, [T].
-        population: arrays [T, ...], and counters [] that every block begins and ends with alike.
+        population: arrays [T, ...], and counters [] that every block begins and ends with alike. Its replay is not cut,
+            which would copy it, but told which teachers it is about.
         drones: every array [T, ...].
         size: divides T.
 
@@ -47,22 +48,27 @@ def block_by_block(train: Callable[[Any, Any], tuple[Any, Any]], population: Any
     if size == teachers:
         return train(population, drones)
 
-    def block(tree: Any, first: jax.Array) -> Any:
-        def cut(leaf: jax.Array) -> jax.Array:
-            return jax.lax.dynamic_slice_in_dim(leaf, first, size) if leaf.ndim else leaf
-
-        return jax.tree.map(cut, tree)
-
-    def train_block(number: jax.Array, whole: tuple[Any, Any]) -> tuple[Any, Any]:
-        first = number * size
-        now, _ = whole
-        # The counters in `whole` have moved on with the blocks before.
-        now = jax.tree.map(lambda leaf, before: leaf if leaf.ndim else before, now, population)
+    def cut(tree: Any, first: jax.Array) -> Any:
         return jax.tree.map(
-            lambda leaf, part: jax.lax.dynamic_update_slice_in_dim(leaf, part, first, 0) if leaf.ndim else part,
-            whole,
-            train(block(now, first), block(drones, first)),
+            lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, first, size) if leaf.ndim else leaf,
+            tree,
         )
+
+    def put(tree: Any, part: Any, first: jax.Array) -> Any:
+        return jax.tree.map(
+            lambda leaf, own: jax.lax.dynamic_update_slice_in_dim(leaf, own, first, 0) if leaf.ndim else own,
+            tree,
+            part,
+        )
+
+    def train_block(number: jax.Array, carried: tuple[Any, Any]) -> tuple[Any, Any]:
+        first = number * size
+        # The counters in `carried` have moved on with the blocks before.
+        now = jax.tree.map(lambda leaf, before: leaf if leaf.ndim else before, carried[0], population)
+        block = cut(now.replace(replay=None), first).replace(replay=now.replay.replace(first=first))
+        after, report = train(block, cut(drones, first))
+        whole = put(now.replace(replay=None), after.replace(replay=None), first)
+        return whole.replace(replay=after.replay.replace(first=population.replay.first)), put(carried[1], report, first)
 
     report = jax.eval_shape(train, population, drones)[1]
     nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), report)

@@ -57,7 +57,7 @@ class Writer:
     def save(
         self, step: int, best: Best, population: Any, teacher_ids: np.ndarray, with_replay: bool, notes: dict[str, Any]
     ) -> None:
-        """Saves, in the background, what is kept of all teachers and the population that is being trained.
+        """Saves what is kept of all teachers and, in the background, the population that is being trained.
 
         Args:
             step: environment steps of a teacher.
@@ -70,7 +70,10 @@ class Writer:
         kept = {**vars(best), "actor": layers(best.actor), "teacher_id": self._teacher_ids}
         learning = {**_copied(learning_of(population, with_replay)), "teacher_id": teacher_ids}
         with self._told():
+            # One after the other: of several processes, two savings at once would wait at each other's barriers.
+            self._latest.wait_until_finished()
             self._best.save(step, args=ocp.args.StandardSave(jax.tree.map(np.array, kept)))
+            self._best.wait_until_finished()
             self._latest.save(
                 step,
                 args=ocp.args.Composite(default=ocp.args.StandardSave(learning), notes=ocp.args.JsonSave(notes)),

@@ -328,16 +328,12 @@ class _Run:
             "began": self.began,
             "teacher_updates": self.teacher_updates,
             "replay_rows": int(replay.filled) if replay is not None else 0,
-            "replay_saved": self._saves_replay(self.population),
             "results": self.results.content(),
         }
         ids = self.job.teacher_ids[devices.padded(self.now.rows, self.mesh)]
-        self.checkpoints.save(self.step, self.best, self.population, ids, notes["replay_saved"], notes)
-
-    def _saves_replay(self, population: Any) -> bool:
         wanted = self.config.training.checkpoint_replay
-        size = tree_bytes(getattr(population, "replay", None))
-        return size > 0 and (wanted == "always" or (wanted == "auto" and size <= SAVED_REPLAY_BYTES))
+        with_replay = wanted == "always" or (wanted == "auto" and tree_bytes(replay) <= SAVED_REPLAY_BYTES)
+        self.checkpoints.save(self.step, self.best, self.population, ids, with_replay, notes)
 
     def _saved(self) -> dict[str, Any] | None:
         """Returns the notes of the newest checkpoint that is whole, and what it keeps as `best`; None without one."""
@@ -357,7 +353,7 @@ class _Run:
         """Returns the population of a checkpoint; with an empty replay, where that has none or one of another size."""
         population = now.create()
         tree = checkpoints.load_learning(self.output_dir, step)
-        if notes["replay_saved"] and tree["replay"]["rows"].shape[1:] != population.replay.rows.shape[1:]:
+        if "replay" in tree and tree["replay"]["rows"].shape[1:] != population.replay.rows.shape[1:]:
             del tree["replay"]
         places = devices.padded(np.arange(now.rows.size), self.mesh)
         tree = jax.tree.map(lambda leaf: leaf[places] if leaf.ndim else leaf, tree)

@@ -186,8 +186,9 @@ def _config_options(parser: argparse.ArgumentParser, sections: Sequence[str]) ->
 
 def _number_of(least: int) -> Callable[[str], int]:
     def convert(text: str) -> int:
-        if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"{text!r} should be a whole number of at least {least}")
+        # Short enough first: Python refuses to convert thousands of digits.
+        if not (text.isdecimal() and len(text) <= 10 and least <= int(text) < 2**31):
+            raise argparse.ArgumentTypeError(f"{text!r} should be a whole number of at least {least}, below 2^31")
         return int(text)
 
     return convert
@@ -238,12 +239,13 @@ def _require_device(device: str) -> None:
 
 def _sample(options: argparse.Namespace) -> int:
     from raptor_jax.dynamics import distribution, sampling
+    from raptor_jax.progress import say
 
     config = _load_config(options).sampling
     console = _console()
     num = options.num_drones or config.num_drones
     written = sampling.write_drones(options.dynamics_dir, config, num)
-    console.print(f"{'wrote' if written else 'already there, identical:'} {num} drones in {options.dynamics_dir}")
+    say(console, f"{'wrote' if written else 'already there, identical:'} {num} drones in {options.dynamics_dir}")
     distribution.report(options.dynamics_dir, config, console)
     return PASSED
 
@@ -258,11 +260,12 @@ def _train(options: argparse.Namespace) -> int:
     drones = files.load_directory(options.dynamics_dir, options.num_teachers)
     _require_device(options.device)
     from raptor_jax import trainer
+    from raptor_jax.progress import say
 
     console = _console()
     passed = trainer.train(config, drones, options.output_dir, options.overwrite, console)
-    console.print(f"results: {options.output_dir / 'results.json'}", soft_wrap=True)
-    console.print(f"curves:  tensorboard --logdir {options.output_dir / trainer.LOGS}", soft_wrap=True)
+    say(console, f"results: {options.output_dir / 'results.json'}")
+    say(console, f"curves:  tensorboard --logdir {options.output_dir / trainer.LOGS}")
     return PASSED if passed else NOT_PASSED
 
 
@@ -273,9 +276,11 @@ def _train_start(options: argparse.Namespace) -> int:
     drones = files.load_directory(options.dynamics_dir)
     _require_device(options.device)
     from raptor_jax import start_trainer
+    from raptor_jax.progress import say
 
-    start_trainer.train_start(config, drones, options.output, _console())
-    print(f"wrote {options.output}; train from it with --training.start {options.output}")
+    console = _console()
+    start_trainer.train_start(config, drones, options.output, console)
+    say(console, f"wrote {options.output}; train from it with --training.start {options.output}")
     return PASSED
 
 

@@ -10,7 +10,12 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-from raptor_jax.storage import write_atomically
+from raptor_jax.errors import UserError
+from raptor_jax.storage import Unreadable, read_arrays, write_atomically
+
+CURVES = "curves.npz"
+_MAX_BYTES = 1 << 30
+"""A thousand teachers' curves take some 20 MB."""
 
 QUANTILES = {"min": 0.0, "q05": 0.05, "q50": 0.5, "q95": 0.95, "max": 1.0}
 
@@ -39,6 +44,30 @@ class Curves:
     def save(self, path: Path) -> None:
         """Writes the arrays as a compressed .npz, atomically."""
         write_atomically(path, lambda file: np.savez_compressed(file, **cast(Any, self.arrays())))
+
+
+def load_curves(path: Path) -> dict[str, np.ndarray]:
+    """Returns the arrays that `Curves.save` wrote: `teacher_id` [T] and, by group, steps [S] and values [S, T].
+
+    Raises:
+        UserError: there is no such file, or it does not hold curves.
+    """
+    try:
+        arrays = read_arrays(path, _MAX_BYTES)
+    except Unreadable as error:
+        raise UserError(f"{path}: {error}; name the curves of a run") from None
+    if "teacher_id" not in arrays or arrays["teacher_id"].ndim != 1:
+        raise UserError(f"{path}: holds no curves: teacher_id is no list; restore the file")
+    for name, array in arrays.items():
+        group = name.partition("_")[0]
+        points = arrays.get(f"{group}_step", np.zeros(())).shape
+        expected = points if name == f"{group}_step" else (*points, *arrays["teacher_id"].shape)
+        if name != "teacher_id" and (len(points) != 1 or array.shape != expected or array.dtype.kind not in "fi"):
+            raise UserError(
+                f"{path}: {name} should hold numbers of shape {expected}, and is {array.dtype} of shape {array.shape};"
+                " restore the file"
+            )
+    return arrays
 
 
 class TensorBoard:

@@ -11,14 +11,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 
 from raptor_jax import checkpoints, evaluation, memory, progress, sac, starts
 from raptor_jax import config as configs
 from raptor_jax.config import Config
 from raptor_jax.dynamics.files import DroneFile, save_drone, stack_for_training
 from raptor_jax.dynamics.parameters import Drone
-from raptor_jax.errors import UserError
-from raptor_jax.metrics import Curves, TensorBoard
+from raptor_jax.errors import UserError, printable
+from raptor_jax.metrics import CURVES, Curves, TensorBoard
 from raptor_jax.population import apg as apg_population
 from raptor_jax.population import best
 from raptor_jax.population import sac as sac_population
@@ -26,7 +27,6 @@ from raptor_jax.population.schedule import Schedule, crossed
 from raptor_jax.results import FILE, Results, print_table
 from raptor_jax.storage import move_aside, write_json, write_text
 
-CURVES = "curves.npz"
 LOGS = "logs"
 ALGORITHMS: dict[str, Any] = {"apg": apg_population, "sac": sac_population}
 """What a population learns by; both modules have `schedule`, `create`, `train` and `actors`, and sac `collect`."""
@@ -92,7 +92,7 @@ def train(config: Config, files: Sequence[DroneFile], output_dir: Path, overwrit
     memory.require_fit(table, config, len(files), available)
 
     if output_dir.is_dir() and any(output_dir.iterdir()):
-        console.print(f"moved the run that was in {output_dir} to {move_aside(output_dir)}")
+        progress.say(console, f"moved the run that was in {output_dir} to {move_aside(output_dir)}")
     _write_inputs(output_dir, config, files)
     about = {"status": "running", "output_dir": str(output_dir), "config": config.model_dump()}
     results = Results(about, teacher_ids, files)
@@ -255,8 +255,9 @@ class _Run:
         for row in now.rows[self.active & ~active]:
             self.results.set_frozen(int(row), self.step)
             entry = self.results.teachers[row]
+            drone = escape(printable(entry["drone"]))
             self.console.print(
-                f"[red]teacher {entry['teacher_id']:04d} ({entry['drone']}): its numbers became non-finite before step"
+                f"[red]teacher {entry['teacher_id']:04d} ({drone}): its numbers became non-finite before step"
                 f" {self.step}; frozen as it was before, the others go on[/]",
                 soft_wrap=True,
             )

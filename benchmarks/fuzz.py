@@ -33,7 +33,7 @@ class Tally:
 
     def __init__(self, reader: readers.Reader, base: Path) -> None:
         self.reader, self.base = reader, base
-        self.accepted = self.refused = 0
+        self.accepted = self.refused = self.broken = 0
         self.slowest = 0.0
         self.defects: dict[str, str] = {}
 
@@ -49,15 +49,21 @@ class Tally:
                 else:
                     self.refused += 1
             except (Exception, trial.Hang) as error:
+                self.broken += 1
                 last = traceback.extract_tb(error.__traceback__)[-1]
                 kind = f"{type(error).__name__} at {last.filename}:{last.lineno}"
                 self.defects.setdefault(kind, f"input {label}, {drawn!r:.2000}\n{traceback.format_exc()}")
             self.slowest = max(self.slowest, time.perf_counter() - started)
 
+    @property
+    def tried(self) -> int:
+        """Returns how many inputs there were."""
+        return self.accepted + self.refused + self.broken
+
     def row(self, name: str) -> str:
         """Returns the line of the table."""
-        tried = self.accepted + self.refused
-        return f"| {name} | {tried} | {self.accepted} | {self.refused} | {self.slowest:.2f} | {len(self.defects)} |"
+        counts = f"{self.tried} | {self.accepted} | {self.refused}"
+        return f"| {name} | {counts} | {self.slowest:.2f} | {self.broken} |"
 
 
 def main() -> int:
@@ -89,7 +95,7 @@ def report(chosen: list[readers.Reader], options: argparse.Namespace, base: Path
         for number in range(round(options.inputs * reader.share)):
             tally.attempt(reader.draw(Random(f"{options.seed}/{reader.name}/{number}")), str(number))
         print(tally.row(reader.name), flush=True)
-        tried += tally.accepted + tally.refused
+        tried += tally.tried
         defects += [f"{reader.name}: {kind}\n{told}" for kind, told in tally.defects.items()]
     for reader in chosen if options.guided else ():
         if reader.example is not None:

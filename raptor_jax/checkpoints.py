@@ -11,7 +11,9 @@ this package, as nested dictionaries of NumPy arrays.
 """
 
 import functools
+import logging
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -105,13 +107,18 @@ def load_best(output_dir: Path) -> tuple[int, dict[str, Any]]:
     if strange := [inner for inner in path.rglob("*") if inner.exists() and not (inner.is_file() or inner.is_dir())]:
         raise UserError(f"{strange[0]}: is neither a file nor a directory; restore the files of the run")
     _silence_unread_arrays()
-    try:
-        with ocp.StandardCheckpointer() as checkpointer:
-            tree = checkpointer.restore(path.absolute())
-    # A damaged file fails in any of the parsers that orbax hands it to, C++ included.
-    except Exception as error:
-        reason = first_line(error)[:200]
-        raise UserError(f"{path}: not a whole checkpoint: {reason}; restore the files of the run") from None
+    tree: Any = None
+    reason = ""
+    # What orbax warns of when it gives up is what it raises.
+    with warnings.catch_warnings(action="ignore"):
+        try:
+            with ocp.StandardCheckpointer() as checkpointer:
+                tree = checkpointer.restore(path.absolute())
+        # A damaged file fails in any of the parsers that orbax hands it to, C++ included.
+        except Exception as error:
+            reason = first_line(error)[:200]
+    if reason:
+        raise UserError(f"{path}: not a whole checkpoint: {reason}; restore the files of the run")
     if problem := _problem_of(tree):
         raise UserError(f"{path}: not the kept actors of a run: {problem}; restore the files of the run")
     return steps[0], tree
@@ -134,7 +141,7 @@ def _problem_of(tree: Any) -> str | None:
 
 @functools.cache
 def _silence_unread_arrays() -> None:
-    """Keeps tensorstore from printing a traceback for each array that was still being read when another one failed."""
+    """Keeps asyncio and tensorstore from telling of each array that was still being read when another one failed."""
     report = sys.unraisablehook
 
     def hook(unraisable: Any) -> None:
@@ -142,6 +149,7 @@ def _silence_unread_arrays() -> None:
             report(unraisable)
 
     sys.unraisablehook = hook
+    logging.getLogger("asyncio").addFilter(lambda record: "was never retrieved" not in record.getMessage())
 
 
 def actor_of(tree: dict[str, Any]) -> sac.Parameters:

@@ -1,7 +1,8 @@
 """Valid content, made slightly or thoroughly wrong.
 
 Everything is drawn from a `random.Random`: hypothesis hands in one that it controls and shrinks, the recorded run one
-for each input, so that a reader's name and a number are enough to make an input again.
+for each input, so that a reader's name and a number make an input again (but for the files of a checkpoint, whose names
+change).
 """
 
 import copy

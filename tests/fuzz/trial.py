@@ -6,6 +6,7 @@ directory, a program started (what the code in the inputs would do), a connectio
 
 import contextlib
 import io
+import logging
 import os
 import signal
 import sys
@@ -67,7 +68,19 @@ class _Watch:
         return real == os.devnull or real.startswith(f"{self.place}{os.sep}")
 
 
+class _Log(logging.Handler):
+    """What any library says beside the result; garbage collection may say it while the next input is read."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.said: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.said.append(record.getMessage())
+
+
 _watch: _Watch | None = None
+_log = _Log()
 
 
 @contextlib.contextmanager
@@ -98,6 +111,8 @@ def _limited() -> Iterator[None]:
 
 def attempt(read: Callable[[], Any], place: Path) -> bool:
     """Returns whether `read` accepts what lies in the directory `place`; anything but a refusal in one line raises."""
+    logging.getLogger().addHandler(_log)
+    _log.said.clear()
     with warnings.catch_warnings(record=True) as shown, _limited(), _watched(place):
         warnings.simplefilter("always")
         try:
@@ -107,6 +122,7 @@ def attempt(read: Callable[[], Any], place: Path) -> bool:
             _require_line(str(error))
             accepted = False
     assert not shown, f"a warning beside the result: {shown[0].message}"
+    assert not _log.said, f"a log beside the result: {_log.said[0]}"
     return accepted
 
 

@@ -1,6 +1,5 @@
 """Some of the inputs of `benchmarks/fuzz.py`, drawn and shrunk by hypothesis."""
 
-import random
 import shutil
 import time
 
@@ -52,10 +51,10 @@ def test_an_input_is_accepted_or_refused_in_one_line(run, name, tmp_path_factory
         deadline=None,
         suppress_health_check=list(HealthCheck),
     )
-    @given(st.integers(0, 2**32))
-    def try_one(seed):
+    @given(st.randoms(use_true_random=False))
+    def try_one(random):
         place = tmp_path_factory.mktemp("input")
-        drawn = reader.draw(random.Random(seed))
+        drawn = reader.draw(random)
         reader.put(drawn, place)
         attempt(lambda: reader.read(drawn, place), place)
 

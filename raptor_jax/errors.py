@@ -11,14 +11,18 @@ class UserError(Exception):
     """
 
     def __init__(self, message: str):
-        if len(message) > _LONGEST:
-            message = f"{message[: _LONGEST * 2 // 3]} ... {message[-_LONGEST // 3 :]}"
-        super().__init__(printable(message))
+        # Before, because a message may be endless, and after, because escapes are longer than what they stand for.
+        super().__init__(_shortened(printable(_shortened(message))))
 
 
 def printable(text: str) -> str:
     """Returns text with line ends, control characters and lone surrogates spelt as escapes, fit for any terminal."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _shortened(message: str) -> str:
+    end = (_LONGEST - 5) // 3
+    return message if len(message) <= _LONGEST else f"{message[: _LONGEST - 5 - end]} ... {message[-end:]}"
 
 
 def first_line(error: Exception) -> str:

@@ -116,6 +116,7 @@ def test_what_only_looks_like_a_file(tmp_path, make):
         ("evaluate", "nowhere", "--episodes", "1" + "0" * 30),
         ("inspect", "x" * 5000),
         ("inspect", "a\nb\x1b[2J"),
+        ("inspect", "\x1b" * 5000),
     ],
 )
 def test_arguments_of_any_length_and_kind(tmp_path, arguments):

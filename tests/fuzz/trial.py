@@ -23,7 +23,7 @@ from raptor_jax.errors import UserError
 SECONDS = 300
 """What takes longer than this is called a hang: much, because the machine may be busy with other things."""
 
-LONGEST_LINE = 2000
+LONGEST_LINE = 1000
 """Characters of a refusal; what is longer is no line that a person reads."""
 
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND

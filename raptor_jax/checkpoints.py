@@ -3,30 +3,34 @@
     checkpoints/config.yaml              the settings of the run
     checkpoints/dynamics/0000.json ...   the drones under their own names; numbers in order are the teacher axis
     checkpoints/best/STEP/default        the kept actor of each teacher
-    checkpoints/latest/STEP/default      all that learns, as it was at STEP (without the replay)
+    checkpoints/latest/STEP/default      all that learns, as it was at STEP
+    checkpoints/latest/STEP/notes        JSON: where the run stood, and its results so far
 
-Every array has a name and, but for counters (`flown`, `updates`, `attempt`), the teacher axis first, in the order of
-the checkpoint's own `teacher_id` (a rescue round trains some of the teachers). Plain Orbax opens a checkpoint without
-this package, as nested dictionaries of NumPy arrays.
+Every array has a name and, but for counters (`flown`, `updates`, `replay.cursor`, `replay.filled`), the teacher axis
+first, in the order of the checkpoint's own `teacher_id`: a rescue round trains some of the teachers, and the last of
+them repeats where the devices would not share them evenly. Plain Orbax opens a checkpoint without this package, as
+nested dictionaries of NumPy arrays.
 """
 
+import contextlib
 import functools
 import logging
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import flax.serialization
 import jax
+import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
 from raptor_jax import sac
 from raptor_jax.errors import UserError, first_line
-from raptor_jax.memory import tree_bytes
 from raptor_jax.population.best import Best
+from raptor_jax.population.blocks import tree_bytes
 
 KEPT = 2
 """Checkpoints of each kind on disk, so that a whole one is left while the next is written."""
@@ -41,33 +45,73 @@ class Writer:
         """Opens `output_dir`/checkpoints for the teachers with these identities, [T]."""
         self._teacher_ids = np.asarray(teacher_ids, np.int32)
         options = ocp.CheckpointManagerOptions(max_to_keep=KEPT, create=True)
-        root = (output_dir / DIRECTORY).absolute()
-        self._latest, self._best = (ocp.CheckpointManager(root / kind, options=options) for kind in ("latest", "best"))
+        self._root = (output_dir / DIRECTORY).absolute()
+        self._latest, self._best = (
+            ocp.CheckpointManager(self._root / kind, options=options) for kind in ("latest", "best")
+        )
 
-    def save(self, step: int, best: Best, population: Any, rows: np.ndarray, attempt: int) -> None:
+    def forget_after(self, step: int) -> None:
+        """Deletes what is newer than the checkpoint that a run goes on from: it was not whole, or not a pair."""
+        with self._told():
+            for manager in (self._latest, self._best):
+                for newer in manager.all_steps():
+                    if newer > step:
+                        manager.delete(newer)
+
+    def save(
+        self, step: int, best: Best, population: Any, teacher_ids: np.ndarray, with_replay: bool, notes: dict[str, Any]
+    ) -> None:
         """Saves, in the background, what is kept of all teachers and the population that is being trained.
 
         Args:
             step: environment steps of a teacher.
             best: of all T teachers.
-            population: of either algorithm, R teachers.
-            rows: [R] their places among the T.
-            attempt: 0 in the main round, then the number of the rescue round.
+            population: of either algorithm, R' teachers on the devices.
+            teacher_ids: [R'] their identities.
+            with_replay: whether the replay is saved too.
+            notes: what JSON can hold of where the run stands.
         """
         kept = {**vars(best), "actor": layers(best.actor), "teacher_id": self._teacher_ids}
-        self._best.save(step, args=ocp.args.StandardSave(_copied(kept)))
-        learning = {**latest(population), "teacher_id": self._teacher_ids[rows], "attempt": np.int32(attempt)}
-        self._latest.save(step, args=ocp.args.StandardSave(learning))
+        learning = {**_copied(learning_of(population, with_replay)), "teacher_id": teacher_ids}
+        with self._told():
+            self._best.save(step, args=ocp.args.StandardSave(jax.tree.map(np.array, kept)))
+            self._latest.save(
+                step,
+                args=ocp.args.Composite(default=ocp.args.StandardSave(learning), notes=ocp.args.JsonSave(notes)),
+            )
 
     def wait(self) -> None:
         """Waits until everything is on disk."""
-        for manager in (self._latest, self._best):
-            manager.wait_until_finished()
+        with self._told():
+            for manager in (self._latest, self._best):
+                manager.wait_until_finished()
 
     def close(self) -> None:
         """Waits until everything is on disk, and lets go of it."""
-        for manager in (self._latest, self._best):
-            manager.close()
+        with self._told():
+            for manager in (self._latest, self._best):
+                manager.close()
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """Tells of a checkpoint that cannot be written in one line; what orbax raises depends on where it failed."""
+        try:
+            yield
+        except (ValueError, OSError, RuntimeError) as error:
+            raise UserError(
+                f"{self._root}: a checkpoint cannot be written: {first_line(error)}; the one before is whole: make room"
+                " and go on with --resume"
+            ) from None
+
+
+def _copied(tree: Any) -> Any:
+    """Copies arrays, for the next chunk overwrites the donated ones while orbax still writes.
+
+    One process copies to its own memory: orbax would, too, and what it writes from there opens on any devices.
+    """
+    if jax.process_count() > 1:
+        return jax.tree.map(jnp.copy, tree)
+    return jax.tree.map(lambda leaf: np.array(leaf, copy=True), tree)
 
 
 def best_path(step: int) -> str:
@@ -80,48 +124,105 @@ def layers(actor: sac.Parameters) -> dict[str, Any]:
     return actor["params"]["mlp"]
 
 
-def latest(population: Any) -> dict[str, Any]:
-    """Returns all that a population of either algorithm holds but its replay, as nested dictionaries of arrays."""
+def learning_of(population: Any, with_replay: bool) -> dict[str, Any]:
+    """Returns what is saved of a population of either algorithm, as nested dictionaries of arrays."""
     tree = flax.serialization.to_state_dict(population.replace(keys=jax.random.key_data(population.keys)))
-    tree.pop("replay", None)
-    return _copied(tree)
+    if not with_replay:
+        tree.pop("replay", None)
+    return tree
 
 
-def _copied(tree: Any) -> Any:
-    # A copy, not a view: the next chunk overwrites the donated arrays while orbax still writes.
-    return jax.tree.map(lambda leaf: np.array(leaf, copy=True), tree)
+def put_back(population: Any, tree: dict[str, Any]) -> Any:
+    """Returns a population with everything that a tree of `learning_of` holds; what it lacks stays."""
+    whole = {**flax.serialization.to_state_dict(population), **tree}
+    restored = flax.serialization.from_state_dict(population, whole)
+    return restored.replace(keys=jax.random.wrap_key_data(restored.keys))
 
 
-def load_best(output_dir: Path) -> tuple[int, dict[str, Any]]:
-    """Returns the step and the tree of the newest whole checkpoint of the kept actors.
+def resumable_steps(output_dir: Path) -> list[int]:
+    """Returns the steps, newest first, of which both kinds of checkpoint were finished."""
+    latest, best = (_steps(output_dir / DIRECTORY / kind) for kind in ("latest", "best"))
+    return sorted(set(latest) & set(best), reverse=True)
+
+
+def load_notes(output_dir: Path, step: int) -> dict[str, Any]:
+    """Returns the notes of a checkpoint. Raises UserError where it is not whole."""
+    path = output_dir / DIRECTORY / "latest" / str(step) / "notes"
+    with _whole(path), ocp.Checkpointer(ocp.JsonCheckpointHandler()) as checkpointer:
+        return checkpointer.restore(path.absolute())
+
+
+def load_learning(output_dir: Path, step: int) -> dict[str, Any]:
+    """Returns what `Writer.save` kept of a population, as NumPy arrays [R', ...], on whatever devices it was.
+
+    Raises:
+        UserError: it is not whole.
+    """
+    path = output_dir / DIRECTORY / "latest" / str(step) / "default"
+    with _whole(path), ocp.StandardCheckpointer() as checkpointer:
+        found = dict(checkpointer.metadata(path.absolute()).item_metadata)
+        # A target without devices; it takes no memory.
+        target = jax.tree.map(lambda leaf: np.broadcast_to(np.zeros((), leaf.dtype), leaf.shape), found)
+        tree = checkpointer.restore(path.absolute(), target=target)
+        tree.pop("teacher_id")
+        return tree
+
+
+def load_best(output_dir: Path, step: int | None = None) -> tuple[int, dict[str, Any]]:
+    """Returns the step and the tree of a checkpoint of the kept actors, the newest whole one if no step is named.
 
     Raises:
         UserError: there is none, or it cannot be read.
     """
     directory = output_dir / DIRECTORY / "best"
-    steps = sorted((int(path.name) for path in directory.glob("[0-9]*") if path.name.isdecimal()), reverse=True)
+    steps = _steps(directory) if step is None else [step]
     if not steps:
         raise UserError(f"{directory}: holds no checkpoint; name the output directory of a run")
     path = output_dir / best_path(steps[0])
+    with _whole(path), ocp.StandardCheckpointer() as checkpointer:
+        tree = checkpointer.restore(path.absolute())
+    if problem := _problem_of(tree):
+        raise UserError(f"{path}: not the kept actors of a run: {problem}; restore the files of the run")
+    return steps[0], tree
+
+
+def actor_of(tree: dict[str, Any]) -> sac.Parameters:
+    """Returns the weights of a tree of `load_best` as the networks take them, each [T, ...]."""
+    return {"params": {"mlp": tree["actor"]}}
+
+
+def best_of(tree: dict[str, Any]) -> Best:
+    """Returns a tree of `load_best` as a population's kept actors."""
+    return Best(actor_of(tree), tree["mean_return"], tree["std_return"], tree["step"])
+
+
+def estimated_bytes(best: Best, learner_bytes: int) -> int:
+    """Returns the disk that the checkpoints of a run need, those being written included."""
+    return (KEPT + 1) * (tree_bytes(best) + learner_bytes)
+
+
+def _steps(directory: Path) -> list[int]:
+    """Returns the steps of a kind of checkpoint, newest first; orbax renames a directory when it is finished."""
+    return sorted((int(path.name) for path in directory.glob("[0-9]*") if path.name.isdecimal()), reverse=True)
+
+
+@contextlib.contextmanager
+def _whole(path: Path) -> Iterator[None]:
+    """Tells of a checkpoint that cannot be read in one line."""
     # Orbax would wait for ever for somebody to write into a pipe.
     if strange := [inner for inner in path.rglob("*") if inner.exists() and not (inner.is_file() or inner.is_dir())]:
         raise UserError(f"{strange[0]}: is neither a file nor a directory; restore the files of the run")
     _silence_unread_arrays()
-    tree: Any = None
     reason = ""
     # What orbax warns of when it gives up is what it raises.
     with warnings.catch_warnings(action="ignore"):
         try:
-            with ocp.StandardCheckpointer() as checkpointer:
-                tree = checkpointer.restore(path.absolute())
+            yield
         # A damaged file fails in any of the parsers that orbax hands it to, C++ included.
         except Exception as error:
             reason = first_line(error)[:200]
     if reason:
         raise UserError(f"{path}: not a whole checkpoint: {reason}; restore the files of the run")
-    if problem := _problem_of(tree):
-        raise UserError(f"{path}: not the kept actors of a run: {problem}; restore the files of the run")
-    return steps[0], tree
 
 
 def _problem_of(tree: Any) -> str | None:
@@ -150,13 +251,3 @@ def _silence_unread_arrays() -> None:
 
     sys.unraisablehook = hook
     logging.getLogger("asyncio").addFilter(lambda record: "was never retrieved" not in record.getMessage())
-
-
-def actor_of(tree: dict[str, Any]) -> sac.Parameters:
-    """Returns the weights of a tree of `load_best` as the networks take them, each [T, ...]."""
-    return {"params": {"mlp": tree["actor"]}}
-
-
-def estimated_bytes(best: Best, learner_bytes: int) -> int:
-    """Returns the disk that the checkpoints of a run need, those being written included."""
-    return (KEPT + 1) * (tree_bytes(best) + learner_bytes)

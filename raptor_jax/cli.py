@@ -1,10 +1,11 @@
-"""The command line: `raptor-jax sample | train | train-start | evaluate | inspect`.
+"""The command line: `raptor-jax sample | train | train-start | evaluate | report | inspect | export | rollout`.
 
 The options are read before jax is imported, because jax takes its platform and its compilation cache from the
 environment. Every key of the configuration is an option: --sac.learning-rate 1e-3.
 """
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -12,10 +13,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from raptor_jax import config as configs
-from raptor_jax.errors import UserError
+from raptor_jax.errors import UserError, first_line
 
-PASSED, USAGE, NOT_PASSED, INTERRUPTED = 0, 2, 3, 130
-"""Exit statuses: all well; wrong input; trained or evaluated, but some teacher did not pass; Ctrl-C."""
+PASSED, USAGE, NOT_PASSED, STOPPED, INTERRUPTED = 0, 2, 3, 4, 130
+"""Exit statuses: all well; wrong input; trained or evaluated, but some teacher did not pass; training saved and stopped
+on a signal, to be resumed; Ctrl-C elsewhere."""
 
 
 _USAGES = {
@@ -23,7 +25,10 @@ _USAGES = {
     "train": "raptor-jax train [options] [--SECTION.KEY VALUE ...]",
     "train-start": "raptor-jax train-start [options] [--SECTION.KEY VALUE ...]",
     "evaluate": "raptor-jax evaluate [options] RUN",
+    "report": "raptor-jax report [options] RUN",
     "inspect": "raptor-jax inspect PATH",
+    "export": "raptor-jax export [options] --format FORMAT RUN",
+    "rollout": "raptor-jax rollout [options] RUN",
 }
 
 
@@ -35,7 +40,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command and returns its exit status: 0, or 2 wrong input, 3 not all passed, 130 Ctrl-C."""
+    """Runs a command and returns its exit status, one of those above."""
     try:
         options = _parse(sys.argv[1:] if arguments is None else arguments)
         _set_environment(getattr(options, "device", "cpu"))
@@ -56,7 +61,10 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         ("train", "train a teacher for every drone", _train_options, _train),
         ("train-start", "train one actor on many drones, for teachers to begin with", _start_options, _train_start),
         ("evaluate", "fly the kept actors of a run again", _evaluate_options, _evaluate),
+        ("report", "write what a run reached, and its flights, as one HTML file", _report_options, _report),
         ("inspect", "show what a run or a drone's file holds", _inspect_options, _inspect),
+        ("export", "write teachers of a run in another format", _export_options, _export),
+        ("rollout", "fly teachers of a run and write every step", _rollout_options, _rollout),
     ):
         description = f"{summary[0].upper()}{summary[1:]}."
         one = commands.add_parser(name, help=summary, usage=_USAGES[name], description=description, allow_abbrev=False)
@@ -111,13 +119,28 @@ def _train_options(parser: argparse.ArgumentParser) -> None:
         default=Path("experiments/pre_training"),
         help="where the run goes (default: %(default)s)",
     )
-    parser.add_argument("--num-teachers", type=_positive, help="train the first N drones (default: all)")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--num-teachers", type=_positive, help="train the first N drones (default: all)")
+    which.add_argument(
+        "--teachers",
+        type=_slice,
+        metavar="FIRST:END",
+        help="train a slice of the drones, 250:500 those from number 250 up to 499, as they would be trained among all",
+    )
     parser.add_argument(
         "--generate-dynamics",
         action="store_true",
         help="write the drones into --dynamics-dir, check their distribution, and stop; as the command sample",
     )
-    parser.add_argument("--overwrite", action="store_true", help="move a run that is in --output-dir aside")
+    again = parser.add_mutually_exclusive_group()
+    again.add_argument("--resume", action="store_true", help="go on with the run that is in --output-dir")
+    again.add_argument("--overwrite", action="store_true", help="move a run that is in --output-dir aside")
+    parser.add_argument(
+        "--distributed",
+        action="store_true",
+        help="this is one of several processes of one run, which JAX finds by itself under SLURM, Open MPI or"
+        " Kubernetes; elsewhere by JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID",
+    )
     _device_option(parser)
     _config_options(parser, tuple(configs.sections()))
 
@@ -148,8 +171,44 @@ def _evaluate_options(parser: argparse.ArgumentParser) -> None:
     _device_option(parser)
 
 
+def _report_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", type=Path, metavar="RUN", help="output directory of a run")
+    parser.add_argument("--output", type=Path, help="the file that it writes (default: RUN/report.html)")
+    _device_option(parser)
+
+
 def _inspect_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("path", type=Path, metavar="PATH", help="output directory of a run, or a drone's JSON file")
+
+
+def _export_options(parser: argparse.ArgumentParser) -> None:
+    _teacher_options(parser, "RUN/export/FORMAT")
+    parser.add_argument(
+        "--format",
+        required=True,
+        choices=("npz", "onnx", "rltools-h5", "c"),
+        help="NumPy's archive, which --training.start takes too; ONNX; the HDF5 checkpoint of RLtools; or a C header"
+        " for a microcontroller (onnx and rltools-h5 need raptor-jax[export])",
+    )
+
+
+def _rollout_options(parser: argparse.ArgumentParser) -> None:
+    _teacher_options(parser, "RUN/rollouts")
+    parser.add_argument(
+        "--episodes", type=_positive, help="episodes of each teacher (default: as many as judged the run)"
+    )
+    parser.add_argument("--seed", type=_seed, help="seed of the episodes (default: the one that judged the run)")
+    _device_option(parser)
+
+
+def _teacher_options(parser: argparse.ArgumentParser, output: str) -> None:
+    parser.add_argument("run", type=Path, metavar="RUN", help="output directory of a run")
+    parser.add_argument(
+        "--teacher", type=_one_or_all, default="all", metavar="N|all", help="which teacher (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--output", type=Path, metavar="DIR", help=f"directory for one file of each teacher (default: {output})"
+    )
 
 
 def _dynamics_option(parser: argparse.ArgumentParser, config: str = configs.DEFAULT_CONFIG) -> None:
@@ -186,12 +245,24 @@ def _config_options(parser: argparse.ArgumentParser, sections: Sequence[str]) ->
 
 def _number_of(least: int) -> Callable[[str], int]:
     def convert(text: str) -> int:
-        # Short enough first: Python refuses to convert thousands of digits.
-        if not (text.isdecimal() and len(text) <= 10 and least <= int(text) < 2**31):
-            raise argparse.ArgumentTypeError(f"{text!r} should be a whole number of at least {least}, below 2^31")
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r} should be a whole number of at least {least}")
         return int(text)
 
     return convert
+
+
+def _one_or_all(text: str) -> int | None:
+    if text != "all" and not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} should be a teacher's number, or all")
+    return None if text == "all" else int(text)
+
+
+def _slice(text: str) -> tuple[int, int]:
+    first, colon, end = text.partition(":")
+    if not (colon and first.isdecimal() and end.isdecimal() and int(first) < int(end)):
+        raise argparse.ArgumentTypeError(f"{text!r} should be FIRST:END, two whole numbers, the second the larger one")
+    return int(first), int(end)
 
 
 _positive = _number_of(1)
@@ -215,11 +286,28 @@ def _set_environment(device: str) -> None:
     """Sets what jax reads from the environment when it is imported, unless the user has."""
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", os.path.join(cache, "raptor_jax", "xla"))
+    # Orbax warns of the leftovers that it clears away.
+    logging.getLogger("absl").setLevel(logging.ERROR)
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
     # One large program: what other programs on the card would need is not kept free.
     os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.92")
     if device != "auto":
         os.environ["JAX_PLATFORMS"] = device
+
+
+def _join_processes() -> None:
+    """Makes this process one of several of one run. Raises UserError where it cannot find the others."""
+    import jax
+
+    given = (os.environ.get(f"JAX_{name}") for name in ("NUM_PROCESSES", "PROCESS_ID"))
+    processes, own = (int(text) if text and text.isdecimal() else None for text in given)
+    try:
+        jax.distributed.initialize(num_processes=processes, process_id=own)
+    except (ValueError, RuntimeError) as error:
+        raise UserError(
+            f"--distributed: {first_line(error)}; start it by SLURM or Open MPI, or set JAX_COORDINATOR_ADDRESS,"
+            " JAX_NUM_PROCESSES and JAX_PROCESS_ID in each process"
+        ) from None
 
 
 def _require_device(device: str) -> None:
@@ -257,16 +345,25 @@ def _train(options: argparse.Namespace) -> int:
         return _sample(options)
     from raptor_jax.dynamics import files
 
-    drones = files.load_directory(options.dynamics_dir, options.num_teachers)
+    first, last = options.teachers or (0, options.num_teachers)
+    drones = files.load_directory(options.dynamics_dir, last)[first:]
+    if options.distributed:
+        _join_processes()
     _require_device(options.device)
+    import numpy as np
+
     from raptor_jax import trainer
     from raptor_jax.progress import say
 
     console = _console()
-    passed = trainer.train(config, drones, options.output_dir, options.overwrite, console)
+    ids = np.arange(first, first + len(drones))
+    job = trainer.Job(config, drones, ids, options.output_dir)
+    ending = trainer.train(job, console, overwrite=options.overwrite, resume=options.resume)
+    if ending is trainer.Ending.STOPPED:
+        return STOPPED
     say(console, f"results: {options.output_dir / 'results.json'}")
     say(console, f"curves:  tensorboard --logdir {options.output_dir / trainer.LOGS}")
-    return PASSED if passed else NOT_PASSED
+    return PASSED if ending is trainer.Ending.PASSED else NOT_PASSED
 
 
 def _train_start(options: argparse.Namespace) -> int:
@@ -292,10 +389,35 @@ def _evaluate(options: argparse.Namespace) -> int:
     return PASSED if passed else NOT_PASSED
 
 
+def _report(options: argparse.Namespace) -> int:
+    _require_device(options.device)
+    from raptor_jax import report
+
+    path = options.output or options.run / "report.html"
+    size = report.write(options.run, path)
+    _console().print(f"wrote {path} ({size / 1e6:.1f} MB); it opens in a browser without a network", soft_wrap=True)
+    return PASSED
+
+
 def _inspect(options: argparse.Namespace) -> int:
     from raptor_jax import inspection
 
     inspection.show(options.path, _console())
+    return PASSED
+
+
+def _export(options: argparse.Namespace) -> int:
+    from raptor_jax.export import command
+
+    command.export_run(options.run, options.format, options.teacher, options.output, _console())
+    return PASSED
+
+
+def _rollout(options: argparse.Namespace) -> int:
+    _require_device(options.device)
+    from raptor_jax.export import dataset
+
+    dataset.roll_out(options.run, options.teacher, options.episodes, options.seed, options.output, _console())
     return PASSED
 
 

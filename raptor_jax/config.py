@@ -132,6 +132,13 @@ class SacConfig(Section):
     replay_capacity: PositiveInt = Field(
         65_536, description="transitions kept per teacher; never more than it will collect"
     )
+    replay_precision: Literal["float16", "float32"] = Field(
+        "float16", description="how the replay stores a number: 64 or 128 bytes for a transition"
+    )
+    matmul_precision: Literal["float32", "tensorfloat32", "bfloat16"] = Field(
+        "float32",
+        description="of the networks' products, summed in float32; tensorfloat32 is float32 without an NVIDIA GPU",
+    )
     soft_target: Literal["reference", "textbook"] = Field(
         "reference",
         description="entropy term of the target: as RLtools, neither discounted nor masked at termination; or both",
@@ -196,6 +203,11 @@ class TrainingConfig(Section):
         100, description="episodes, on seeds that chose nothing, that judge the kept actor"
     )
     checkpoint_frequency: PositiveInt = Field(320_000, description="environment steps of a teacher between checkpoints")
+    checkpoint_replay: Literal["auto", "always", "never"] = Field(
+        "auto",
+        description="whether checkpoints hold the replay; a run resumed without one fills it anew before it learns on."
+        " auto: up to 1 GiB",
+    )
     log_frequency: PositiveInt = Field(
         16_000, description="environment steps of a teacher between points of the training curves"
     )

@@ -11,7 +11,7 @@ from flax import struct
 from raptor_jax import sac
 from raptor_jax.config import Config
 from raptor_jax.dynamics.parameters import Drone
-from raptor_jax.simulator import ACTION_DIM, episode
+from raptor_jax.simulator import ACTION_DIM, State, episode, reward
 from raptor_jax.simulator.episode import Episode
 from raptor_jax.simulator.quaternion import yaw
 
@@ -52,6 +52,39 @@ class Flight(struct.PyTreeNode):
     """[] sum over these of the yaw, rad."""
 
 
+class Rollout(struct.PyTreeNode):
+    """Every step of an episode; 0 after its end."""
+
+    observation: jax.Array
+    """[steps, 26]."""
+    action: jax.Array
+    """[steps, 4] taken at that observation."""
+    reward: jax.Array
+    """[steps] gained by that action."""
+
+
+class Recording(struct.PyTreeNode):
+    """One episode, step by step: S states, each with the action that answers it; [S, ...], or [T, S, ...].
+
+    After `length` steps the episode is over, and what follows repeats its last state.
+    """
+
+    position: jax.Array
+    """[S, 3] m, world frame."""
+    orientation: jax.Array
+    """[S, 4] unit quaternion (w, x, y, z), body to world."""
+    target_position: jax.Array
+    """[S, 3] m, world frame."""
+    action: jax.Array
+    """[S, 4] in [-1, 1], front right, back right, back left, front left."""
+    length: jax.Array
+    """[] int32, steps that were flown."""
+    total_reward: jax.Array
+    """[] undiscounted."""
+    terminated: jax.Array
+    """[] bool, it ended by leaving the limits."""
+
+
 class Policy(Protocol):
     """A controller outside of JAX, with or without a memory."""
 
@@ -75,6 +108,21 @@ def evaluate(config: Config, actors: sac.Parameters, drones: Drone, episodes: in
     """
     flights = jax.vmap(jax.vmap(functools.partial(fly, config), in_axes=(None, None, 0)), in_axes=(0, 0, None))
     return _summary(flights(actors, drones, _episode_keys(config, episodes, stream)))
+
+
+@functools.partial(jax.jit, static_argnames=("config", "episodes", "stream"))
+def roll_out(config: Config, actor: sac.Parameters, drone: Drone, episodes: int, stream: int) -> tuple[Flight, Rollout]:
+    """Flies one actor on its drone in the episodes of `evaluate`, and returns every step; every array [E, ...].
+
+    Args:
+        config: settings; the seeds follow from `training.seed`.
+        actor: its weights.
+        drone: its drone.
+        episodes: E.
+        stream: SELECTION or JUDGEMENT.
+    """
+    flights = jax.vmap(functools.partial(_fly_and_keep, config), in_axes=(None, None, 0))
+    return flights(actor, drone, _episode_keys(config, episodes, stream))
 
 
 def evaluate_policy(config: Config, policy: Policy, drones: Drone, episodes: int, stream: int) -> Evaluation:
@@ -108,6 +156,46 @@ def fly(config: Config, actor: sac.Parameters, drone: Drone, key: jax.Array) -> 
     start_key, step_keys = _flight_keys(config, key)
     flight, _ = jax.lax.scan(step, start(drone, start_key), step_keys)
     return flight
+
+
+def _fly_and_keep(config: Config, actor: sac.Parameters, drone: Drone, key: jax.Array) -> tuple[Flight, Rollout]:
+    """Flies the same episode as `fly`, and keeps every step."""
+
+    def step(flight: Flight, key: jax.Array) -> tuple[Flight, Rollout]:
+        observation = flight.episode.observation
+        action = sac.deterministic_action(config.sac, actor, observation)
+        following = proceed(config, drone, flight, action, key)
+        gained = reward(drone, flight.episode.state, action, following.episode.state)
+        taken = Rollout(observation, action, gained)
+        return following, jax.tree.map(lambda leaf: jnp.where(flight.finished, 0, leaf), taken)
+
+    start_key, step_keys = _flight_keys(config, key)
+    return jax.lax.scan(step, start(drone, start_key), step_keys)
+
+
+@functools.partial(jax.jit, static_argnames=("config", "episodes", "stream"))
+def record(config: Config, actors: sac.Parameters, drones: Drone, episodes: int, stream: int) -> Recording:
+    """Flies the first of the episodes of `evaluate`, whose arguments these are, and returns all of it, [T, ...]."""
+    key = _episode_keys(config, episodes, stream)[0]
+    return jax.vmap(functools.partial(_record_one, config), in_axes=(0, 0, None))(actors, drones, key)
+
+
+def _record_one(config: Config, actor: sac.Parameters, drone: Drone, key: jax.Array) -> Recording:
+    def step(flight: Flight, key: jax.Array) -> tuple[Flight, tuple[State, jax.Array]]:
+        action = sac.deterministic_action(config.sac, actor, flight.episode.observation)
+        return proceed(config, drone, flight, action, key), (flight.episode.state, action)
+
+    start_key, step_keys = _flight_keys(config, key)
+    flight, (states, actions) = jax.lax.scan(step, start(drone, start_key), step_keys)
+    return Recording(
+        states.position,
+        states.orientation,
+        states.target.position,
+        actions,
+        flight.episode.length,
+        flight.episode.total_reward,
+        flight.terminated,
+    )
 
 
 def start(drone: Drone, key: jax.Array) -> Flight:

@@ -14,7 +14,8 @@ from rich.text import Text
 from raptor_jax import checkpoints, metrics, results
 from raptor_jax.dynamics import files, parameters
 from raptor_jax.errors import printable
-from raptor_jax.memory import readable_bytes, tree_bytes
+from raptor_jax.memory import readable_bytes
+from raptor_jax.population.blocks import tree_bytes
 from raptor_jax.progress import say
 
 

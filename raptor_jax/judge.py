@@ -19,12 +19,14 @@ from raptor_jax.storage import write_json
 
 
 class Judged(NamedTuple):
-    """A run as it is read for an evaluation: T teachers and their drones."""
+    """A run as it is read to be flown again: T teachers and their drones, with the task of the run."""
 
     settings: config.Config
     step: int
     actors: sac.Parameters
     drones: Drone
+    drone_files: list[files.DroneFile]
+    """The drones as they lie beside the checkpoint."""
     results: Results
 
 
@@ -50,7 +52,7 @@ def evaluate_run(
     if json_path is not None and (os.path.isdir(json_path) or not os.path.isdir(json_path.absolute().parent)):
         raise UserError(f"--json: {json_path}: cannot be written; name a file in a directory that exists")
     outsider = FoundationPolicy() if policy == "foundation" else None
-    judged = _load(run, {} if seed is None else {"training.seed": seed})
+    judged = load_kept(run, {} if seed is None else {"training.seed": seed})
     settings, results = judged.settings, judged.results
     episodes = episodes or settings.training.final_eval_episodes
     needed, free = memory.evaluation_bytes(settings, judged.drones, episodes), memory.available_bytes(jax.devices()[0])
@@ -73,7 +75,12 @@ def evaluate_run(
     return results.all_passed
 
 
-def _load(run: Path, overrides: dict[str, int]) -> Judged:
+def load_kept(run: Path, overrides: dict[str, int]) -> Judged:
+    """Reads the settings (with overrides by dotted key), the drones and the newest kept actors of a run.
+
+    Raises:
+        UserError: the directory holds no run, or what it holds does not fit together.
+    """
     directory = run / checkpoints.DIRECTORY
     if not os.path.isdir(directory):
         raise UserError(f"{run}: holds no {checkpoints.DIRECTORY}; name the output directory of a run")
@@ -86,7 +93,7 @@ def _load(run: Path, overrides: dict[str, int]) -> Judged:
     results = Results({"run": str(run)}, [int(i) for i in tree["teacher_id"]], drone_files)
     results.run["step"] = step
     results.set_kept(tree["mean_return"], tree["step"])
-    return Judged(settings, step, actors, drones, results)
+    return Judged(settings, step, actors, drones, drone_files, results)
 
 
 def _compare(teachers: np.ndarray, foundation: np.ndarray, console: Console) -> None:

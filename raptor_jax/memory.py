@@ -9,7 +9,8 @@ import psutil
 from raptor_jax.config import Config
 from raptor_jax.dynamics.parameters import Drone
 from raptor_jax.errors import UserError
-from raptor_jax.replay import ROW_WIDTH
+from raptor_jax.population.blocks import tree_bytes
+from raptor_jax.replay import row_bytes
 from raptor_jax.simulator import episode
 
 _MARGIN = 0.95
@@ -34,11 +35,6 @@ class MemoryTable(NamedTuple):
     def total(self) -> int:
         """Returns the sum of all purposes."""
         return sum(self)
-
-
-def tree_bytes(tree: Any) -> int:
-    """Returns the bytes of all arrays, or shapes of arrays, in a tree."""
-    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
 def plan(config: Config, drones: Drone, population: Any, best: Any) -> MemoryTable:
@@ -87,7 +83,7 @@ def require_fit(table: MemoryTable, config: Config, teachers: int, available: in
         return
     environments = config.environment.environments_per_teacher
     rest = _MARGIN * available - (table.total - table.replay)
-    capacity = int(max(0, rest) // (teachers * ROW_WIDTH * 4)) // environments * environments
+    capacity = int(max(0, rest) // (teachers * row_bytes(config.sac))) // environments * environments
     fits = config.training.algorithm == "sac" and capacity >= config.sac.critic_batch_size
     way_out = f"--sac.replay-capacity {capacity} fits" if fits else "train fewer teachers (--num-teachers)"
     raise UserError(

@@ -1,12 +1,13 @@
 """Curves in a file that NumPy opens, and the same for TensorBoard."""
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
@@ -14,6 +15,8 @@ from raptor_jax.errors import UserError
 from raptor_jax.storage import Unreadable, read_arrays, write_atomically
 
 CURVES = "curves.npz"
+"""Where a run keeps its curves, under its output directory."""
+
 _MAX_BYTES = 1 << 30
 """A thousand teachers' curves take some 20 MB."""
 
@@ -27,6 +30,18 @@ class Curves:
         """Starts empty, for teachers with these identities, [T]."""
         self._teacher_ids = np.asarray(teacher_ids, np.int32)
         self._points: dict[str, list[tuple[int, Mapping[str, np.ndarray]]]] = {}
+
+    def restore(self, path: Path, last_step: int) -> None:
+        """Takes over the points up to a step of what `save` wrote; without that file the curves begin here."""
+        if not os.path.lexists(path):
+            return
+        arrays = load_curves(path)
+        for group in ("train", "eval"):
+            names = [name for name in arrays if name.startswith(f"{group}_") and name != f"{group}_step"]
+            for point, step in enumerate(arrays.get(f"{group}_step", ())):
+                if step <= last_step:
+                    values = {name.removeprefix(f"{group}_"): arrays[name][point] for name in names}
+                    self.add(group, int(step), values)
 
     def add(self, group: str, step: int, values: Mapping[str, np.ndarray]) -> None:
         """Adds a point, values [T] by name, to the curves of a group ("train" or "eval")."""
@@ -55,7 +70,7 @@ def load_curves(path: Path) -> dict[str, np.ndarray]:
     try:
         arrays = read_arrays(path, _MAX_BYTES)
     except Unreadable as error:
-        raise UserError(f"{path}: {error}; name the curves of a run") from None
+        raise UserError(f"{path}: {error}; restore it (a run writes it at its first evaluation)") from None
     if "teacher_id" not in arrays or arrays["teacher_id"].ndim != 1:
         raise UserError(f"{path}: holds no curves: teacher_id is no list; restore the file")
     for name, array in arrays.items():
@@ -73,10 +88,17 @@ def load_curves(path: Path) -> dict[str, np.ndarray]:
 class TensorBoard:
     """Event files: one run for each of the first teachers, and one for each quantile over the population."""
 
-    def __init__(self, directory: Path, teacher_ids: Sequence[int], own_curves: int) -> None:
-        """Opens `directory`; the first `own_curves` teachers get a run of their own."""
+    def __init__(self, directory: Path, teacher_ids: Sequence[int], own_curves: int, first_step: int) -> None:
+        """Opens `directory`; the first `own_curves` teachers get a run of their own.
+
+        What lies there already from `first_step` on is not shown any more: a resumed run does it again.
+        """
         self._teachers = [self._open(directory / f"teacher_{i:04d}") for i in list(teacher_ids)[:own_curves]]
         self._quantiles = {name: self._open(directory / f"population_{name}") for name in QUANTILES}
+        if first_step:
+            for writer in (*self._teachers, *self._quantiles.values()):
+                start = SessionLog(status=SessionLog.START)
+                writer.add_event(Event(wall_time=time.time(), step=first_step + 1, session_log=start))
 
     @staticmethod
     def _open(directory: Path) -> EventFileWriter:

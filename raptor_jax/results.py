@@ -36,6 +36,10 @@ JUDGED = (
 """What the judgement of the kept actor adds to a teacher's entry; null until the end of the run."""
 
 
+JUST_TRAINED: dict[str, Any] = {**dict.fromkeys(JUDGED), "passed": None, "final_path": None}
+"""What a teacher's entry says before it is judged."""
+
+
 Count = Annotated[int, pydantic.Field(ge=0, lt=2**63)]
 Number = Annotated[float, pydantic.Field(gt=-1e38, lt=1e38)]
 
@@ -85,24 +89,6 @@ class _File(_Checked):
     teachers: list[_Teacher]
 
 
-def read(path: Path) -> dict[str, Any]:
-    """Returns the content of a `results.json`, checked as far as a reader of it relies on it.
-
-    Raises:
-        UserError: there is no such file, or it does not hold the results of a run.
-    """
-    try:
-        content = read_object(path, _MAX_BYTES)
-        _File.model_validate(content)
-    except Unreadable as error:
-        raise UserError(f"{path}: {error}; name the output directory of a run") from None
-    except pydantic.ValidationError as error:
-        problem = error.errors(include_input=False)[0]
-        field = ".".join(map(str, problem["loc"]))
-        raise UserError(f"{path}: not the results of a run: {field}: {problem['msg']}; restore the file") from None
-    return content
-
-
 class Results:
     """The content of `results.json`, brought up to date as the run goes on."""
 
@@ -125,6 +111,12 @@ class Results:
         }
         self.teachers = [_entry(i, file) for i, file in zip(teacher_ids, files, strict=True)]
 
+    def restore(self, content: dict[str, Any]) -> None:
+        """Takes over what a run knew when it was saved; machine, versions and settings are those of now."""
+        for name in ("step", "rounds", "timings"):
+            self.run[name] = content["run"][name]
+        self.teachers = [{**entry, **JUST_TRAINED} for entry in content["teachers"]]
+
     def add_round(self, rows: Sequence[int], steps: int, updates: int) -> None:
         """Notes a round of training: the rows of its teachers, and the steps and updates of each."""
         trained = [self.teachers[row] for row in rows]
@@ -139,6 +131,10 @@ class Results:
         for entry, value, at in zip(self.teachers, np.asarray(mean_return), np.asarray(step), strict=True):
             entry["best_eval_reward"] = number(value)
             entry["best_step"] = int(at)
+
+    def set_restarts(self, teacher: int, restarts: int) -> None:
+        """Notes how often the numbers of a teacher (its row) became non-finite, and it went on from before."""
+        self.teachers[teacher]["restarts"] = restarts
 
     def set_frozen(self, teacher: int, step: int) -> None:
         """Notes that the numbers of a teacher (its row) became non-finite before `step`."""
@@ -161,6 +157,24 @@ class Results:
         return {"run": self.run, "teachers": self.teachers}
 
 
+def read(path: Path) -> dict[str, Any]:
+    """Returns the content of a `results.json`, checked as far as a reader of it relies on it.
+
+    Raises:
+        UserError: there is no such file, or it does not hold the results of a run.
+    """
+    try:
+        content = read_object(path, _MAX_BYTES)
+        _File.model_validate(content)
+    except Unreadable as error:
+        raise UserError(f"{path}: {error}; name the output directory of a run") from None
+    except pydantic.ValidationError as error:
+        problem = error.errors(include_input=False)[0]
+        field = ".".join(map(str, problem["loc"]))
+        raise UserError(f"{path}: not the results of a run: {field}: {problem['msg']}; restore the file") from None
+    return content
+
+
 def _entry(teacher_id: int, file: DroneFile) -> dict[str, Any]:
     dynamics = file.drone.dynamics
     return {
@@ -171,9 +185,8 @@ def _entry(teacher_id: int, file: DroneFile) -> dict[str, Any]:
         "mass": float(dynamics.mass),
         "best_eval_reward": None,
         "best_step": None,
-        "final_path": None,
-        **dict.fromkeys(JUDGED),
-        "passed": None,
+        **JUST_TRAINED,
+        "restarts": 0,
         "frozen_at_step": None,
         "rounds": 0,
     }

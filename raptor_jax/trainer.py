@@ -1,6 +1,6 @@
 """The host loop: chunk, evaluate, log, save, results. No maths here."""
 
-import shutil
+import enum
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -10,150 +10,166 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from rich.console import Console
 from rich.markup import escape
 
-from raptor_jax import checkpoints, evaluation, memory, progress, sac, starts
-from raptor_jax import config as configs
+from raptor_jax import checkpoints, devices, evaluation, memory, progress, rounds, run_directory, sac, starts, stopping
 from raptor_jax.config import Config
-from raptor_jax.dynamics.files import DroneFile, save_drone, stack_for_training
+from raptor_jax.dynamics.files import DroneFile, stack_for_training
 from raptor_jax.dynamics.parameters import Drone
 from raptor_jax.errors import UserError, printable
 from raptor_jax.metrics import CURVES, Curves, TensorBoard
-from raptor_jax.population import apg as apg_population
 from raptor_jax.population import best
-from raptor_jax.population import sac as sac_population
-from raptor_jax.population.schedule import Schedule, crossed
+from raptor_jax.population.blocks import tree_bytes
+from raptor_jax.population.schedule import crossed
 from raptor_jax.results import FILE, Results, print_table
-from raptor_jax.storage import move_aside, write_json, write_text
+from raptor_jax.rounds import ALGORITHMS, Round
+from raptor_jax.storage import move_aside, write_json
 
 LOGS = "logs"
-ALGORITHMS: dict[str, Any] = {"apg": apg_population, "sac": sac_population}
-"""What a population learns by; both modules have `schedule`, `create`, `train` and `actors`, and sac `collect`."""
+RESTARTS = 3
+"""How often a teacher whose numbers become non-finite goes on from before, in one round, until it stays there."""
+SAVED_REPLAY_BYTES = 2**30
+"""The largest replay that checkpoints hold where `training.checkpoint_replay` is auto."""
 
 
-class Programs(NamedTuple):
-    """The compiled programs of a round; the first two are the same two for an algorithm without a warm-up."""
+class Ending(enum.Enum):
+    """How a training ended."""
 
-    warm_up: jax.stages.Compiled
-    train: jax.stages.Compiled
-    select: jax.stages.Compiled
-
-
-def compile_programs(config: Config, plan: Schedule, population: Any, drones: Drone) -> Programs:
-    """Compiles the programs of a population from its shapes alone."""
-    algorithm = ALGORITHMS[config.training.algorithm]
-    train = algorithm.train.lower(config, population, drones, iterations=plan.chunk_iterations).compile()
-    warm_up = train
-    if plan.warmup_iterations:
-        warm_up = algorithm.collect.lower(config, population, drones, iterations=plan.warmup_iterations).compile()
-    select = evaluation.evaluate.lower(
-        config, algorithm.actors(population), drones, config.training.eval_episodes, evaluation.SELECTION
-    )
-    return Programs(warm_up, train, select.compile())
+    PASSED = "every teacher passed"
+    NOT_PASSED = "some teacher did not pass"
+    STOPPED = "it was asked to stop, and can be resumed"
 
 
-def train(config: Config, files: Sequence[DroneFile], output_dir: Path, overwrite: bool, console: Console) -> bool:
-    """Trains one teacher for each drone and writes everything under `output_dir`.
+class Job(NamedTuple):
+    """What is to be trained."""
+
+    config: Config
+    files: Sequence[DroneFile]
+    """The drones; teacher i flies files[i]."""
+    teacher_ids: np.ndarray
+    """[T] identities of the teachers, which seed them."""
+    output_dir: Path
+
+
+def train(job: Job, console: Console, overwrite: bool = False, resume: bool = False) -> Ending:
+    """Trains one teacher for each drone, on all devices, and writes everything under `job.output_dir`.
 
     Args:
-        config: settings.
-        files: the drones, in the order of `load_directory`; teacher i flies files[i].
-        output_dir: must not hold a run, unless `overwrite`, which moves that run aside.
-        overwrite: see above.
-        console: where the progress goes.
-
-    Returns:
-        Whether every teacher passed.
+        job: must not have an output directory that holds a run, unless one of the following says what to do with it.
+        console: where the progress goes; of several processes, the first one's.
+        overwrite: move the run that is there aside.
+        resume: go on with the run that is there, from its newest whole checkpoint.
 
     Raises:
         UserError: something about the input, the memory or the disk rules the run out.
     """
-    plan = ALGORITHMS[config.training.algorithm].schedule(config)
+    config, output_dir = job.config, job.output_dir
+    if not devices.leads():
+        console = Console(quiet=True)
+    run_directory.require(output_dir, overwrite, resume)
+    if resume:
+        run_directory.require_same_run(output_dir, config, job.files)
+    mesh = devices.mesh()
     start = starts.load(config)
-    drones = jax.tree.map(jnp.asarray, stack_for_training(files, config.environment))
-    teacher_ids = list(range(len(files)))
-    shapes = _shapes(config, drones, start)
-    kept = jax.eval_shape(best.create, ALGORITHMS[config.training.algorithm].actors(shapes))
-    available = memory.available_bytes(jax.devices()[0])
-    table = memory.plan(config, drones, shapes, kept)
-    memory.require_fit(table, config, len(files), available)
-    _require_directory(output_dir, overwrite, checkpoints.estimated_bytes(kept, table.learner))
-
-    started = time.perf_counter()
-    programs = compile_programs(config, plan, shapes, drones)
-    judge = evaluation.evaluate.lower(
-        config, kept.actor, drones, config.training.final_eval_episodes, evaluation.JUDGEMENT
-    ).compile()
-    compiling = time.perf_counter() - started
-    console.print(f"compiled in {compiling:.1f} s (the same shapes come from the cache next time)")
-    table = table._replace(temporaries=max(table.temporaries, memory.temporaries((*programs, judge))))
-    progress.print_memory(table, available, len(files), jax.devices()[0].device_kind, console)
-    memory.require_fit(table, config, len(files), available)
-
-    if output_dir.is_dir() and any(output_dir.iterdir()):
-        progress.say(console, f"moved the run that was in {output_dir} to {move_aside(output_dir)}")
-    _write_inputs(output_dir, config, files)
-    about = {"status": "running", "output_dir": str(output_dir), "config": config.model_dump()}
-    results = Results(about, teacher_ids, files)
-    results.run["timings"]["compiling"] = compiling
-    everyone = _Round(0, np.arange(len(files)), config, plan, programs, drones)
-    _Run(everyone, judge, start, output_dir, results, console).run()
-    print_table(results.teachers, config.training.pass_return, console)
-    return results.all_passed
+    drones = stack_for_training(job.files, config.environment)
+    table, available = _require_memory(mesh, job, drones, start)
+    with ExitStack() as at_the_end:
+        if devices.leads():
+            at_the_end.enter_context(run_directory.locked(output_dir))
+        if not resume and devices.leads():
+            if run_directory.holds_something(output_dir):
+                progress.say(console, f"moved the run that was in {output_dir} to {move_aside(output_dir)}")
+                at_the_end.enter_context(run_directory.locked(output_dir))
+            run_directory.write_inputs(output_dir, config, job.files)
+        devices.wait_for_all("the output directory is there")
+        run = _Run(mesh, job, drones, start, console)
+        at_the_end.callback(run.close)
+        run.prepare(resume, table, available)
+        requests = at_the_end.enter_context(stopping.on_signals(console))
+        stopped = not run.to_the_end(requests)
+    if stopped:
+        console.print(f"stopped at step {run.step:,}; go on with the same command and --resume", soft_wrap=True)
+        return Ending.STOPPED
+    print_table(run.results.teachers, config.training.pass_return, console)
+    return Ending.PASSED if run.results.all_passed else Ending.NOT_PASSED
 
 
-def _shapes(config: Config, drones: Drone, start: sac.Parameters | None) -> Any:
-    """Returns the shapes of a population."""
-    count = drones.dynamics.mass.shape[0]
-    create = ALGORITHMS[config.training.algorithm].create
-    return jax.eval_shape(lambda: create(config, drones, jnp.arange(count), start))
-
-
-class _Round(NamedTuple):
-    """A population on its way through a training: all teachers, or those of them that need another attempt."""
-
-    attempt: int
-    """0 in the main round, then the number of the rescue round."""
-    rows: np.ndarray
-    """[R] places of its teachers among all T."""
-    config: Config
-    plan: Schedule
-    programs: Programs
-    drones: Drone
-    """Every array [R, ...]."""
+def _require_memory(
+    mesh: Mesh, job: Job, drones: Drone, start: sac.Parameters | None
+) -> tuple[memory.MemoryTable, int]:
+    """Returns what each device will hold, as far as shapes tell, and what it has; raises UserError if that is less."""
+    share = -(-len(job.files) // mesh.size)
+    own = jax.tree.map(lambda leaf: leaf[:share], drones)
+    shapes = rounds.shapes(job.config, own, start)
+    kept = jax.eval_shape(best.create, ALGORITHMS[job.config.training.algorithm].actors(shapes))
+    table = memory.plan(job.config, own, shapes, kept)
+    available = memory.available_bytes(jax.local_devices()[0])
+    memory.require_fit(table, job.config, share, available)
+    run_directory.require_space(job.output_dir, mesh.size * checkpoints.estimated_bytes(kept, table.learner))
+    return table, available
 
 
 class _Run:
-    """One training in progress: the population on the device, and everything that is written about it."""
+    """One training in progress: the population on the devices, and everything that is written about it."""
 
-    def __init__(
-        self,
-        main_round: _Round,
-        judge: jax.stages.Compiled,
-        start: sac.Parameters | None,
-        output_dir: Path,
-        results: Results,
-        console: Console,
-    ) -> None:
-        self.main_round, self.judge, self.start = main_round, judge, start
-        self.config, self.drones = main_round.config, main_round.drones
+    def __init__(self, mesh: Mesh, job: Job, drones: Drone, start: sac.Parameters | None, console: Console) -> None:
+        self.mesh, self.job, self.config, self.drones, self.start = mesh, job, job.config, drones, start
+        self.output_dir, self.console = job.output_dir, console
         self.algorithm = ALGORITHMS[self.config.training.algorithm]
-        self.output_dir, self.results, self.console = output_dir, results, console
-        self.step = 0
-        self.teacher_updates = 0
-        self.teacher_ids = [teacher["teacher_id"] for teacher in results.teachers]
-        self.curves = Curves(self.teacher_ids)
+        self.step = self.began = self.teacher_updates = 0
+        about = {"status": "running", "output_dir": str(job.output_dir), "config": self.config.model_dump()}
+        self.results = Results(about, job.teacher_ids.tolist(), job.files)
+        self.curves = Curves(job.teacher_ids.tolist())
+        self.checkpoints = checkpoints.Writer(job.output_dir, job.teacher_ids.tolist())
+        self.keep = devices.everywhere(mesh, best.keep)
 
-    def run(self) -> None:
-        """Trains and judges; whatever happens, `results.json` says in the end how far it came."""
+    def prepare(self, resume: bool, table: memory.MemoryTable, available: int) -> None:
+        """Compiles what the first round needs, checks that it fits, and takes over what a checkpoint holds."""
+        began = time.perf_counter()
+        saved = self._saved() if resume else None
+        rows = np.asarray(saved["rows"]) if saved else np.arange(len(self.job.files))
+        self.now = self._round(saved["attempt"] if saved else 0, rows)
+        everyone = devices.padded(np.arange(len(self.job.files)), self.mesh)
+        self.everyone = devices.spread(self.mesh, jax.tree.map(lambda leaf: leaf[everyone], self.drones))
+        if saved:
+            self._take_over(saved)
+        else:
+            self.population: Any = self.now.create()
+            actors = self.now.of_real_teachers(self.algorithm.actors(self.population))
+            self.best = jax.device_get(best.create(actors))
+        programs = [program for program in self.now.programs if program is not None]
+        seconds = time.perf_counter() - began
+        self.console.print(f"compiled in {seconds:.1f} s (the same shapes come from the cache next time)")
+        table = table._replace(temporaries=max(table.temporaries, memory.temporaries(programs)))
+        share = self.now.teacher_ids.size // self.mesh.size
+        device = f"each of {self.mesh.size} {self.mesh.devices.flat[0].device_kind} device(s)"
+        progress.print_memory(table, available, share, device, self.console)
+        memory.require_fit(table, self.config, share, available)
+        own_curves = self.config.training.tensorboard_teachers
+        if devices.leads():
+            self.tensorboard = TensorBoard(
+                self.output_dir / LOGS, self.job.teacher_ids.tolist(), own_curves, first_step=self.step
+            )
         self._write_results()
+
+    def close(self) -> None:
+        """Writes everything out; whatever happened, `results.json` says how far the run came."""
+        if self.results.run["status"] == "running":
+            self.results.run["status"] = "interrupted"
+        self._write_results()
+        if hasattr(self, "tensorboard"):
+            self.tensorboard.close()
+        self.checkpoints.close()
+
+    def to_the_end(self, requests: stopping.Requests) -> bool:
+        """Trains and judges; returns False if it was asked to stop, and has saved what there is."""
+        self.requests = requests
         try:
-            with ExitStack() as at_the_end:
-                self._open(at_the_end)
-                self._train_all_rounds()
-                self._judge()
-            self.results.run["status"] = "finished"
+            if not self._train_all_rounds():
+                return False
+            self._judge()
         except jax.errors.JaxRuntimeError as error:
             if "RESOURCE_EXHAUSTED" not in str(error):
                 raise
@@ -161,29 +177,33 @@ class _Run:
                 f"out of device memory after step {self.step}; train fewer teachers (--num-teachers), or lower"
                 f" {memory.LARGEST[self.config.training.algorithm]}"
             ) from None
-        finally:
-            if self.results.run["status"] == "running":
-                self.results.run["status"] = "interrupted"
-            self._write_results()
+        except OSError as error:
+            raise UserError(
+                f"{self.output_dir}: cannot be written after step {self.step}: {error.strerror}; what was saved before"
+                " is whole: make room and go on with --resume"
+            ) from None
+        self.results.run["status"] = "finished"
+        return True
 
-    def _open(self, at_the_end: ExitStack) -> None:
-        own_curves = self.config.training.tensorboard_teachers
-        self.tensorboard = TensorBoard(self.output_dir / LOGS, self.teacher_ids, own_curves)
-        at_the_end.callback(self.tensorboard.close)
-        self.checkpoints = checkpoints.Writer(self.output_dir, self.teacher_ids)
-        at_the_end.callback(self.checkpoints.close)
+    def _round(self, attempt: int, rows: np.ndarray) -> Round:
+        with self._timed("compiling"):
+            return rounds.prepare(self.mesh, self.config, attempt, rows, self.drones, self.job.teacher_ids, self.start)
 
-    def _train_all_rounds(self) -> None:
+    def _train_all_rounds(self) -> bool:
         """Trains everyone, and then again, longer and with fresh seeds, those that fall short."""
-        self._train_round(self.main_round)
-        for attempt in range(1, self.config.training.rescue_rounds + 1):
-            rows = self._short()
-            if rows.size == 0:
-                break
+        while self._train_round():
+            attempt, rows = self.now.attempt + 1, self._short()
+            if rows.size == 0 or attempt > self.config.training.rescue_rounds:
+                # The files that results.json names must be there before it says that the run is finished.
+                self.checkpoints.wait()
+                return True
             self.console.print(f"rescue round {attempt}: trains the {rows.size} teachers that fall short again")
-            self._train_round(self._rescue(attempt, rows))
-        # The files that results.json names must be there before it says that the run is finished.
-        self.checkpoints.wait()
+            # The round before goes first: two replays might not fit.
+            self.population = None
+            self.now = self._round(attempt, rows)
+            self.population = self.now.create()
+            self.began = self.step
+        return False
 
     def _short(self) -> np.ndarray:
         """Returns the rows of the teachers that do not clear the bar by two standard errors."""
@@ -191,99 +211,181 @@ class _Run:
         uncertainty = 2 * kept.std_return / np.sqrt(self.config.training.eval_episodes)
         return np.flatnonzero(~(kept.mean_return - uncertainty > self.config.training.pass_return))
 
-    def _rescue(self, attempt: int, rows: np.ndarray) -> _Round:
-        longer = {"steps_per_teacher": self.config.training.steps_per_teacher * 2**attempt}
-        config = self.config.model_copy(update={"training": self.config.training.model_copy(update=longer)})
-        drones = jax.tree.map(lambda leaf: leaf[rows], self.drones)
-        plan = self.algorithm.schedule(config)
-        started = time.perf_counter()
-        programs = compile_programs(config, plan, _shapes(config, drones, self.start), drones)
-        self.results.run["timings"]["compiling"] += time.perf_counter() - started
-        return _Round(attempt, rows, config, plan, programs, drones)
+    def _train_round(self) -> bool:
+        """Runs the chunks of a round that are left, with evaluations, logs and checkpoints in between.
 
-    def _train_round(self, now: _Round) -> None:
-        """Runs all chunks of a round, with evaluations, logs and checkpoints in between."""
-        began, total = self.step, self.step + now.plan.total_steps
-        ids = jnp.asarray(self.teacher_ids)[now.rows]
-        # The round before goes first: two replays might not fit.
-        self.population: Any = None
-        self.population = self.algorithm.create(now.config, now.drones, ids, self.start, now.attempt)
-        self.active = np.ones(now.rows.size, bool)
-        if now.attempt == 0:
-            self.best = best.create(self.algorithm.actors(self.population))
-        with progress.bar(self.console, began, total, now.rows.size) as bar:
-            if now.plan.warmup_iterations:
-                self._chunk(now, now.programs.warm_up, now.plan.warmup_steps, 0)
-            self._evaluate(now, bar)
-            updates = 0
-            for _ in range(now.plan.chunks):
+        Returns:
+            False if it was asked to stop before the end.
+        """
+        now, plan, training = self.now, self.now.plan, self.config.training
+        total = self.began + plan.total_steps
+        self.active, self.restarts = np.ones(now.rows.size, bool), np.zeros(now.rows.size, int)
+        updates = 0
+        with progress.bar(self.console, self.step, total, now.rows.size) as bar:
+            if self.step == self.began:
+                if now.programs.warm_up:
+                    self._chunk(now.programs.warm_up, plan.warmup_steps, 0)
+                self._evaluate(bar)
+            while self.step < total:
                 before = self.step
-                self._chunk(now, now.programs.train, now.plan.chunk_steps, now.plan.chunk_updates)
-                updates += now.plan.chunk_updates
+                self._chunk(now.programs.train, plan.chunk_steps, plan.chunk_updates)
+                updates += plan.chunk_updates
                 bar.advance(self.step, updates)
                 last = self.step >= total
-                if last or crossed(before, self.step, self.config.training.eval_frequency):
-                    self._evaluate(now, bar)
-                if last or crossed(before, self.step, self.config.training.checkpoint_frequency):
-                    self.checkpoints.save(self.step, self.best, self.population, now.rows, now.attempt)
-        self.results.add_round(now.rows.tolist(), now.plan.total_steps, updates)
+                if last or crossed(before, self.step, training.eval_frequency):
+                    self._evaluate(bar)
+                stop = devices.any_process(self.requests.stop)
+                if last or stop or crossed(before, self.step, training.checkpoint_frequency):
+                    self._save()
+                if stop:
+                    return False
+        # After the last checkpoint: who goes on from it may make this round longer.
+        chunks = (self.step - self.began - plan.warmup_steps) // plan.chunk_steps
+        self.results.add_round(now.rows.tolist(), self.step - self.began, chunks * plan.chunk_updates)
+        return True
 
     def _judge(self) -> None:
         """Evaluates the kept actors on seeds that chose nothing."""
+        episodes = self.config.training.final_eval_episodes
+        everyone = devices.padded(np.arange(len(self.job.files)), self.mesh)
+        actors = devices.spread(self.mesh, jax.tree.map(lambda leaf: np.asarray(leaf)[everyone], self.best.actor))
+
+        def judge(actors: sac.Parameters, drones: Drone) -> evaluation.Evaluation:
+            return evaluation.evaluate(self.config, actors, drones, episodes, evaluation.JUDGEMENT)
+
+        with self._timed("compiling"):
+            program = devices.on_each(self.mesh, judge, actors, self.everyone)
         with self._timed("evaluating"):
-            judgement = jax.device_get(self.judge(self.best.actor, self.drones))
+            judgement = devices.fetch(program(actors, self.everyone))
         self.results.set_judgement(judgement, self.config.training.pass_return, checkpoints.best_path(self.step))
 
-    def _chunk(self, now: _Round, program: jax.stages.Compiled, steps: int, updates: int) -> None:
+    def _chunk(self, program: jax.stages.Compiled, steps: int, updates: int) -> None:
         with self._timed("training"):
-            self.population, metrics = program(self.population, now.drones)
-            values = {name: self._spread(now, value) for name, value in vars(metrics).items()}
+            self.population, metrics = program(self.population, self.now.drones)
+            values = {name: self._of_all(value) for name, value in vars(metrics).items()}
         self.step += steps
-        self.teacher_updates += updates * now.rows.size
+        self.teacher_updates += updates * self.now.rows.size
         self.curves.add("train", self.step, values)
-        self.tensorboard.add(self.step, {f"train/{name}": value for name, value in values.items()})
-        self._report_frozen(now)
+        self._log({f"train/{name}": value for name, value in values.items()})
+        self._revive()
 
-    def _spread(self, now: _Round, values: jax.Array) -> np.ndarray:
-        """Returns values [R] of a round's teachers among all, [T]; NaN for the others."""
-        spread = np.full(len(self.teacher_ids), np.nan, np.float32)
-        spread[now.rows] = np.asarray(values)
-        return spread
+    def _of_all(self, values: jax.Array) -> np.ndarray:
+        """Returns values [R'] of a round's teachers among all, [T]; NaN for the others."""
+        of_all = np.full(len(self.job.files), np.nan, np.float32)
+        of_all[self.now.rows] = self.now.of_real_teachers(values)
+        return of_all
 
-    def _report_frozen(self, now: _Round) -> None:
-        active = np.asarray(self.population.active)
-        for row in now.rows[self.active & ~active]:
-            self.results.set_frozen(int(row), self.step)
+    def _revive(self) -> None:
+        """Lets teachers whose numbers broke go on from before the chunk with fresh draws, or leaves them there."""
+        broken = self.active & ~self.now.of_real_teachers(self.population.active)
+        if not broken.any():
+            return
+        self.restarts += broken
+        for place in np.flatnonzero(broken):
+            row, again = int(self.now.rows[place]), self.restarts[place] <= RESTARTS
             entry = self.results.teachers[row]
+            if again:
+                self.results.set_restarts(row, entry["restarts"] + 1)
+            else:
+                self.results.set_frozen(row, self.step)
             drone = escape(printable(entry["drone"]))
+            what = f"goes on from there with fresh draws, {self.restarts[place]} of {RESTARTS}" if again else "frozen"
             self.console.print(
                 f"[red]teacher {entry['teacher_id']:04d} ({drone}): its numbers became non-finite before step"
-                f" {self.step}; frozen as it was before, the others go on[/]",
+                f" {self.step}; put back to where it was before, and {what}; the others go on[/]",
                 soft_wrap=True,
             )
-        self.active = active
+        again = broken & (self.restarts <= RESTARTS)
+        self.active &= ~broken | again
+        if again.any():
+            self.population = self.now.revived(self.mesh, self.population, again, self.restarts)
 
-    def _evaluate(self, now: _Round, bar: progress.Bar) -> None:
+    def _evaluate(self, bar: progress.Bar) -> None:
         actors = self.algorithm.actors(self.population)
         with self._timed("evaluating"):
-            found = now.programs.select(actors, now.drones)
-            self.best = best.keep(
-                self.best, jnp.asarray(now.rows), actors, found.mean_return, found.std_return, jnp.int32(self.step)
+            found = self.now.programs.select(actors, self.now.drones)
+            self.best = self.keep(
+                self.best, self.now.rows, actors, found.mean_return, found.std_return, jnp.int32(self.step)
             )
-            values = {name: self._spread(now, value) for name, value in vars(found).items()}
+            values = {name: self._of_all(value) for name, value in vars(found).items()}
         values["reward"] = values.pop("mean_return")
         self.curves.add("eval", self.step, values)
-        self.tensorboard.add(self.step, {"eval/reward": values["reward"]})
+        self._log({"eval/reward": values["reward"]})
         kept = np.asarray(self.best.mean_return)
         self.results.set_kept(kept, self.best.step)
         bar.evaluated(self.step, values["reward"], kept, int(np.sum(kept > self.config.training.pass_return)))
-        self.curves.save(self.output_dir / CURVES)
         self._write_results()
 
+    def _log(self, values: dict[str, np.ndarray]) -> None:
+        if devices.leads():
+            self.tensorboard.add(self.step, values)
+
+    def _save(self) -> None:
+        """Saves all that a resume needs; the curves first, for a checkpoint promises that they reach as far as it."""
+        self._write_results()
+        replay = getattr(self.population, "replay", None)
+        notes = {
+            "attempt": self.now.attempt,
+            "rows": self.now.rows.tolist(),
+            "began": self.began,
+            "teacher_updates": self.teacher_updates,
+            "replay_rows": int(replay.filled) if replay is not None else 0,
+            "replay_saved": self._saves_replay(self.population),
+            "results": self.results.content(),
+        }
+        ids = self.job.teacher_ids[devices.padded(self.now.rows, self.mesh)]
+        self.checkpoints.save(self.step, self.best, self.population, ids, notes["replay_saved"], notes)
+
+    def _saves_replay(self, population: Any) -> bool:
+        wanted = self.config.training.checkpoint_replay
+        size = tree_bytes(getattr(population, "replay", None))
+        return size > 0 and (wanted == "always" or (wanted == "auto" and size <= SAVED_REPLAY_BYTES))
+
+    def _saved(self) -> dict[str, Any] | None:
+        """Returns the notes of the newest checkpoint that is whole, and what it keeps as `best`; None without one."""
+        for step in checkpoints.resumable_steps(self.output_dir):
+            try:
+                notes = checkpoints.load_notes(self.output_dir, step)
+                _, kept = checkpoints.load_best(self.output_dir, step)
+                now = self._round(notes["attempt"], np.asarray(notes["rows"]))
+                population = self._restored(now, step, notes)
+                return {**notes, "step": step, "best": checkpoints.best_of(kept), "population": population}
+            except UserError as error:
+                self.console.print(f"[yellow]{escape(str(error))}; goes back to the one before[/]", soft_wrap=True)
+        self.console.print("no whole checkpoint to go on from: starts at the beginning")
+        return None
+
+    def _restored(self, now: Round, step: int, notes: dict[str, Any]) -> Any:
+        """Returns the population of a checkpoint; with an empty replay, where that has none or one of another size."""
+        population = now.create()
+        tree = checkpoints.load_learning(self.output_dir, step)
+        if notes["replay_saved"] and tree["replay"]["rows"].shape[1:] != population.replay.rows.shape[1:]:
+            del tree["replay"]
+        places = devices.padded(np.arange(now.rows.size), self.mesh)
+        tree = jax.tree.map(lambda leaf: leaf[places] if leaf.ndim else leaf, tree)
+        return checkpoints.put_back(population, devices.spread(self.mesh, tree))
+
+    def _take_over(self, saved: dict[str, Any]) -> None:
+        """Goes to where a checkpoint was saved."""
+        self.step, self.began, self.teacher_updates = saved["step"], saved["began"], saved["teacher_updates"]
+        self.population, self.best = saved["population"], saved["best"]
+        self.results.restore(saved["results"])
+        self.curves.restore(self.output_dir / CURVES, self.step)
+        self.checkpoints.forget_after(self.step)
+        self.console.print(f"goes on from step {self.step:,}")
+        fly = self.now.programs.warm_up
+        if fly and (missing := saved["replay_rows"] - int(self.population.replay.filled)):
+            for _ in range(-(-missing // self.now.plan.warmup_steps)):
+                self.population, _ = fly(self.population, self.now.drones)
+            self.console.print(f"filled the replay anew, with {missing:,} steps or more of the policies as they are")
+
     def _write_results(self) -> None:
+        if not devices.leads():
+            return
         training = self.results.run["timings"]["training"]
         self.results.run["step"] = self.step
         self.results.run["teacher_updates_per_second"] = self.teacher_updates / max(training, 1e-9)
+        self.curves.save(self.output_dir / CURVES)
         write_json(self.output_dir / FILE, self.results.content())
 
     @contextmanager
@@ -293,36 +395,3 @@ class _Run:
             yield
         finally:
             self.results.run["timings"][purpose] += time.perf_counter() - started
-
-
-def _require_directory(output_dir: Path, overwrite: bool, checkpoint_bytes: int) -> None:
-    """Raises UserError where a run cannot be written; changes nothing."""
-    if output_dir.exists() and not output_dir.is_dir():
-        raise UserError(f"{output_dir}: is a file; name a directory with --output-dir")
-    if output_dir.is_dir() and any(output_dir.iterdir()):
-        if not overwrite:
-            raise UserError(
-                f"{output_dir}: already holds a run; a run cannot be continued yet: keep it and name another directory"
-                " with --output-dir, or pass --overwrite to move it aside and start anew"
-            )
-        if output_dir.resolve() in (Path.cwd(), *Path.cwd().parents):
-            raise UserError(f"{output_dir}: holds the working directory, and cannot be moved aside; name another")
-    parent = next(place for place in (output_dir.absolute(), *output_dir.absolute().parents) if place.exists())
-    free = shutil.disk_usage(parent).free
-    if checkpoint_bytes > free:
-        raise UserError(
-            f"{output_dir}: the checkpoints need {memory.readable_bytes(checkpoint_bytes)}, its disk has"
-            f" {memory.readable_bytes(free)} free; make room or name another with --output-dir"
-        )
-
-
-def _write_inputs(output_dir: Path, config: Config, files: Sequence[DroneFile]) -> None:
-    """Keeps the settings and the drones beside the checkpoints, the drones under their own names."""
-    directory = output_dir / checkpoints.DIRECTORY
-    try:
-        directory.mkdir(parents=True)
-        write_text(directory / "config.yaml", configs.dump(config))
-    except OSError as error:
-        raise UserError(f"{output_dir}: cannot be written: {error.strerror}; name another with --output-dir") from None
-    for file in files:
-        save_drone(directory / "dynamics" / f"{file.name}.json", file.drone, file.metadata)

@@ -10,6 +10,11 @@ if ! python -c 'import l2f' 2>/dev/null; then
     echo "compiling l2f, the original simulator; this takes some minutes, once"
     python -m pip install --quiet --editable '.[l2f]'
 fi
+if ! command -v chromedriver >/dev/null && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    echo "installing chromium, for the tests that look at the report"
+    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium chromium-driver; } \
+        >/dev/null || echo "chromium could not be installed; the tests that need it are skipped"
+fi
 ruff check .
 ruff format --check .
 mypy

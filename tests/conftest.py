@@ -1,10 +1,13 @@
 """A population that is small enough to compile quickly, for the tests of everything that learns."""
 
+from pathlib import Path
+
 import jax
 import pytest
 
 from raptor_jax.config import Config
 from raptor_jax.dynamics.parameters import Drone, stack
+from tests.runs import write_actors, write_run
 from tests.simulator.drones import on_device, sampled_drones
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -35,3 +38,20 @@ def tiny_config() -> Config:
 def drones() -> Drone:
     """Three sampled drones, every array [3, ...]."""
     return on_device(stack(sampled_drones(TEACHERS)))
+
+
+@pytest.fixture(scope="session")
+def run_of_4(tmp_path_factory) -> Path:
+    """A run with a checkpoint; its last teacher did not pass."""
+    run = tmp_path_factory.mktemp("of_4") / "pre_training"
+    write_run(run, 4)
+    write_actors(run)
+    return run
+
+
+@pytest.fixture(scope="session")
+def run_of_1000(tmp_path_factory) -> Path:
+    """A large run without a checkpoint; its last teacher did not pass."""
+    run = tmp_path_factory.mktemp("of_1000") / "pre_training"
+    write_run(run, 1000)
+    return run

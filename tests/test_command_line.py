@@ -53,6 +53,11 @@ def refusal(capsys, *arguments):
         (("train", "--dynamics-dir", "nowhere"), "nowhere: no such directory"),
         (("evaluate", "nowhere"), "nowhere: holds no checkpoints"),
         (("inspect", "nowhere.json"), "nowhere.json: no such file"),
+        (("export", "nowhere"), "--format"),
+        (("export", "nowhere", "--format", "tar"), "invalid choice: 'tar'"),
+        (("export", "nowhere", "--format", "c"), "nowhere: holds no checkpoints"),
+        (("rollout", "nowhere", "--teacher", "-1"), "'-1' should be a teacher's number, or all"),
+        (("rollout", "nowhere"), "nowhere: holds no checkpoints"),
     ],
 )
 def test_wrong_arguments(capsys, arguments, expected):
@@ -119,8 +124,8 @@ def test_a_replay_that_does_not_fit_names_the_capacity_that_does(capsys, drones,
     steps += ("--training.algorithm", "sac", "--training.rescue-rounds", 0)
     line = refusal(capsys, "train", "--dynamics-dir", drones, "--output-dir", tmp_path / "run", *steps)
     fitting = int(line.split("--sac.replay-capacity ")[1].split()[0])
-    # Two teachers, 58 float32 numbers a transition, and a little for the rest.
-    assert 0.9 * 2**30 < 2 * fitting * 58 * 4 < 0.96 * 2**30
+    # Two teachers, 64 bytes a transition, and a little for the rest.
+    assert 0.9 * 2**30 < 2 * fitting * 64 < 0.96 * 2**30
     assert fitting % Config().environment.environments_per_teacher == 0
 
 

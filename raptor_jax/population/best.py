@@ -40,12 +40,13 @@ def keep(
     Args:
         best: of all T teachers; donated.
         rows: [R] places of the evaluated teachers among the T.
-        actors: theirs, [R, ...].
-        mean_return: [R].
-        std_return: [R].
+        actors: theirs, [R', ...]; what follows the first R only filled the devices.
+        mean_return: [R'].
+        std_return: [R'].
         step: [] environment steps of the teachers.
     """
     before = jax.tree.map(lambda leaf: leaf[rows], best)
+    actors, mean_return, std_return = jax.tree.map(lambda leaf: leaf[: rows.size], (actors, mean_return, std_return))
     challenger = Best(actors, mean_return, std_return, jnp.full_like(before.step, step))
     after = select(mean_return > before.mean_return, challenger, before)
     return jax.tree.map(lambda leaf, kept: leaf.at[rows].set(kept), best, after)

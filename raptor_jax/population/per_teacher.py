@@ -13,6 +13,19 @@ def teacher_key(config: Config, teacher_id: jax.Array, attempt: int) -> jax.Arra
     return jax.random.fold_in(jax.random.fold_in(jax.random.key(config.training.seed), teacher_id), attempt)
 
 
+def revive(population: Any, broken: jax.Array, times: jax.Array) -> Any:
+    """Lets teachers that were put back go on from there with fresh random draws.
+
+    Args:
+        population: of either algorithm.
+        broken: [T] bool, who is to go on.
+        times: [T] int32, how often each of them has been put back by now.
+    """
+    fresh = jax.vmap(jax.random.fold_in)(population.keys, 2**31 + times.astype(jnp.uint32))
+    keys = select(broken, fresh, population.keys)
+    return population.replace(keys=keys, active=population.active | broken)
+
+
 def freeze_non_finite(before: Any, after: Any, parts: tuple[str, ...]) -> Any:
     """Puts teachers whose numbers are no longer finite back to where they were, and leaves them there.
 

@@ -13,10 +13,11 @@ from raptor_jax import sac
 from raptor_jax.config import Config
 from raptor_jax.dynamics.parameters import Drone
 from raptor_jax.errors import UserError
+from raptor_jax.population.blocks import block_by_block, block_size, tree_bytes
 from raptor_jax.population.per_teacher import freeze_non_finite, teacher_key
 from raptor_jax.population.schedule import Schedule, cut
-from raptor_jax.replay import Replay
-from raptor_jax.sac import Losses, Teacher, Transition
+from raptor_jax.replay import Experience, Replay
+from raptor_jax.sac import Losses, Teacher
 from raptor_jax.simulator import ACTION_DIM, episode
 from raptor_jax.simulator.episode import Episode
 
@@ -128,7 +129,7 @@ def create(
     return Population(
         teachers=teachers,
         episodes=episodes,
-        replay=replays.create(count, replay_rows(config)),
+        replay=replays.create(config.sac, count, replay_rows(config), config.environment.environments_per_teacher),
         keys=keys,
         flown=zero,
         updates=zero,
@@ -154,9 +155,16 @@ def train(config: Config, population: Population, drones: Drone, iterations: int
     """Flies and learns for `iterations` rounds. The population is donated, so the replay is written in place.
 
     A round is actor_update_interval critic updates, each after steps_per_update steps of every environment; the first
-    of them updates actor and alpha too.
+    of them updates actor and alpha too. On a processor, block after block of teachers goes through all rounds.
     """
+    teachers = population.active.shape[0]
+    size = block_size(teachers, tree_bytes(population.teachers) // teachers)
+    return block_by_block(functools.partial(_train_block, config, iterations), population, drones, size)
 
+
+def _train_block(
+    config: Config, iterations: int, population: Population, drones: Drone
+) -> tuple[Population, ChunkMetrics]:
     def fly(population: Population, _: None) -> tuple[Population, _Finished]:
         return _fly(config, population, drones)
 
@@ -193,11 +201,11 @@ def _fly(config: Config, population: Population, drones: Drone) -> tuple[Populat
 
     keys = _keys_at(population.keys, 0, population.flown)
     following, outcome, action = jax.vmap(one)(population.teachers, drones, population.episodes, keys)
-    transitions = Transition(
-        population.episodes.observation, action, outcome.reward, outcome.terminated, outcome.episode.observation
+    experience = Experience(
+        population.episodes.observation, action, outcome.reward, outcome.terminated, outcome.finished
     )
     population = population.replace(
-        episodes=following, replay=replays.insert(population.replay, transitions), flown=population.flown + 1
+        episodes=following, replay=replays.insert(population.replay, experience), flown=population.flown + 1
     )
     return population, _finished(outcome)
 

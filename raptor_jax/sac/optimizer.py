@@ -25,12 +25,13 @@ def adam(config: SacConfig, learning_rate: float) -> optax.GradientTransformatio
         count = state.count + 1
         first = tree_utils.tree_update_moment(gradients, state.mu, config.adam_beta1, 1)
         second = tree_utils.tree_update_moment_per_elem_norm(gradients, state.nu, config.adam_beta2, 2)
-        first_correction = 1 - config.adam_beta1**count
-        second_correction = 1 - config.adam_beta2**count
+        # One division for each weight instead of three: on a CPU they are a tenth of the update.
+        step_size = -learning_rate / (1 - config.adam_beta1**count)
+        second_correction = 1 / (1 - config.adam_beta2**count)
 
         def scaled(m: jax.Array, v: jax.Array) -> jax.Array:
-            deviation = jnp.sqrt(jnp.maximum(v / second_correction, config.adam_variance_floor))
-            return -learning_rate * (m / first_correction) / (deviation + config.adam_epsilon)
+            deviation = jnp.sqrt(jnp.maximum(v * second_correction, config.adam_variance_floor))
+            return step_size * m / (deviation + config.adam_epsilon)
 
         return jax.tree.map(scaled, first, second), optax.ScaleByAdamState(count, first, second)
 

@@ -61,7 +61,7 @@ def make_run(directory: Path) -> None:
     population = apg.create(SETTINGS, stacked, jnp.arange(TEACHERS), None)
     kept = best.create(apg.actors(population)).replace(mean_return=jnp.array([1.0, 2.0]))
     writer = checkpoints.Writer(directory, range(TEACHERS))
-    writer.save(STEP, kept, population, np.arange(TEACHERS), 0)
+    writer.save(STEP, kept, population, np.arange(TEACHERS), with_replay=False, notes={})
     writer.close()
     results = Results({"config": SETTINGS.model_dump(), "status": "finished"}, range(TEACHERS), drones)
     judged = {name: np.array([1.5, 2.5]) for name in evaluation.Evaluation.__dataclass_fields__}

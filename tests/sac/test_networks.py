@@ -1,5 +1,7 @@
 """Initial weights, forward passes and the squashed Gaussian."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +10,7 @@ from scipy import integrate, stats
 
 from raptor_jax import sac
 from raptor_jax.config import SacConfig
-from raptor_jax.sac.networks import Actor, TwinCritic
+from raptor_jax.sac.networks import Actor, TwinCritic, _affine
 from raptor_jax.simulator import ACTION_DIM, OBSERVATION_DIM
 from tests.networks import actor_output, constant_actor, critic_values
 from tests.simulator.transitions import double_precision
@@ -132,3 +134,19 @@ def test_log_probability_of_saturated_actions_is_finite():
     np.testing.assert_array_equal(action, np.ones((1, ACTION_DIM)))
     expected = ACTION_DIM * (stats.norm.logpdf(0) - np.log(CONFIG.log_probability_epsilon))
     np.testing.assert_allclose(log_probability, [expected], rtol=1e-5)
+
+
+def test_bfloat16_rounds_the_factors_to_eight_bits_and_sums_in_float32():
+    random = np.random.default_rng(2)
+    inputs, kernel = random.normal(size=(7, 512)).astype(np.float32), random.normal(size=(512, 3)).astype(np.float32)
+    bias, cotangent = np.ones(3, np.float32), random.normal(size=(7, 3)).astype(np.float32)
+
+    def rounded(values):
+        return np.asarray(jnp.asarray(values, jnp.bfloat16), np.float64)
+
+    found, gradients = jax.vjp(functools.partial(_affine, "bfloat16"), *map(jnp.asarray, (inputs, kernel, bias)))
+    np.testing.assert_allclose(found, rounded(inputs) @ rounded(kernel) + bias, rtol=1e-4, atol=1e-4)
+    assert np.abs(found - (inputs @ kernel + bias)).max() > 1e-2
+    expected = (rounded(cotangent) @ rounded(kernel).T, rounded(inputs).T @ rounded(cotangent), cotangent.sum(axis=0))
+    for gradient, value in zip(gradients(jnp.asarray(cotangent)), expected, strict=True):
+        np.testing.assert_allclose(gradient, value, rtol=1e-4, atol=1e-4)

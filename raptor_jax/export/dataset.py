@@ -1,0 +1,90 @@
+"""The flights of teachers as a data set, for distillation: the command `rollout`.
+
+Each teacher's file is written before the next one flies, so that a thousand teachers need the memory of one.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+
+from raptor_jax import evaluation
+from raptor_jax.dynamics.files import to_json
+from raptor_jax.dynamics.tasks import for_training
+from raptor_jax.errors import UserError
+from raptor_jax.export.teacher import Teacher, read_teachers
+from raptor_jax.progress import say
+from raptor_jax.results import number
+from raptor_jax.storage import write_atomically, write_json
+
+INDEX = "dataset.json"
+
+
+def roll_out(
+    run: Path, teacher_id: int | None, episodes: int | None, seed: int | None, output: Path | None, console: Console
+) -> None:
+    """Flies teachers of a run on their own drones, deterministically, and writes every step.
+
+    One teacher_0000.npz and so on for each, and at the end an index of them.
+
+    Args:
+        run: output directory of a run.
+        teacher_id: the one to fly; None for all.
+        episodes: episodes of each teacher; None for as many as judged the run.
+        seed: seed of the episodes; None for the run's own. With both None these are the flights that judged the run.
+        output: directory for the files; None for RUN/rollouts.
+        console: where the progress is told.
+
+    Raises:
+        UserError: the run or the teacher does not exist, or the files cannot be written.
+    """
+    teachers = read_teachers(run, teacher_id, {} if seed is None else {"training.seed": seed})
+    config = teachers[0].config
+    episodes = episodes or config.training.final_eval_episodes
+    directory = output or run / "rollouts"
+    try:
+        entries = [_fly(directory, one, episodes) for one in track(teachers, "flying", console=console)]
+        index = {
+            "run": teachers[0].provenance["run"],
+            "seed": config.training.seed,
+            "episodes": episodes,
+            "episode_steps": config.environment.episode_steps,
+            "teachers": entries,
+        }
+        write_json(directory / INDEX, index)
+    except OSError as error:
+        raise UserError(f"--output: {directory}: cannot be written: {error.strerror}; name another directory") from None
+    say(console, f"wrote {len(teachers)} x {episodes} episodes to {directory}")
+
+
+def _fly(directory: Path, teacher: Teacher, episodes: int) -> dict[str, Any]:
+    """Writes the file of one teacher, and returns its entry in the index."""
+    config, file = teacher.config, teacher.drone_file
+    drone = for_training(file.drone, config.environment, str(file.path))
+    flights, steps = jax.device_get(
+        evaluation.roll_out(
+            config, teacher.actor, jax.tree.map(jnp.asarray, drone), episodes, stream=evaluation.JUDGEMENT
+        )
+    )
+    arrays = {
+        **vars(steps),
+        "length": flights.episode.length,
+        "terminated": flights.terminated,
+        "drone": np.array(to_json(drone, file.metadata)),
+        "provenance": np.array(json.dumps(teacher.provenance)),
+    }
+    path = directory / f"{teacher.name}.npz"
+    write_atomically(path, lambda out: np.savez(out, **cast(Any, arrays)))
+    return {
+        "file": path.name,
+        "teacher_id": teacher.teacher_id,
+        "drone": file.path.name,
+        "mean_return": number(flights.episode.total_reward.mean()),
+        "share_terminated": number(flights.terminated.mean()),
+        "steps": int(flights.episode.length.sum()),
+    }

@@ -1,0 +1,76 @@
+"""A teacher as RLtools' SAC leaves one behind: the HDF5 file that RAPTOR's post-training loads.
+
+Layout: the `save` functions of RLtools (`nn_models/sequential`, `nn_models/mlp`, `nn/layers/dense`,
+`nn/layers/sample_and_squash`, `rl/loop/steps/checkpoint`) up to its version 2.1, RAPTOR's release included. From 2.2 on
+RLtools keeps biases as vectors, and refuses these files.
+"""
+
+import io
+import json
+from pathlib import Path
+
+import h5py
+import jax.numpy as jnp
+import numpy as np
+
+from raptor_jax import sac
+from raptor_jax.export.teacher import Teacher
+from raptor_jax.simulator import OBSERVATION_DIM
+from raptor_jax.storage import write_atomically
+
+_LAYERS = {
+    "hidden_0": ("input_layer", "RELU"),
+    "hidden_1": ("hidden_layer_0", "RELU"),
+    "output": ("output_layer", "IDENTITY"),
+}
+"""RLtools' names of our layers, and their activation functions."""
+
+_OBSERVATION = (
+    "Position.OrientationRotationMatrix.LinearVelocity.AngularVelocityDelayed(0).ActionHistory(1).RotorSpeeds"
+)
+"""The teacher's observation in RLtools' words."""
+
+_EXAMPLES = 64
+
+
+def write(path: Path, teacher: Teacher) -> None:
+    """Writes the groups `actor` (the network) and `example` (what it does at some observations)."""
+    content = io.BytesIO()
+    with h5py.File(content, "w") as file:
+        _write_actor(file.create_group("actor"), teacher)
+        _write_example(file.create_group("example"), teacher)
+    write_atomically(path, lambda out: out.write(content.getvalue()))
+
+
+def _write_actor(group: h5py.Group, teacher: Teacher) -> None:
+    environment = {"name": "l2f", "observation": _OBSERVATION}
+    group.attrs["type"] = "sequential"
+    group.attrs["checkpoint_name"] = f"{teacher.provenance['run']['directory']}/{teacher.name}"
+    group.attrs["meta"] = json.dumps({"environment": environment, "raptor_jax": teacher.provenance})
+    mlp = group.create_group("layers/0")
+    mlp.attrs["type"] = "mlp"
+    mlp.attrs["num_layers"] = str(len(_LAYERS))
+    for ours, (theirs, activation) in _LAYERS.items():
+        layer = mlp.create_group(theirs)
+        layer.attrs["type"] = "dense"
+        layer.attrs["activation_function"] = activation
+        _write_matrix(layer.create_group("weights"), teacher.layers[ours]["kernel"].T)
+        _write_matrix(layer.create_group("biases"), teacher.layers[ours]["bias"][None])
+    group.create_group("layers/1").attrs["type"] = "sample_and_squash"
+
+
+def _write_matrix(group: h5py.Group, values: np.ndarray) -> None:
+    """Writes a matrix, outputs x inputs; a vector is a matrix of one row."""
+    dataset = group.create_dataset("parameters", data=values)
+    rows, columns = values.shape
+    dataset.attrs.update({"type": "matrix", "rows": str(rows), "cols": str(columns)})
+
+
+def _write_example(group: h5py.Group, teacher: Teacher) -> None:
+    """Writes observations [time, batch, 26] from N(0, 1), as RLtools draws them, and their deterministic actions."""
+    observation = np.random.default_rng(0).standard_normal((1, _EXAMPLES, OBSERVATION_DIM), np.float32)
+    action = np.asarray(sac.deterministic_action(teacher.config.sac, teacher.actor, jnp.asarray(observation)))
+    for name, values in (("input", observation), ("output", action)):
+        dataset = group.create_dataset(name, data=values)
+        dataset.attrs.update({"type": "tensor", "num_dims": str(values.ndim)})
+        dataset.attrs.update({f"dim_{axis}": str(size) for axis, size in enumerate(values.shape)})

@@ -1,0 +1,76 @@
+"""What the page shows: the JSON object that its scripts read."""
+
+from typing import Any
+
+import numpy as np
+
+from raptor_jax import analysis
+from raptor_jax.analysis import Population
+
+_COLUMNS = (
+    "teacher_id",
+    "drone",
+    "std_return",
+    "passed",
+    "episode_length",
+    "share_terminated",
+    "position_offset",
+    "rounds",
+    *analysis.PARAMETERS,
+)
+_TITLES = {
+    "thrust_to_weight": "thrust-to-weight",
+    "torque_to_inertia": "torque-to-inertia",
+    "max_rotor_distance": "greatest rotor distance",
+    "rotor_time_constant_rising": "rotor time constant, rising",
+    "rotor_time_constant_falling": "rotor time constant, falling",
+    "rotor_torque_constant": "rotor torque constant",
+}
+
+
+def of(population: Population, flights: list[dict[str, Any] | None]) -> dict[str, Any]:
+    """Returns the content of the page.
+
+    Args:
+        population: one run, T teachers.
+        flights: [T] packed, None for a teacher that was not flown.
+    """
+    (run,) = population.runs
+    teachers = population.teachers
+    judged = bool(teachers["judged"].all())
+    training, environment = run["config"]["training"], run["config"]["environment"]
+    columns = {name: values(teachers[name]) for name in _COLUMNS}
+    columns["return"] = values(analysis.returns(population))
+    if not judged:
+        columns["passed"] = [None] * len(population)
+    return {
+        "about": (
+            f"{run['status']} after {run['step']:,} environment steps of a teacher; {len(population)} teachers,"
+            f" {training['algorithm'].upper()}, seed {training['seed']}; {run['device']}, jax {run['versions']['jax']}"
+        ),
+        "run": {name: value for name, value in run.items() if name != "rounds"},
+        "pass_return": training["pass_return"],
+        "return_name": "mean return" if judged else "best evaluation so far",
+        "flight_name": f"first of the {training['final_eval_episodes']} episodes of the final judgement",
+        "episode_steps": environment["episode_steps"],
+        "dt": environment["dt"],
+        "parameters": {
+            name: {"title": _TITLES.get(name, name), "unit": parameter.unit}
+            for name, parameter in analysis.PARAMETERS.items()
+        },
+        "teachers": columns,
+        "rotors": np.round(population.drones.dynamics.rotor_positions, 4).tolist(),
+        "curves": {
+            "step": population.evaluation.step.tolist(),
+            "reward": [values(row, 1) for row in population.evaluation["reward"]],
+            "kept": [values(row, 1) for row in analysis.best_so_far(population)],
+        },
+        "flights": flights,
+    }
+
+
+def values(array: np.ndarray, digits: int = 6) -> list[Any]:
+    """Returns an array [N] as JSON values: numbers rounded, None for what is not finite."""
+    if array.dtype.kind != "f":
+        return array.tolist()
+    return [round(number, digits) if np.isfinite(number) else None for number in array.tolist()]

@@ -1,0 +1,67 @@
+"""The page, put together: template, style, scripts and content in one file."""
+
+import html
+import json
+import re
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from raptor_jax import analysis, evaluation, judge
+from raptor_jax.errors import UserError
+from raptor_jax.report import content, flights
+from raptor_jax.storage import write_text
+
+FLIGHTS = 1000
+"""At most so many teachers are flown, those of the lowest return; their flights take at most 16 MB."""
+
+_SCRIPTS = ("plots.js", "table.js", "flight.js", "view.js", "page.js")
+
+
+def write(run: Path, output: Path) -> int:
+    """Writes the report of a run, flying its kept actors for it, and returns its size in bytes.
+
+    Raises:
+        UserError: the directory holds no run with a checkpoint and curves, or `output` cannot be written.
+    """
+    if output.is_dir() or not output.absolute().parent.is_dir():
+        raise UserError(f"--output: {output}: cannot be written; name a file in a directory that exists")
+    population = analysis.load(run)
+    text = assemble(f"Report of {run.resolve().name}", content.of(population, _fly(run, population)))
+    try:
+        write_text(output, text)
+    except OSError as error:
+        raise UserError(f"--output: {output}: cannot be written: {error.strerror}; name another file") from None
+    return len(text.encode())
+
+
+def assemble(title: str, shown: dict[str, Any]) -> str:
+    """Returns the page's HTML."""
+    parts = {
+        "title": html.escape(title),
+        "style": _file("style.css"),
+        "script": "\n".join(_file(name) for name in _SCRIPTS),
+        # No "</script>" can stand in it.
+        "data": json.dumps(shown, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c"),
+    }
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _file("template.html"))
+
+
+def _fly(run: Path, population: analysis.Population) -> list[dict[str, Any] | None]:
+    """Returns the packed flights [T]; None for teachers beyond FLIGHTS."""
+    kept = judge.load_kept(run, {})
+    rows = np.argsort(analysis.returns(population))[:FLIGHTS]
+    actors, drones = jax.tree.map(lambda leaf: leaf[rows], (kept.actors, kept.drones))
+    episodes = kept.settings.training.final_eval_episodes
+    recording = evaluation.record(kept.settings, actors, drones, episodes, evaluation.JUDGEMENT)
+    packed: list[dict[str, Any] | None] = [None] * len(population)
+    for row, flight in zip(rows, flights.pack(jax.device_get(recording)), strict=True):
+        packed[row] = flight
+    return packed
+
+
+def _file(name: str) -> str:
+    return resources.files("raptor_jax.report").joinpath(name).read_text(encoding="utf-8")

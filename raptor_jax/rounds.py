@@ -1,0 +1,135 @@
+"""A round of training: all teachers, or those of them that need another attempt, and the programs that train them."""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from raptor_jax import devices, evaluation, sac
+from raptor_jax import replay as replays
+from raptor_jax.config import Config
+from raptor_jax.dynamics.parameters import Drone
+from raptor_jax.population import apg as apg_population
+from raptor_jax.population import sac as sac_population
+from raptor_jax.population.per_teacher import revive
+from raptor_jax.population.schedule import Schedule
+
+ALGORITHMS: dict[str, Any] = {"apg": apg_population, "sac": sac_population}
+"""What a population learns by: modules with `schedule`, `create`, `train` and `actors`; sac has `collect` too."""
+
+
+class Programs(NamedTuple):
+    """The compiled programs of a round, each for every device's share of its teachers."""
+
+    create: jax.stages.Compiled
+    warm_up: jax.stages.Compiled | None
+    """None for an algorithm that learns from its first step."""
+    train: jax.stages.Compiled
+    select: jax.stages.Compiled
+
+
+class Round(NamedTuple):
+    """A population on its way through a training."""
+
+    attempt: int
+    """0 in the main round, then the number of the rescue round."""
+    rows: np.ndarray
+    """[R] places of its teachers among all T."""
+    config: Config
+    plan: Schedule
+    drones: Drone
+    """Every array [R', ...] on the devices: R and what fills the devices evenly."""
+    teacher_ids: jax.Array
+    """[R'] on the devices."""
+    programs: Programs
+
+    def create(self) -> Any:
+        """Returns the population before its first step."""
+        return self.programs.create(self.drones, self.teacher_ids)
+
+    def of_real_teachers(self, values: Any) -> Any:
+        """Returns arrays [R', ...] of the devices as NumPy arrays [R, ...]."""
+        return jax.tree.map(lambda leaf: leaf[: self.rows.size], devices.fetch(values))
+
+    def revived(self, mesh: Mesh, population: Any, broken: np.ndarray, times: np.ndarray) -> Any:
+        """Returns a population whose broken teachers go on with fresh draws, and with no broken rows in their replay.
+
+        Args:
+            mesh: the devices.
+            population: donated.
+            broken: [R] bool.
+            times: [R] how often each teacher has been put back by now.
+        """
+
+        def mend(population: Any, broken: jax.Array, times: jax.Array) -> Any:
+            if hasattr(population, "replay"):
+                population = population.replace(replay=replays.mended(population.replay, broken))
+            return revive(population, broken, times)
+
+        places = devices.padded(np.arange(self.rows.size), mesh)
+        marks = devices.spread(mesh, (broken[places], times[places].astype(np.int32)))
+        return devices.on_each(mesh, mend, population, *marks, donate=True)(population, *marks)
+
+
+def config_of(config: Config, attempt: int) -> Config:
+    """Returns the settings of a round: each rescue round is twice as long as the one before."""
+    longer = {"steps_per_teacher": config.training.steps_per_teacher * 2**attempt}
+    return config.model_copy(update={"training": config.training.model_copy(update=longer)})
+
+
+def shapes(config: Config, drones: Drone, start: sac.Parameters | None) -> Any:
+    """Returns the shapes of a population on drones [T, ...]."""
+    teachers = jax.tree.leaves(drones)[0].shape[0]
+    create = ALGORITHMS[config.training.algorithm].create
+    return jax.eval_shape(lambda: create(config, drones, jnp.arange(teachers), start))
+
+
+def prepare(
+    mesh: Mesh,
+    config: Config,
+    attempt: int,
+    rows: np.ndarray,
+    drones: Drone,
+    teacher_ids: np.ndarray,
+    start: sac.Parameters | None,
+) -> Round:
+    """Puts the drones of a round on the devices and compiles its programs.
+
+    Args:
+        mesh: the devices.
+        config: settings of the run.
+        attempt: see `Round`.
+        rows: see `Round`.
+        drones: of all T teachers, in this process's memory.
+        teacher_ids: [T] their identities.
+        start: the actor that the teachers begin with; None for random weights.
+    """
+    config = config_of(config, attempt)
+    filled = devices.padded(rows, mesh)
+    placed = devices.spread(mesh, jax.tree.map(lambda leaf: leaf[filled], drones))
+    ids = devices.spread(mesh, teacher_ids[filled])
+    algorithm = ALGORITHMS[config.training.algorithm]
+    plan = algorithm.schedule(config)
+
+    def create(drones: Drone, teacher_ids: jax.Array) -> Any:
+        return algorithm.create(config, drones, teacher_ids, start, attempt)
+
+    def evaluate(actors: sac.Parameters, drones: Drone) -> evaluation.Evaluation:
+        return evaluation.evaluate(config, actors, drones, config.training.eval_episodes, evaluation.SELECTION)
+
+    population = jax.eval_shape(create, placed, ids)
+    train = functools.partial(algorithm.train, config, iterations=plan.chunk_iterations)
+    warm_up = None
+    if plan.warmup_iterations:
+        collect = functools.partial(algorithm.collect, config, iterations=plan.warmup_iterations)
+        warm_up = devices.on_each(mesh, collect, population, placed, donate=True)
+    programs = Programs(
+        create=devices.on_each(mesh, create, placed, ids),
+        warm_up=warm_up,
+        train=devices.on_each(mesh, train, population, placed, donate=True),
+        select=devices.on_each(mesh, evaluate, algorithm.actors(population), placed),
+    )
+    return Round(attempt, rows, config, plan, placed, ids, programs)

@@ -1,0 +1,59 @@
+"""A finished run to export from: three teachers that differ, on drones of which one often crashes."""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+
+from raptor_jax import checkpoints, config, evaluation, sac, starts
+from raptor_jax.dynamics import files
+from raptor_jax.results import FILE, Results
+from raptor_jax.storage import write_json, write_text
+from tests.export.run import CRASHING, NAMES, SETTINGS, STEP
+from tests.simulator.drones import replaced, sampled_drones
+
+
+@pytest.fixture(scope="session")
+def actors() -> sac.Parameters:
+    """The weights of the shipped start, each teacher's changed by some percent, [3, ...]."""
+    random = np.random.default_rng(1)
+
+    def varied(leaf: jax.Array) -> jax.Array:
+        leaf = np.asarray(leaf)
+        return jnp.asarray(leaf * random.normal(1, 0.05, (len(NAMES), *leaf.shape)), jnp.float32)
+
+    return jax.tree.map(varied, starts.load(SETTINGS))
+
+
+@pytest.fixture(scope="session")
+def run(actors: sac.Parameters, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run's directory; not to be written into."""
+    run = tmp_path_factory.mktemp("runs") / "run"
+    directory = run / checkpoints.DIRECTORY
+    drones = sampled_drones(len(NAMES))
+    drones[CRASHING] = replaced(drones[CRASHING], mdp__termination__linear_velocity_threshold=1.2)
+    for name, drone in zip(NAMES, drones, strict=True):
+        files.save_drone(directory / "dynamics" / name, drone, {"seed": 0})
+    drone_files = files.load_directory(directory / "dynamics")
+    stacked = jax.tree.map(jnp.asarray, files.stack_for_training(drone_files, SETTINGS.environment))
+    write_text(directory / "config.yaml", config.dump(SETTINGS))
+
+    results = Results({"status": "finished", "config": SETTINGS.model_dump()}, range(len(NAMES)), drone_files)
+    kept = np.array([30, 20, 10], np.float32)
+    results.set_kept(kept, np.full(len(NAMES), STEP))
+    found = evaluation.evaluate(SETTINGS, actors, stacked, SETTINGS.training.final_eval_episodes, evaluation.JUDGEMENT)
+    results.set_judgement(found, SETTINGS.training.pass_return, checkpoints.best_path(STEP))
+    write_json(run / FILE, results.content())
+    tree = {
+        "actor": checkpoints.layers(actors),
+        "mean_return": kept,
+        "std_return": np.ones_like(kept),
+        "step": np.full(len(NAMES), STEP, np.int32),
+        "teacher_id": np.arange(len(NAMES), dtype=np.int32),
+    }
+    with ocp.StandardCheckpointer() as checkpointer:
+        checkpointer.save((run / checkpoints.best_path(STEP)).absolute(), tree)
+    return run

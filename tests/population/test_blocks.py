@@ -1,0 +1,32 @@
+"""A population block after block of teachers."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from raptor_jax.population import sac as population
+from raptor_jax.population.blocks import CACHE_BYTES, LARGEST, block_by_block, block_size
+
+
+def test_teachers_and_counters_end_as_they_do_all_at_once(tiny_config, drones):
+    train = functools.partial(population._train_block, tiny_config, 3)
+
+    def run(size: int):
+        fresh = population.create(tiny_config, drones, jnp.arange(3))
+        now, _ = population.collect(tiny_config, fresh, drones, iterations=8)
+        after, metrics = jax.jit(lambda now: block_by_block(train, now, drones, size))(now)
+        return after.replace(keys=jax.random.key_data(after.keys)), metrics
+
+    # Roundings differ with the number of teachers in a product.
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), run(1), run(3))
+
+
+@pytest.mark.parametrize(
+    ("teachers", "learner_bytes", "size"),
+    [(1000, 1000, LARGEST), (7, 1000, 1), (6, 1000, 3), (64, CACHE_BYTES // 2, 2), (64, 2 * CACHE_BYTES, 1)],
+)
+def test_a_processor_takes_as_many_teachers_as_its_cache_holds_in_whole_blocks(teachers, learner_bytes, size):
+    assert block_size(teachers, learner_bytes) == size

@@ -154,7 +154,7 @@ def test_damage_is_told_in_one_line(tmp_path, damage, expected):
 
 
 def test_no_run_at_all(tmp_path):
-    with pytest.raises(UserError, match="results.json: no such file"):
+    with pytest.raises(UserError, match=r"results\.json: no such file"):
         analysis.load(tmp_path)
     with pytest.raises(UserError, match="no run to read"):
         analysis.load()

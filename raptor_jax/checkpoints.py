@@ -13,6 +13,10 @@ nested dictionaries of NumPy arrays.
 """
 
 import contextlib
+import functools
+import logging
+import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -179,7 +183,10 @@ def load_best(output_dir: Path, step: int | None = None) -> tuple[int, dict[str,
         raise UserError(f"{directory}: holds no checkpoint; name the output directory of a run")
     path = output_dir / best_path(steps[0])
     with _whole(path), ocp.StandardCheckpointer() as checkpointer:
-        return steps[0], checkpointer.restore(path.absolute())
+        tree = checkpointer.restore(path.absolute())
+    if problem := _problem_of(tree):
+        raise UserError(f"{path}: not the kept actors of a run: {problem}; restore the files of the run")
+    return steps[0], tree
 
 
 def actor_of(tree: dict[str, Any]) -> sac.Parameters:
@@ -205,7 +212,45 @@ def _steps(directory: Path) -> list[int]:
 @contextlib.contextmanager
 def _whole(path: Path) -> Iterator[None]:
     """Tells of a checkpoint that cannot be read in one line."""
-    try:
-        yield
-    except (ValueError, OSError, KeyError, TypeError, RuntimeError) as error:
-        raise UserError(f"{path}: not a whole checkpoint: {first_line(error)}") from None
+    # Orbax would wait for ever for somebody to write into a pipe.
+    if strange := [inner for inner in path.rglob("*") if inner.exists() and not (inner.is_file() or inner.is_dir())]:
+        raise UserError(f"{strange[0]}: is neither a file nor a directory; restore the files of the run")
+    _silence_unread_arrays()
+    reason = ""
+    # What orbax warns of when it gives up is what it raises.
+    with warnings.catch_warnings(action="ignore"):
+        try:
+            yield
+        # A damaged file fails in any of the parsers that orbax hands it to, C++ included.
+        except Exception as error:
+            reason = first_line(error)[:200]
+    if reason:
+        raise UserError(f"{path}: not a whole checkpoint: {reason}; restore the files of the run")
+
+
+def _problem_of(tree: Any) -> str | None:
+    """Returns what keeps a tree from being what `Writer.save` keeps of T teachers; None if nothing does."""
+    vectors = {"mean_return": "f", "std_return": "f", "step": "i", "teacher_id": "i"}
+    if not isinstance(tree, dict) or tree.keys() != {*vectors, "actor"}:
+        return f"it should hold actor, {', '.join(vectors)}"
+    teachers = np.shape(tree["teacher_id"])
+    for name, kind in vectors.items():
+        array = tree[name]
+        if len(teachers) != 1 or np.shape(array) != teachers or np.asarray(array).dtype.kind != kind:
+            return f"{name} should be one number for each teacher"
+    if any(np.asarray(leaf).dtype != np.float32 for leaf in jax.tree.leaves(tree["actor"])):
+        return "the actor's weights should be float32"
+    return None
+
+
+@functools.cache
+def _silence_unread_arrays() -> None:
+    """Keeps asyncio and tensorstore from telling of each array that was still being read when another one failed."""
+    report = sys.unraisablehook
+
+    def hook(unraisable: Any) -> None:
+        if str(unraisable.exc_value) != "Event loop is closed":
+            report(unraisable)
+
+    sys.unraisablehook = hook
+    logging.getLogger("asyncio").addFilter(lambda record: "was never retrieved" not in record.getMessage())

@@ -1,5 +1,6 @@
 """Curves in a file that NumPy opens, and the same for TensorBoard."""
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,10 +11,14 @@ from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-from raptor_jax.storage import write_atomically
+from raptor_jax.errors import UserError
+from raptor_jax.storage import Unreadable, read_arrays, write_atomically
 
 CURVES = "curves.npz"
 """Where a run keeps its curves, under its output directory."""
+
+_MAX_BYTES = 1 << 30
+"""A thousand teachers' curves take some 20 MB."""
 
 QUANTILES = {"min": 0.0, "q05": 0.05, "q50": 0.5, "q95": 0.95, "max": 1.0}
 
@@ -28,10 +33,9 @@ class Curves:
 
     def restore(self, path: Path, last_step: int) -> None:
         """Takes over the points up to a step of what `save` wrote; without that file the curves begin here."""
-        if not path.is_file():
+        if not os.path.lexists(path):
             return
-        with np.load(path, allow_pickle=False) as file:
-            arrays = dict(file)
+        arrays = load_curves(path)
         for group in ("train", "eval"):
             names = [name for name in arrays if name.startswith(f"{group}_") and name != f"{group}_step"]
             for point, step in enumerate(arrays.get(f"{group}_step", ())):
@@ -55,6 +59,30 @@ class Curves:
     def save(self, path: Path) -> None:
         """Writes the arrays as a compressed .npz, atomically."""
         write_atomically(path, lambda file: np.savez_compressed(file, **cast(Any, self.arrays())))
+
+
+def load_curves(path: Path) -> dict[str, np.ndarray]:
+    """Returns the arrays that `Curves.save` wrote: `teacher_id` [T] and, by group, steps [S] and values [S, T].
+
+    Raises:
+        UserError: there is no such file, or it does not hold curves.
+    """
+    try:
+        arrays = read_arrays(path, _MAX_BYTES)
+    except Unreadable as error:
+        raise UserError(f"{path}: {error}; restore it (a run writes it at its first evaluation)") from None
+    if "teacher_id" not in arrays or arrays["teacher_id"].ndim != 1:
+        raise UserError(f"{path}: holds no curves: teacher_id is no list; restore the file")
+    for name, array in arrays.items():
+        group = name.partition("_")[0]
+        points = arrays.get(f"{group}_step", np.zeros(())).shape
+        expected = points if name == f"{group}_step" else (*points, *arrays["teacher_id"].shape)
+        if name != "teacher_id" and (len(points) != 1 or array.shape != expected or array.dtype.kind not in "fi"):
+            raise UserError(
+                f"{path}: {name} should hold numbers of shape {expected}, and is {array.dtype} of shape {array.shape};"
+                " restore the file"
+            )
+    return arrays
 
 
 class TensorBoard:

@@ -12,12 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from rich.console import Console
+from rich.markup import escape
 
 from raptor_jax import checkpoints, devices, evaluation, memory, progress, rounds, run_directory, sac, starts, stopping
 from raptor_jax.config import Config
 from raptor_jax.dynamics.files import DroneFile, stack_for_training
 from raptor_jax.dynamics.parameters import Drone
-from raptor_jax.errors import UserError
+from raptor_jax.errors import UserError, printable
 from raptor_jax.metrics import CURVES, Curves, TensorBoard
 from raptor_jax.population import best
 from raptor_jax.population.blocks import tree_bytes
@@ -79,7 +80,7 @@ def train(job: Job, console: Console, overwrite: bool = False, resume: bool = Fa
             at_the_end.enter_context(run_directory.locked(output_dir))
         if not resume and devices.leads():
             if run_directory.holds_something(output_dir):
-                console.print(f"moved the run that was in {output_dir} to {move_aside(output_dir)}")
+                progress.say(console, f"moved the run that was in {output_dir} to {move_aside(output_dir)}")
                 at_the_end.enter_context(run_directory.locked(output_dir))
             run_directory.write_inputs(output_dir, config, job.files)
         devices.wait_for_all("the output directory is there")
@@ -287,9 +288,10 @@ class _Run:
                 self.results.set_restarts(row, entry["restarts"] + 1)
             else:
                 self.results.set_frozen(row, self.step)
+            drone = escape(printable(entry["drone"]))
             what = f"goes on from there with fresh draws, {self.restarts[place]} of {RESTARTS}" if again else "frozen"
             self.console.print(
-                f"[red]teacher {entry['teacher_id']:04d} ({entry['drone']}): its numbers became non-finite before step"
+                f"[red]teacher {entry['teacher_id']:04d} ({drone}): its numbers became non-finite before step"
                 f" {self.step}; put back to where it was before, and {what}; the others go on[/]",
                 soft_wrap=True,
             )
@@ -345,7 +347,7 @@ class _Run:
                 population = self._restored(now, step, notes)
                 return {**notes, "step": step, "best": checkpoints.best_of(kept), "population": population}
             except UserError as error:
-                self.console.print(f"[yellow]{error}; goes back to the one before[/]", soft_wrap=True)
+                self.console.print(f"[yellow]{escape(str(error))}; goes back to the one before[/]", soft_wrap=True)
         self.console.print("no whole checkpoint to go on from: starts at the beginning")
         return None
 

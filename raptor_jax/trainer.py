@@ -68,6 +68,8 @@ def train(job: Job, console: Console, overwrite: bool = False, resume: bool = Fa
     config, output_dir = job.config, job.output_dir
     if not devices.leads():
         console = Console(quiet=True)
+    # What the settings rule out is told before anything is written.
+    ALGORITHMS[config.training.algorithm].schedule(config)
     run_directory.require(output_dir, overwrite, resume)
     if resume:
         run_directory.require_same_run(output_dir, config, job.files)

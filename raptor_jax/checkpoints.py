@@ -10,9 +10,18 @@ Every array has a name and, but for counters (`flown`, `updates`, `replay.cursor
 first, in the order of the checkpoint's own `teacher_id`: a rescue round trains some of the teachers, and the last of
 them repeats where the devices would not share them evenly. Plain Orbax opens a checkpoint without this package, as
 nested dictionaries of NumPy arrays.
+
+The notes hold a digest of everything that was saved with them: a flipped bit in an array, or in a number of the notes,
+would otherwise be read back as if it had been learned.
 """
 
 import contextlib
+import functools
+import hashlib
+import json
+import logging
+import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -42,9 +51,10 @@ class Writer:
         self._teacher_ids = np.asarray(teacher_ids, np.int32)
         options = ocp.CheckpointManagerOptions(max_to_keep=KEPT, create=True)
         self._root = (output_dir / DIRECTORY).absolute()
-        self._latest, self._best = (
-            ocp.CheckpointManager(self._root / kind, options=options) for kind in ("latest", "best")
-        )
+        with self._told():
+            self._latest, self._best = (
+                ocp.CheckpointManager(self._root / kind, options=options) for kind in ("latest", "best")
+            )
 
     def forget_after(self, step: int) -> None:
         """Deletes what is newer than the checkpoint that a run goes on from: it was not whole, or not a pair."""
@@ -68,9 +78,15 @@ class Writer:
             notes: what JSON can hold of where the run stands.
         """
         kept = {**vars(best), "actor": layers(best.actor), "teacher_id": self._teacher_ids}
+        kept = jax.tree.map(np.array, kept)
         learning = {**_copied(learning_of(population, with_replay)), "teacher_id": teacher_ids}
+        digests = {"best": _digest(kept), "notes": _digest(notes)}
+        if jax.process_count() == 1:
+            # Of several processes none has all of it.
+            digests["latest"] = _digest(learning)
+        notes = {**notes, "digests": digests}
         with self._told():
-            self._best.save(step, args=ocp.args.StandardSave(jax.tree.map(np.array, kept)))
+            self._best.save(step, args=ocp.args.StandardSave(kept))
             self._latest.save(
                 step,
                 args=ocp.args.Composite(default=ocp.args.StandardSave(learning), notes=ocp.args.JsonSave(notes)),
@@ -144,12 +160,21 @@ def resumable_steps(output_dir: Path) -> list[int]:
 def load_notes(output_dir: Path, step: int) -> dict[str, Any]:
     """Returns the notes of a checkpoint. Raises UserError where it is not whole."""
     path = output_dir / DIRECTORY / "latest" / str(step) / "notes"
-    with _whole(path), ocp.Checkpointer(ocp.JsonCheckpointHandler()) as checkpointer:
-        return checkpointer.restore(path.absolute())
+    with _whole(path):
+        with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as checkpointer:
+            notes = checkpointer.restore(path.absolute())
+        digests = notes.pop("digests")
+        _require_digest(notes, digests["notes"])
+        return {**notes, "digests": digests}
 
 
-def load_learning(output_dir: Path, step: int) -> dict[str, Any]:
+def load_learning(output_dir: Path, step: int, digest: str | None) -> dict[str, Any]:
     """Returns what `Writer.save` kept of a population, as NumPy arrays [R', ...], on whatever devices it was.
+
+    Args:
+        output_dir: of the run.
+        step: of the checkpoint.
+        digest: that of its notes, if they have one.
 
     Raises:
         UserError: it is not whole.
@@ -160,12 +185,18 @@ def load_learning(output_dir: Path, step: int) -> dict[str, Any]:
         # A target without devices; it takes no memory.
         target = jax.tree.map(lambda leaf: np.broadcast_to(np.zeros((), leaf.dtype), leaf.shape), found)
         tree = checkpointer.restore(path.absolute(), target=target)
+        _require_digest(tree, digest)
         tree.pop("teacher_id")
         return tree
 
 
-def load_best(output_dir: Path, step: int | None = None) -> tuple[int, dict[str, Any]]:
-    """Returns the step and the tree of a checkpoint of the kept actors, the newest whole one if no step is named.
+def load_best(output_dir: Path, step: int | None = None, digest: str | None = None) -> tuple[int, dict[str, Any]]:
+    """Returns the step and the tree of a checkpoint of the kept actors.
+
+    Args:
+        output_dir: of the run.
+        step: of the checkpoint; None for the newest.
+        digest: that of its notes, if they are at hand.
 
     Raises:
         UserError: there is none, or it cannot be read.
@@ -176,7 +207,9 @@ def load_best(output_dir: Path, step: int | None = None) -> tuple[int, dict[str,
         raise UserError(f"{directory}: holds no checkpoint; name the output directory of a run")
     path = output_dir / best_path(steps[0])
     with _whole(path), ocp.StandardCheckpointer() as checkpointer:
-        return steps[0], checkpointer.restore(path.absolute())
+        tree = checkpointer.restore(path.absolute())
+        _require_digest(tree, digest)
+        return steps[0], tree
 
 
 def actor_of(tree: dict[str, Any]) -> sac.Parameters:
@@ -199,10 +232,46 @@ def _steps(directory: Path) -> list[int]:
     return sorted((int(path.name) for path in directory.glob("[0-9]*") if path.name.isdecimal()), reverse=True)
 
 
+def _digest(tree: Any) -> str:
+    """Returns the SHA-256 of a tree of arrays, numbers and texts, of their types and of their places in the tree."""
+    found = hashlib.sha256()
+    for path, leaf in jax.tree.leaves_with_path(tree):
+        array = np.asarray(leaf, order="C")
+        content = json.dumps(leaf).encode() if array.dtype.kind == "U" else array.data
+        found.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
+        found.update(content)
+    return found.hexdigest()
+
+
+def _require_digest(tree: Any, digest: str | None) -> None:
+    if digest is not None and _digest(tree) != digest:
+        raise ValueError("what it holds is not what was saved")
+
+
 @contextlib.contextmanager
 def _whole(path: Path) -> Iterator[None]:
     """Tells of a checkpoint that cannot be read in one line."""
-    try:
-        yield
-    except (ValueError, OSError, KeyError, TypeError, RuntimeError) as error:
-        raise UserError(f"{path}: not a whole checkpoint: {first_line(error)}") from None
+    _silence_unread_arrays()
+    reason = None
+    # What orbax warns of when it gives up is what it raises.
+    with warnings.catch_warnings(action="ignore"):
+        try:
+            yield
+        # A damaged file fails in any of the parsers that orbax hands it to, C++ included.
+        except Exception as error:
+            reason = first_line(error)[:200]
+    if reason is not None:
+        raise UserError(f"{path}: not a whole checkpoint: {reason}")
+
+
+@functools.cache
+def _silence_unread_arrays() -> None:
+    """Keeps asyncio and tensorstore from telling of each array that was still being read when another one failed."""
+    report = sys.unraisablehook
+
+    def hook(unraisable: Any) -> None:
+        if str(unraisable.exc_value) != "Event loop is closed":
+            report(unraisable)
+
+    sys.unraisablehook = hook
+    logging.getLogger("asyncio").addFilter(lambda record: "was never retrieved" not in record.getMessage())

@@ -8,8 +8,9 @@ from typing import Any, cast
 import numpy as np
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
-from tensorboard.summary.writer.event_file_writer import EventFileWriter
+from tensorboard.summary.writer.record_writer import RecordWriter
 
+from raptor_jax.errors import UserError, first_line
 from raptor_jax.storage import write_atomically
 
 CURVES = "curves.npz"
@@ -27,11 +28,14 @@ class Curves:
         self._points: dict[str, list[tuple[int, Mapping[str, np.ndarray]]]] = {}
 
     def restore(self, path: Path, last_step: int) -> None:
-        """Takes over the points up to a step of what `save` wrote; without that file the curves begin here."""
-        if not path.is_file():
-            return
-        with np.load(path, allow_pickle=False) as file:
-            arrays = dict(file)
+        """Takes over the points up to a step of what `save` wrote. Raises UserError where that is gone or damaged."""
+        try:
+            # NumPy leaves a file open that it opened and could not read.
+            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+                arrays = dict(file)
+        # A damaged file fails in any of the parsers that NumPy hands it to: zipfile, zlib, ast, tokenize.
+        except Exception as error:
+            raise UserError(f"{path}: cannot be read: {first_line(error)}") from None
         for group in ("train", "eval"):
             names = [name for name in arrays if name.startswith(f"{group}_") and name != f"{group}_step"]
             for point, step in enumerate(arrays.get(f"{group}_step", ())):
@@ -60,38 +64,82 @@ class Curves:
 class TensorBoard:
     """Event files: one run for each of the first teachers, and one for each quantile over the population."""
 
-    def __init__(self, directory: Path, teacher_ids: Sequence[int], own_curves: int, first_step: int) -> None:
+    def __init__(self, directory: Path, teacher_ids: Sequence[int], own_curves: int, resumed_at: int | None) -> None:
         """Opens `directory`; the first `own_curves` teachers get a run of their own.
 
-        What lies there already from `first_step` on is not shown any more: a resumed run does it again.
+        What lies there already from after the step `resumed_at` is not shown any more: a resumed run does it again.
         """
-        self._teachers = [self._open(directory / f"teacher_{i:04d}") for i in list(teacher_ids)[:own_curves]]
-        self._quantiles = {name: self._open(directory / f"population_{name}") for name in QUANTILES}
-        if first_step:
-            for writer in (*self._teachers, *self._quantiles.values()):
+        self._teachers = [_EventFile(directory / f"teacher_{i:04d}") for i in list(teacher_ids)[:own_curves]]
+        self._quantiles = {name: _EventFile(directory / f"population_{name}") for name in QUANTILES}
+        if resumed_at is not None:
+            for file in self._files():
                 start = SessionLog(status=SessionLog.START)
-                writer.add_event(Event(wall_time=time.time(), step=first_step + 1, session_log=start))
-
-    @staticmethod
-    def _open(directory: Path) -> EventFileWriter:
-        return EventFileWriter(str(directory), flush_secs=10)
+                file.add(Event(wall_time=time.time(), step=resumed_at + 1, session_log=start))
 
     def add(self, step: int, values: Mapping[str, np.ndarray]) -> None:
-        """Adds a point, values [T] by tag, at a step; NaN (nothing to report) is left out."""
-        for teacher, writer in enumerate(self._teachers):
-            self._write(writer, step, {tag: float(array[teacher]) for tag, array in values.items()})
+        """Adds a point, values [T] by tag, at a step; NaN (nothing to report) is left out. Raises OSError."""
+        for teacher, file in enumerate(self._teachers):
+            self._write(file, step, {tag: float(array[teacher]) for tag, array in values.items()})
         reported = {tag: array[np.isfinite(array)] for tag, array in values.items() if np.isfinite(array).any()}
         for name, quantile in QUANTILES.items():
             scalars = {tag: float(np.quantile(array, quantile)) for tag, array in reported.items()}
             self._write(self._quantiles[name], step, scalars)
 
     @staticmethod
-    def _write(writer: EventFileWriter, step: int, scalars: Mapping[str, float]) -> None:
+    def _write(file: "_EventFile", step: int, scalars: Mapping[str, float]) -> None:
         points = [Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items() if np.isfinite(value)]
         if points:
-            writer.add_event(Event(wall_time=time.time(), step=step, summary=Summary(value=points)))
+            file.add(Event(wall_time=time.time(), step=step, summary=Summary(value=points)))
+
+    def reopen_deleted(self) -> bool:
+        """Opens files again that somebody has deleted; returns whether there were any."""
+        deleted = [file for file in self._files() if not file.path.exists()]
+        for file in deleted:
+            file.close()
+            file.open()
+        return bool(deleted)
 
     def close(self) -> None:
-        """Writes everything out."""
-        for writer in (*self._teachers, *self._quantiles.values()):
-            writer.close()
+        """Lets go of the files."""
+        for file in self._files():
+            file.close()
+
+    def _files(self) -> list["_EventFile"]:
+        return [*self._teachers, *self._quantiles.values()]
+
+
+class _EventFile:
+    """The events of one run of TensorBoard; each is on its way to the disk when `add` returns.
+
+    TensorBoard's own EventFileWriter writes from a thread, which prints a traceback when the disk is full or the
+    directory deleted, and flushes by a clock that may jump.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self.open()
+
+    def open(self) -> None:
+        """Starts a new file. Raises OSError."""
+        self._directory.mkdir(parents=True, exist_ok=True)
+        # TensorBoard reads files in the order of their names, so the last one comes last even if the clock jumped back.
+        before = [path.name.split(".")[3] for path in self._directory.glob("events.out.tfevents.*")]
+        newest = max((int(number) for number in before if number.isdecimal()), default=0)
+        number = max(int(time.time()), newest + 1)
+        self.path = self._directory / f"events.out.tfevents.{number:010d}.raptor_jax"
+        self._file = self.path.open("xb", buffering=0)
+        self._writer = RecordWriter(self)
+        self.add(Event(wall_time=time.time(), file_version="brain.Event:2"))
+
+    def add(self, event: Event) -> None:
+        """Appends an event. Raises OSError."""
+        self._writer.write(event.SerializeToString())
+
+    def write(self, record: bytes) -> None:
+        """Writes all of a record; a disk that is getting full takes a part first, and only then refuses."""
+        while record:
+            record = record[self._file.write(record) :]
+
+    def close(self) -> None:
+        """Lets go of the file."""
+        self._file.close()

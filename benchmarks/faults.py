@@ -25,6 +25,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import orbax.checkpoint as ocp
@@ -38,13 +39,14 @@ from raptor_jax.results import FILE, machine, versions
 from raptor_jax.run_directory import LOCK
 
 DRONES = 3
+CHUNK = 32
 _SHARED = {
     "environment.environments-per-teacher": 4,
     "environment.episode-steps": 20,
     "sac.actor-hidden-dim": 8,
     "training.eval-episodes": 3,
     "training.final-eval-episodes": 5,
-    "training.log-frequency": 32,
+    "training.log-frequency": CHUNK,
     "training.eval-frequency": 64,
     "training.checkpoint-frequency": 128,
     "training.tensorboard-teachers": 1,
@@ -79,11 +81,16 @@ STATUS = {"sac": 0, "apg": 3}
 PLACES = ("before the first checkpoint", "inside a save", "inside a results write", "elsewhere")
 
 
-def command(directory: Path, algorithm: str, output_dir: str, *arguments: str) -> list[str]:
-    """Returns the command that trains on the drones of a directory; `output_dir` is relative to it."""
+def arguments_of(directory: Path, algorithm: str, output_dir: str, *more: str) -> list[str]:
+    """Returns the arguments that train on the drones of a directory; `output_dir` is relative to it."""
     options = {**RUNS[algorithm], "dynamics-dir": directory / "dynamics", "output-dir": directory / output_dir}
     settings = [f"--{name}={value}" for name, value in options.items()]
-    return [sys.executable, "-m", "raptor_jax.cli", "train", "--device=cpu", *settings, *arguments]
+    return ["train", "--device=cpu", *settings, *more]
+
+
+def command(directory: Path, algorithm: str, output_dir: str, *more: str) -> list[str]:
+    """Returns the command with these arguments, without a shell or a script around it that a signal would hit."""
+    return [sys.executable, "-m", "raptor_jax.cli", *arguments_of(directory, algorithm, output_dir, *more)]
 
 
 def prepare(directory: Path) -> None:
@@ -240,39 +247,61 @@ def kill_many(directory: Path, kills: int, seed: int) -> int:
     return 1 if failed else 0
 
 
-def run_long(directory: Path, chunks: int) -> int:
-    """Trains a tiny population for that many chunks and prints what grows; returns the exit status."""
-    chunk = 32
+class Sample(NamedTuple):
+    """What a long run holds at a moment."""
+
+    chunk: int
+    resident: int
+    """Bytes of its memory."""
+    open_files: int
+    threads: int
+    curves: int
+    """Bytes on disk, of the curves and of the logs."""
+    logs: int
+
+
+def watch(directory: Path, chunks: int) -> list[Sample]:
+    """Trains a tiny population for that many chunks; returns samples, one for every hundredth of them or so."""
     longer = {
-        "training.steps-per-teacher": chunks * chunk,
-        "training.eval-frequency": 100 * chunk,
-        "training.checkpoint-frequency": 500 * chunk,
+        "training.steps-per-teacher": chunks * CHUNK,
+        "training.eval-frequency": 20 * CHUNK,
+        "training.checkpoint-frequency": 100 * CHUNK,
         "sac.replay-capacity": 1024,
     }
-    arguments = [f"--{name}={value}" for name, value in longer.items()]
-    run = directory / "long"
-    print("chunk  resident MiB  open files  threads  curves.npz MB  logs MB")
+    run, samples = directory / "long", []
+    more = [f"--{name}={value}" for name, value in longer.items()]
     with tempfile.TemporaryFile() as output:
-        process = subprocess.Popen(command(directory, "sac", run.name, *arguments), stdout=output, stderr=output)
-        watched, shown, peak = psutil.Process(process.pid), -1, 0.0
+        process = subprocess.Popen(command(directory, "sac", run.name, *more), stdout=output, stderr=output)
+        watched = psutil.Process(process.pid)
         while process.poll() is None:
-            time.sleep(0.2)
+            time.sleep(0.05)
             try:
-                step = json.loads((run / FILE).read_text())["run"]["step"]
-                seen = (watched.memory_info().rss / 2**20, watched.num_fds(), watched.num_threads())
+                chunk = json.loads((run / FILE).read_text())["run"]["step"] // CHUNK
+                held = (watched.memory_info().rss, watched.num_fds(), watched.num_threads())
+                sizes = (run / CURVES).stat().st_size, sum(file.stat().st_size for file in run.glob("logs/*/*"))
             except (FileNotFoundError, psutil.Error):
                 continue
-            peak = max(peak, seen[0])
-            if step // chunk // (max(1, chunks // 20)) > shown:
-                shown = step // chunk // max(1, chunks // 20)
-                sizes = (
-                    (run / CURVES).stat().st_size / 1e6,
-                    sum(f.stat().st_size for f in (run / "logs").rglob("*") if f.is_file()) / 1e6,
-                )
-                row = f"{step // chunk:5d}  {seen[0]:12.1f}  {seen[1]:10d}  {seen[2]:7d}"
-                print(f"{row}  {sizes[0]:13.2f}  {sizes[1]:7.2f}", flush=True)
-        print(f"most resident memory seen: {peak:.1f} MiB; status {process.returncode}")
-        return 0 if process.returncode == 0 else 1
+            if chunk >= (samples[-1].chunk if samples else 0) + max(1, chunks // 100):
+                samples.append(Sample(chunk, *held, *sizes))
+        if process.returncode != STATUS["sac"]:
+            output.seek(0)
+            sys.exit(output.read().decode())
+    return samples
+
+
+def print_long(directory: Path, chunks: int) -> int:
+    """Prints what a long run holds on its way, and how fast its memory grows; returns the exit status."""
+    samples = watch(directory, chunks)
+    print("chunk  resident MB  open files  threads  curves.npz MB  logs MB")
+    for sample in samples[:: max(1, len(samples) // 20)]:
+        print(
+            f"{sample.chunk:5d}  {sample.resident / 1e6:11.1f}  {sample.open_files:10d}  {sample.threads:7d}"
+            f"  {sample.curves / 1e6:13.2f}  {sample.logs / 1e6:7.2f}"
+        )
+    later = samples[len(samples) // 10 :]
+    slope = np.polyfit([sample.chunk for sample in later], [sample.resident for sample in later], 1)[0]
+    print(f"after the first tenth, memory grows by {slope:.0f} bytes a chunk")
+    return 0
 
 
 def main() -> int:
@@ -288,7 +317,7 @@ def main() -> int:
         prepare(Path(directory))
         if options.kills:
             return kill_many(Path(directory), options.kills, options.seed)
-        return run_long(Path(directory), options.chunks)
+        return print_long(Path(directory), options.chunks)
 
 
 if __name__ == "__main__":

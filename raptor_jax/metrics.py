@@ -16,15 +16,19 @@ from raptor_jax.storage import write_atomically
 CURVES = "curves.npz"
 """Where a run keeps its curves, under its output directory."""
 
+MOST_POINTS = 2000
+"""Points that a curve of a run has at most, however long the run is: memory, files and the time to write them."""
+
 QUANTILES = {"min": 0.0, "q05": 0.05, "q50": 0.5, "q95": 0.95, "max": 1.0}
 
 
 class Curves:
     """Every teacher's curves in memory: named groups of points over environment steps of a teacher."""
 
-    def __init__(self, teacher_ids: Sequence[int]) -> None:
-        """Starts empty, for teachers with these identities, [T]."""
+    def __init__(self, teacher_ids: Sequence[int], most_steps: int = 0) -> None:
+        """Starts empty, for teachers with these identities, [T], in a run of at most so many steps of a teacher."""
         self._teacher_ids = np.asarray(teacher_ids, np.int32)
+        self._spacing = most_steps // MOST_POINTS
         self._points: dict[str, list[tuple[int, Mapping[str, np.ndarray]]]] = {}
 
     def restore(self, path: Path, last_step: int) -> None:
@@ -43,9 +47,18 @@ class Curves:
                     values = {name.removeprefix(f"{group}_"): arrays[name][point] for name in names}
                     self.add(group, int(step), values)
 
-    def add(self, group: str, step: int, values: Mapping[str, np.ndarray]) -> None:
-        """Adds a point, values [T] by name, to the curves of a group ("train" or "eval")."""
-        self._points.setdefault(group, []).append((step, values))
+    def add(self, group: str, step: int, values: Mapping[str, np.ndarray]) -> bool:
+        """Adds a point, values [T] by name, to the curves of a group ("train" or "eval").
+
+        Returns:
+            False if it is so close behind the last one that the curve would get too many points; it is left out.
+        """
+        points = self._points.setdefault(group, [])
+        # A rescue round begins at the very step where the round before it ended.
+        if points and 0 < step - points[-1][0] < self._spacing:
+            return False
+        points.append((step, values))
+        return True
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Returns `teacher_id` [T] and, for each group, GROUP_step [S] and each GROUP_NAME [S, T] in float32."""

@@ -75,6 +75,7 @@ def train(job: Job, console: Console, overwrite: bool = False, resume: bool = Fa
     devices.wait_for_all("every process has seen the output directory")
     if resume:
         run_directory.require_same_run(output_dir, config, job.files)
+    rounds.most_steps(config)
     mesh = devices.mesh()
     start = starts.load(config)
     drones = stack_for_training(job.files, config.environment)
@@ -131,7 +132,7 @@ class _Run:
         self.step = self.began = self.teacher_updates = 0
         about = {"status": "running", "output_dir": str(job.output_dir), "config": self.config.model_dump()}
         self.results = Results(about, job.teacher_ids.tolist(), job.files)
-        self.curves = Curves(job.teacher_ids.tolist())
+        self.curves = Curves(job.teacher_ids.tolist(), rounds.most_steps(job.config))
         self.checkpoints = checkpoints.Writer(job.output_dir, job.teacher_ids.tolist())
         self.keep = devices.everywhere(mesh, best.keep)
 
@@ -280,8 +281,8 @@ class _Run:
             values = {name: self._of_all(value) for name, value in vars(metrics).items()}
         self.step += steps
         self.teacher_updates += updates * self.now.rows.size
-        self.curves.add("train", self.step, values)
-        self._log({f"train/{name}": value for name, value in values.items()})
+        if self.curves.add("train", self.step, values):
+            self._log({f"train/{name}": value for name, value in values.items()})
         self._revive()
 
     def _of_all(self, values: jax.Array) -> np.ndarray:
@@ -323,8 +324,8 @@ class _Run:
             )
             values = {name: self._of_all(value) for name, value in vars(found).items()}
         values["reward"] = values.pop("mean_return")
-        self.curves.add("eval", self.step, values)
-        self._log({"eval/reward": values["reward"]})
+        if self.curves.add("eval", self.step, values):
+            self._log({"eval/reward": values["reward"]})
         kept = np.asarray(self.best.mean_return)
         self.results.set_kept(kept, self.best.step)
         bar.evaluated(self.step, values["reward"], kept, int(np.sum(kept > self.config.training.pass_return)))

@@ -10,10 +10,15 @@ Every array has a name and, but for counters (`flown`, `updates`, `replay.cursor
 first, in the order of the checkpoint's own `teacher_id`: a rescue round trains some of the teachers, and the last of
 them repeats where the devices would not share them evenly. Plain Orbax opens a checkpoint without this package, as
 nested dictionaries of NumPy arrays.
+
+The notes hold a digest of everything that was saved with them: a flipped bit in an array, or in a number of the notes,
+would otherwise be read back as if it had been learned.
 """
 
 import contextlib
 import functools
+import hashlib
+import json
 import logging
 import sys
 import warnings
@@ -46,9 +51,10 @@ class Writer:
         self._teacher_ids = np.asarray(teacher_ids, np.int32)
         options = ocp.CheckpointManagerOptions(max_to_keep=KEPT, create=True)
         self._root = (output_dir / DIRECTORY).absolute()
-        self._latest, self._best = (
-            ocp.CheckpointManager(self._root / kind, options=options) for kind in ("latest", "best")
-        )
+        with self._told():
+            self._latest, self._best = (
+                ocp.CheckpointManager(self._root / kind, options=options) for kind in ("latest", "best")
+            )
 
     def forget_after(self, step: int) -> None:
         """Deletes what is newer than the checkpoint that a run goes on from: it was not whole, or not a pair."""
@@ -72,11 +78,17 @@ class Writer:
             notes: what JSON can hold of where the run stands.
         """
         kept = {**vars(best), "actor": layers(best.actor), "teacher_id": self._teacher_ids}
+        kept = jax.tree.map(np.array, kept)
         learning = {**_copied(learning_of(population, with_replay)), "teacher_id": teacher_ids}
+        digests = {"best": _digest(kept), "notes": _digest(notes)}
+        if jax.process_count() == 1:
+            # Of several processes none has all of it.
+            digests["latest"] = _digest(learning)
+        notes = {**notes, "digests": digests}
         with self._told():
             # One after the other: of several processes, two savings at once would wait at each other's barriers.
             self._latest.wait_until_finished()
-            self._best.save(step, args=ocp.args.StandardSave(jax.tree.map(np.array, kept)))
+            self._best.save(step, args=ocp.args.StandardSave(kept))
             self._best.wait_until_finished()
             self._latest.save(
                 step,
@@ -151,12 +163,21 @@ def resumable_steps(output_dir: Path) -> list[int]:
 def load_notes(output_dir: Path, step: int) -> dict[str, Any]:
     """Returns the notes of a checkpoint. Raises UserError where it is not whole."""
     path = output_dir / DIRECTORY / "latest" / str(step) / "notes"
-    with _whole(path), ocp.Checkpointer(ocp.JsonCheckpointHandler()) as checkpointer:
-        return checkpointer.restore(path.absolute())
+    with _whole(path):
+        with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as checkpointer:
+            notes = checkpointer.restore(path.absolute())
+        digests = notes.pop("digests")
+        _require_digest(notes, digests["notes"])
+        return {**notes, "digests": digests}
 
 
-def load_learning(output_dir: Path, step: int) -> dict[str, Any]:
+def load_learning(output_dir: Path, step: int, digest: str | None) -> dict[str, Any]:
     """Returns what `Writer.save` kept of a population, as NumPy arrays [R', ...], on whatever devices it was.
+
+    Args:
+        output_dir: of the run.
+        step: of the checkpoint.
+        digest: that of its notes, if they have one.
 
     Raises:
         UserError: it is not whole.
@@ -167,12 +188,18 @@ def load_learning(output_dir: Path, step: int) -> dict[str, Any]:
         # A target without devices; it takes no memory.
         target = jax.tree.map(lambda leaf: np.broadcast_to(np.zeros((), leaf.dtype), leaf.shape), found)
         tree = checkpointer.restore(path.absolute(), target=target)
+        _require_digest(tree, digest)
         tree.pop("teacher_id")
         return tree
 
 
-def load_best(output_dir: Path, step: int | None = None) -> tuple[int, dict[str, Any]]:
-    """Returns the step and the tree of a checkpoint of the kept actors, the newest whole one if no step is named.
+def load_best(output_dir: Path, step: int | None = None, digest: str | None = None) -> tuple[int, dict[str, Any]]:
+    """Returns the step and the tree of a checkpoint of the kept actors.
+
+    Args:
+        output_dir: of the run.
+        step: of the checkpoint; None for the newest.
+        digest: that of its notes, if they are at hand.
 
     Raises:
         UserError: there is none, or it cannot be read.
@@ -184,6 +211,7 @@ def load_best(output_dir: Path, step: int | None = None) -> tuple[int, dict[str,
     path = output_dir / best_path(steps[0])
     with _whole(path), ocp.StandardCheckpointer() as checkpointer:
         tree = checkpointer.restore(path.absolute())
+        _require_digest(tree, digest)
     if problem := _problem_of(tree):
         raise UserError(f"{path}: not the kept actors of a run: {problem}; restore the files of the run")
     return steps[0], tree
@@ -207,6 +235,22 @@ def estimated_bytes(best: Best, learner_bytes: int) -> int:
 def _steps(directory: Path) -> list[int]:
     """Returns the steps of a kind of checkpoint, newest first; orbax renames a directory when it is finished."""
     return sorted((int(path.name) for path in directory.glob("[0-9]*") if path.name.isdecimal()), reverse=True)
+
+
+def _digest(tree: Any) -> str:
+    """Returns the SHA-256 of a tree of arrays, numbers and texts, of their types and of their places in the tree."""
+    found = hashlib.sha256()
+    for path, leaf in jax.tree.leaves_with_path(tree):
+        array = np.asarray(leaf, order="C")
+        content = json.dumps(leaf).encode() if array.dtype.kind == "U" else array.data
+        found.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
+        found.update(content)
+    return found.hexdigest()
+
+
+def _require_digest(tree: Any, digest: str | None) -> None:
+    if digest is not None and _digest(tree) != digest:
+        raise ValueError("what it holds is not what was saved")
 
 
 @contextlib.contextmanager

@@ -1,6 +1,5 @@
 """Curves in a file that NumPy opens, and the same for TensorBoard."""
 
-import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any, cast
 import numpy as np
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
-from tensorboard.summary.writer.event_file_writer import EventFileWriter
+from tensorboard.summary.writer.record_writer import RecordWriter
 
 from raptor_jax.errors import UserError
 from raptor_jax.storage import Unreadable, read_arrays, write_atomically
@@ -20,21 +19,23 @@ CURVES = "curves.npz"
 _MAX_BYTES = 1 << 30
 """A thousand teachers' curves take some 20 MB."""
 
+MOST_POINTS = 2000
+"""Points that a curve of a run has at most, however long the run is: memory, files and the time to write them."""
+
 QUANTILES = {"min": 0.0, "q05": 0.05, "q50": 0.5, "q95": 0.95, "max": 1.0}
 
 
 class Curves:
     """Every teacher's curves in memory: named groups of points over environment steps of a teacher."""
 
-    def __init__(self, teacher_ids: Sequence[int]) -> None:
-        """Starts empty, for teachers with these identities, [T]."""
+    def __init__(self, teacher_ids: Sequence[int], most_steps: int = 0) -> None:
+        """Starts empty, for teachers with these identities, [T], in a run of at most so many steps of a teacher."""
         self._teacher_ids = np.asarray(teacher_ids, np.int32)
+        self._spacing = most_steps // MOST_POINTS
         self._points: dict[str, list[tuple[int, Mapping[str, np.ndarray]]]] = {}
 
     def restore(self, path: Path, last_step: int) -> None:
-        """Takes over the points up to a step of what `save` wrote; without that file the curves begin here."""
-        if not os.path.lexists(path):
-            return
+        """Takes over the points up to a step of what `save` wrote. Raises UserError where that is gone or damaged."""
         arrays = load_curves(path)
         for group in ("train", "eval"):
             names = [name for name in arrays if name.startswith(f"{group}_") and name != f"{group}_step"]
@@ -43,9 +44,18 @@ class Curves:
                     values = {name.removeprefix(f"{group}_"): arrays[name][point] for name in names}
                     self.add(group, int(step), values)
 
-    def add(self, group: str, step: int, values: Mapping[str, np.ndarray]) -> None:
-        """Adds a point, values [T] by name, to the curves of a group ("train" or "eval")."""
-        self._points.setdefault(group, []).append((step, values))
+    def add(self, group: str, step: int, values: Mapping[str, np.ndarray]) -> bool:
+        """Adds a point, values [T] by name, to the curves of a group ("train" or "eval").
+
+        Returns:
+            False if it is so close behind the last one that the curve would get too many points; it is left out.
+        """
+        points = self._points.setdefault(group, [])
+        # A rescue round begins at the very step where the round before it ended.
+        if points and 0 < step - points[-1][0] < self._spacing:
+            return False
+        points.append((step, values))
+        return True
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Returns `teacher_id` [T] and, for each group, GROUP_step [S] and each GROUP_NAME [S, T] in float32."""
@@ -88,38 +98,82 @@ def load_curves(path: Path) -> dict[str, np.ndarray]:
 class TensorBoard:
     """Event files: one run for each of the first teachers, and one for each quantile over the population."""
 
-    def __init__(self, directory: Path, teacher_ids: Sequence[int], own_curves: int, first_step: int) -> None:
+    def __init__(self, directory: Path, teacher_ids: Sequence[int], own_curves: int, resumed_at: int | None) -> None:
         """Opens `directory`; the first `own_curves` teachers get a run of their own.
 
-        What lies there already from `first_step` on is not shown any more: a resumed run does it again.
+        What lies there already from after the step `resumed_at` is not shown any more: a resumed run does it again.
         """
-        self._teachers = [self._open(directory / f"teacher_{i:04d}") for i in list(teacher_ids)[:own_curves]]
-        self._quantiles = {name: self._open(directory / f"population_{name}") for name in QUANTILES}
-        if first_step:
-            for writer in (*self._teachers, *self._quantiles.values()):
+        self._teachers = [_EventFile(directory / f"teacher_{i:04d}") for i in list(teacher_ids)[:own_curves]]
+        self._quantiles = {name: _EventFile(directory / f"population_{name}") for name in QUANTILES}
+        if resumed_at is not None:
+            for file in self._files():
                 start = SessionLog(status=SessionLog.START)
-                writer.add_event(Event(wall_time=time.time(), step=first_step + 1, session_log=start))
-
-    @staticmethod
-    def _open(directory: Path) -> EventFileWriter:
-        return EventFileWriter(str(directory), flush_secs=10)
+                file.add(Event(wall_time=time.time(), step=resumed_at + 1, session_log=start))
 
     def add(self, step: int, values: Mapping[str, np.ndarray]) -> None:
-        """Adds a point, values [T] by tag, at a step; NaN (nothing to report) is left out."""
-        for teacher, writer in enumerate(self._teachers):
-            self._write(writer, step, {tag: float(array[teacher]) for tag, array in values.items()})
+        """Adds a point, values [T] by tag, at a step; NaN (nothing to report) is left out. Raises OSError."""
+        for teacher, file in enumerate(self._teachers):
+            self._write(file, step, {tag: float(array[teacher]) for tag, array in values.items()})
         reported = {tag: array[np.isfinite(array)] for tag, array in values.items() if np.isfinite(array).any()}
         for name, quantile in QUANTILES.items():
             scalars = {tag: float(np.quantile(array, quantile)) for tag, array in reported.items()}
             self._write(self._quantiles[name], step, scalars)
 
     @staticmethod
-    def _write(writer: EventFileWriter, step: int, scalars: Mapping[str, float]) -> None:
+    def _write(file: "_EventFile", step: int, scalars: Mapping[str, float]) -> None:
         points = [Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items() if np.isfinite(value)]
         if points:
-            writer.add_event(Event(wall_time=time.time(), step=step, summary=Summary(value=points)))
+            file.add(Event(wall_time=time.time(), step=step, summary=Summary(value=points)))
+
+    def reopen_deleted(self) -> bool:
+        """Opens files again that somebody has deleted; returns whether there were any."""
+        deleted = [file for file in self._files() if not file.path.exists()]
+        for file in deleted:
+            file.close()
+            file.open()
+        return bool(deleted)
 
     def close(self) -> None:
-        """Writes everything out."""
-        for writer in (*self._teachers, *self._quantiles.values()):
-            writer.close()
+        """Lets go of the files."""
+        for file in self._files():
+            file.close()
+
+    def _files(self) -> list["_EventFile"]:
+        return [*self._teachers, *self._quantiles.values()]
+
+
+class _EventFile:
+    """The events of one run of TensorBoard; each is on its way to the disk when `add` returns.
+
+    TensorBoard's own EventFileWriter writes from a thread, which prints a traceback when the disk is full or the
+    directory deleted, and flushes by a clock that may jump.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self.open()
+
+    def open(self) -> None:
+        """Starts a new file. Raises OSError."""
+        self._directory.mkdir(parents=True, exist_ok=True)
+        # TensorBoard reads files in the order of their names, so the last one comes last even if the clock jumped back.
+        before = [path.name.split(".")[3] for path in self._directory.glob("events.out.tfevents.*")]
+        newest = max((int(number) for number in before if number.isdecimal()), default=0)
+        number = max(int(time.time()), newest + 1)
+        self.path = self._directory / f"events.out.tfevents.{number:010d}.raptor_jax"
+        self._file = self.path.open("xb", buffering=0)
+        self._writer = RecordWriter(self)
+        self.add(Event(wall_time=time.time(), file_version="brain.Event:2"))
+
+    def add(self, event: Event) -> None:
+        """Appends an event. Raises OSError."""
+        self._writer.write(event.SerializeToString())
+
+    def write(self, record: bytes) -> None:
+        """Writes all of a record; a disk that is getting full takes a part first, and only then refuses."""
+        while record:
+            record = record[self._file.write(record) :]
+
+    def close(self) -> None:
+        """Lets go of the file."""
+        self._file.close()

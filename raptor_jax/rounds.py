@@ -12,6 +12,7 @@ from raptor_jax import devices, evaluation, sac
 from raptor_jax import replay as replays
 from raptor_jax.config import Config
 from raptor_jax.dynamics.parameters import Drone
+from raptor_jax.errors import UserError
 from raptor_jax.population import apg as apg_population
 from raptor_jax.population import sac as sac_population
 from raptor_jax.population.per_teacher import revive
@@ -78,6 +79,23 @@ def config_of(config: Config, attempt: int) -> Config:
     """Returns the settings of a round: each rescue round is twice as long as the one before."""
     longer = {"steps_per_teacher": config.training.steps_per_teacher * 2**attempt}
     return config.model_copy(update={"training": config.training.model_copy(update=longer)})
+
+
+def most_steps(config: Config) -> int:
+    """Returns the steps of a teacher that has to go through all rounds.
+
+    Raises:
+        UserError: they are more than can be counted.
+    """
+    algorithm = ALGORITHMS[config.training.algorithm]
+    attempts = range(config.training.rescue_rounds + 1)
+    steps = sum(algorithm.schedule(config_of(config, attempt)).total_steps for attempt in attempts)
+    if steps >= 2**31:
+        raise UserError(
+            f"training.steps_per_teacher: {config.training.steps_per_teacher} and the rescue rounds make {steps:,}"
+            " steps in whole chunks, more than can be counted (2^31 - 1); lower it or training.rescue_rounds"
+        )
+    return steps
 
 
 def shapes(config: Config, drones: Drone, start: sac.Parameters | None) -> Any:

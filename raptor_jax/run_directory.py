@@ -18,7 +18,9 @@ from raptor_jax.dynamics.files import DroneFile, load_directory, save_drone
 from raptor_jax.dynamics.parameters import Drone
 from raptor_jax.errors import UserError
 from raptor_jax.memory import readable_bytes
-from raptor_jax.storage import write_text
+from raptor_jax.metrics import CURVES
+from raptor_jax.results import FILE
+from raptor_jax.storage import remove_temporaries, write_text
 
 CONFIG = "config.yaml"
 LOCK = ".lock"
@@ -43,7 +45,7 @@ def require(output_dir: Path, overwrite: bool, resume: bool) -> None:
     """Raises UserError where a run cannot be written; changes nothing."""
     if os.path.exists(output_dir) and not os.path.isdir(output_dir):
         raise UserError(f"{output_dir}: is a file; name a directory with --output-dir")
-    if resume and not os.path.isfile(output_dir / DIRECTORY / CONFIG):
+    if resume and not (has_begun(output_dir) or os.path.isfile(output_dir / LOCK)):
         raise UserError(f"{output_dir}: holds no run to go on with; leave --resume out, or name one with --output-dir")
     if not resume and holds_something(output_dir):
         if not overwrite:
@@ -53,6 +55,11 @@ def require(output_dir: Path, overwrite: bool, resume: bool) -> None:
             )
         if output_dir.resolve() in (Path.cwd(), *Path.cwd().parents):
             raise UserError(f"{output_dir}: holds the working directory, and cannot be moved aside; name another")
+
+
+def has_begun(output_dir: Path) -> bool:
+    """Returns whether a directory has all that a run goes on with, but for checkpoints."""
+    return (output_dir / DIRECTORY / CONFIG).is_file()
 
 
 def require_space(output_dir: Path, checkpoint_bytes: int) -> None:
@@ -77,7 +84,18 @@ def write_inputs(output_dir: Path, config: Config, files: Sequence[DroneFile]) -
     for file in files:
         save_drone(directory / "dynamics" / f"{file.name}.json", file.drone, file.metadata)
     # Last: a directory with a configuration is one that a run can go on in.
-    write_text(directory / CONFIG, configs.dump(config))
+    write_config(output_dir, config)
+
+
+def write_config(output_dir: Path, config: Config) -> None:
+    """Keeps the settings beside the checkpoints."""
+    write_text(output_dir / DIRECTORY / CONFIG, configs.dump(config))
+
+
+def clear_leftovers(output_dir: Path) -> None:
+    """Removes the temporary files of a run that was killed while it wrote; only who holds the lock may."""
+    for path in (output_dir / FILE, output_dir / CURVES, output_dir / DIRECTORY / CONFIG):
+        remove_temporaries(path)
 
 
 def require_same_run(output_dir: Path, config: Config, files: Sequence[DroneFile]) -> None:
@@ -120,17 +138,24 @@ def _flat(config: Config) -> dict[str, object]:
 
 
 @contextlib.contextmanager
+def writing(output_dir: Path, way_out: str = "make room, or name another with --output-dir") -> Iterator[None]:
+    """Tells in one line of a disk that is full or cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{output_dir}: cannot be written: {error.strerror or error}; {way_out}") from None
+
+
+@contextlib.contextmanager
 def locked(output_dir: Path) -> Iterator[None]:
     """Holds a directory for this process; the lock goes with the process, however it ends.
 
     Raises:
         UserError: another process holds it, or it cannot be written.
     """
-    try:
+    with writing(output_dir):
         output_dir.mkdir(parents=True, exist_ok=True)
         lock = open(output_dir / LOCK, "a")  # noqa: SIM115 (kept open for as long as the lock is held)
-    except OSError as error:
-        raise UserError(f"{output_dir}: cannot be written: {error.strerror}; name another with --output-dir") from None
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -99,6 +99,12 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], Any]) -> None:
         raise
 
 
+def remove_temporaries(path: Path) -> None:
+    """Removes what `write_atomically` leaves of a file when the process is killed inside it."""
+    for temporary in path.parent.glob(f".{path.name}.*"):
+        temporary.unlink(missing_ok=True)
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes text as UTF-8, atomically."""
     write_atomically(path, lambda file: file.write(text.encode()))

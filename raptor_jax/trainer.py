@@ -69,8 +69,13 @@ def train(job: Job, console: Console, overwrite: bool = False, resume: bool = Fa
     if not devices.leads():
         console = Console(quiet=True)
     # What the settings rule out is told before anything is written.
-    ALGORITHMS[config.training.algorithm].schedule(config)
+    rounds.most_steps(config)
     run_directory.require(output_dir, overwrite, resume)
+    if resume and not run_directory.has_begun(output_dir):
+        console.print(f"the run in {output_dir} ended before it had begun: starts at the beginning", soft_wrap=True)
+        resume = False
+    # Before the first process writes there, every one must have looked.
+    devices.wait_for_all("every process has seen the output directory")
     if resume:
         run_directory.require_same_run(output_dir, config, job.files)
     mesh = devices.mesh()
@@ -80,17 +85,23 @@ def train(job: Job, console: Console, overwrite: bool = False, resume: bool = Fa
     with ExitStack() as at_the_end:
         if devices.leads():
             at_the_end.enter_context(run_directory.locked(output_dir))
-        if not resume and devices.leads():
-            if run_directory.holds_something(output_dir):
-                progress.say(console, f"moved the run that was in {output_dir} to {move_aside(output_dir)}")
-                at_the_end.enter_context(run_directory.locked(output_dir))
-            run_directory.write_inputs(output_dir, config, job.files)
+            with run_directory.writing(output_dir):
+                if resume:
+                    run_directory.clear_leftovers(output_dir)
+                    run_directory.write_config(output_dir, config)
+                else:
+                    if run_directory.holds_something(output_dir):
+                        progress.say(console, f"moved the run that was in {output_dir} to {move_aside(output_dir)}")
+                        at_the_end.enter_context(run_directory.locked(output_dir))
+                    run_directory.write_inputs(output_dir, config, job.files)
         devices.wait_for_all("the output directory is there")
         run = _Run(mesh, job, drones, start, console)
         at_the_end.callback(run.close)
-        run.prepare(resume, table, available)
+        with run.failures_told():
+            run.prepare(resume, table, available)
         requests = at_the_end.enter_context(stopping.on_signals(console))
-        stopped = not run.to_the_end(requests)
+        with run.failures_told():
+            stopped = not run.to_the_end(requests)
     if stopped:
         console.print(f"stopped at step {run.step:,}; go on with the same command and --resume", soft_wrap=True)
         return Ending.STOPPED
@@ -123,7 +134,7 @@ class _Run:
         self.step = self.began = self.teacher_updates = 0
         about = {"status": "running", "output_dir": str(job.output_dir), "config": self.config.model_dump()}
         self.results = Results(about, job.teacher_ids.tolist(), job.files)
-        self.curves = Curves(job.teacher_ids.tolist())
+        self.curves = Curves(job.teacher_ids.tolist(), rounds.most_steps(job.config))
         self.checkpoints = checkpoints.Writer(job.output_dir, job.teacher_ids.tolist())
         self.keep = devices.everywhere(mesh, best.keep)
 
@@ -138,6 +149,8 @@ class _Run:
         if saved:
             self._take_over(saved)
         else:
+            # Half of a first checkpoint may be there.
+            self.checkpoints.forget_after(-1)
             self.population: Any = self.now.create()
             actors = self.now.of_real_teachers(self.algorithm.actors(self.population))
             self.best = jax.device_get(best.create(actors))
@@ -152,7 +165,7 @@ class _Run:
         own_curves = self.config.training.tensorboard_teachers
         if devices.leads():
             self.tensorboard = TensorBoard(
-                self.output_dir / LOGS, self.job.teacher_ids.tolist(), own_curves, first_step=self.step
+                self.output_dir / LOGS, self.job.teacher_ids.tolist(), own_curves, self.step if resume else None
             )
         self._write_results()
 
@@ -160,18 +173,28 @@ class _Run:
         """Writes everything out; whatever happened, `results.json` says how far the run came."""
         if self.results.run["status"] == "running":
             self.results.run["status"] = "interrupted"
-        self._write_results()
-        if hasattr(self, "tensorboard"):
-            self.tensorboard.close()
-        self.checkpoints.close()
+        with self.failures_told(), ExitStack() as one_after_another:
+            one_after_another.callback(self.checkpoints.close)
+            if hasattr(self, "tensorboard"):
+                one_after_another.callback(self.tensorboard.close)
+            one_after_another.callback(self._write_results)
 
     def to_the_end(self, requests: stopping.Requests) -> bool:
         """Trains and judges; returns False if it was asked to stop, and has saved what there is."""
         self.requests = requests
+        if not self._train_all_rounds():
+            return False
+        self._judge()
+        self.results.run["status"] = "finished"
+        return True
+
+    @contextmanager
+    def failures_told(self) -> Iterator[None]:
+        """Tells in one line of a device or a disk that is full."""
+        way_out = "what was saved before is whole: make room and go on with --resume"
         try:
-            if not self._train_all_rounds():
-                return False
-            self._judge()
+            with run_directory.writing(self.output_dir, way_out):
+                yield
         except jax.errors.JaxRuntimeError as error:
             if "RESOURCE_EXHAUSTED" not in str(error):
                 raise
@@ -179,13 +202,6 @@ class _Run:
                 f"out of device memory after step {self.step}; train fewer teachers (--num-teachers), or lower"
                 f" {memory.LARGEST[self.config.training.algorithm]}"
             ) from None
-        except OSError as error:
-            raise UserError(
-                f"{self.output_dir}: cannot be written after step {self.step}: {error.strerror}; what was saved before"
-                " is whole: make room and go on with --resume"
-            ) from None
-        self.results.run["status"] = "finished"
-        return True
 
     def _round(self, attempt: int, rows: np.ndarray) -> Round:
         with self._timed("compiling"):
@@ -267,8 +283,8 @@ class _Run:
             values = {name: self._of_all(value) for name, value in vars(metrics).items()}
         self.step += steps
         self.teacher_updates += updates * self.now.rows.size
-        self.curves.add("train", self.step, values)
-        self._log({f"train/{name}": value for name, value in values.items()})
+        if self.curves.add("train", self.step, values):
+            self._log({f"train/{name}": value for name, value in values.items()})
         self._revive()
 
     def _of_all(self, values: jax.Array) -> np.ndarray:
@@ -311,16 +327,23 @@ class _Run:
             )
             values = {name: self._of_all(value) for name, value in vars(found).items()}
         values["reward"] = values.pop("mean_return")
-        self.curves.add("eval", self.step, values)
-        self._log({"eval/reward": values["reward"]})
+        if self.curves.add("eval", self.step, values):
+            self._log({"eval/reward": values["reward"]})
         kept = np.asarray(self.best.mean_return)
         self.results.set_kept(kept, self.best.step)
         bar.evaluated(self.step, values["reward"], kept, int(np.sum(kept > self.config.training.pass_return)))
         self._write_results()
 
     def _log(self, values: dict[str, np.ndarray]) -> None:
-        if devices.leads():
-            self.tensorboard.add(self.step, values)
+        if not devices.leads():
+            return
+        if self.tensorboard.reopen_deleted():
+            self.console.print(
+                f"[yellow]{self.output_dir / LOGS}: files were deleted; TensorBoard goes on in new ones from step"
+                f" {self.step:,}, and {CURVES} has all points[/]",
+                soft_wrap=True,
+            )
+        self.tensorboard.add(self.step, values)
 
     def _save(self) -> None:
         """Saves all that a resume needs; the curves first, for a checkpoint promises that they reach as far as it."""
@@ -340,23 +363,33 @@ class _Run:
         self.checkpoints.save(self.step, self.best, self.population, ids, with_replay, notes)
 
     def _saved(self) -> dict[str, Any] | None:
-        """Returns the notes of the newest checkpoint that is whole, and what it keeps as `best`; None without one."""
-        for step in checkpoints.resumable_steps(self.output_dir):
+        """Returns the notes of the newest checkpoint that is whole, and what it keeps; None if none was finished yet.
+
+        Raises:
+            UserError: there are checkpoints, and not one of them is whole.
+        """
+        steps = checkpoints.resumable_steps(self.output_dir)
+        for step in steps:
             try:
                 notes = checkpoints.load_notes(self.output_dir, step)
-                _, kept = checkpoints.load_best(self.output_dir, step)
+                _, kept = checkpoints.load_best(self.output_dir, step, notes["digests"]["best"])
                 now = self._round(notes["attempt"], np.asarray(notes["rows"]))
                 population = self._restored(now, step, notes)
                 return {**notes, "step": step, "best": checkpoints.best_of(kept), "population": population}
             except UserError as error:
                 self.console.print(f"[yellow]{escape(str(error))}; goes back to the one before[/]", soft_wrap=True)
-        self.console.print("no whole checkpoint to go on from: starts at the beginning")
+        if steps:
+            raise UserError(
+                f"{self.output_dir}: none of its checkpoints is whole; restore its files, or start anew with"
+                " --overwrite, which moves them aside"
+            )
+        self.console.print("no checkpoint to go on from yet: starts at the beginning")
         return None
 
     def _restored(self, now: Round, step: int, notes: dict[str, Any]) -> Any:
         """Returns the population of a checkpoint; with an empty replay, where that has none or one of another size."""
         population = now.create()
-        tree = checkpoints.load_learning(self.output_dir, step)
+        tree = checkpoints.load_learning(self.output_dir, step, notes["digests"].get("latest"))
         if "replay" in tree and tree["replay"]["rows"].shape[1:] != population.replay.rows.shape[1:]:
             del tree["replay"]
         places = devices.padded(np.arange(now.rows.size), self.mesh)
@@ -368,7 +401,10 @@ class _Run:
         self.step, self.began, self.teacher_updates = saved["step"], saved["began"], saved["teacher_updates"]
         self.population, self.best = saved["population"], saved["best"]
         self.results.restore(saved["results"])
-        self.curves.restore(self.output_dir / CURVES, self.step)
+        try:
+            self.curves.restore(self.output_dir / CURVES, self.step)
+        except UserError as error:
+            self.console.print(f"[yellow]{error}; the curves begin anew at step {self.step:,}[/]", soft_wrap=True)
         self.checkpoints.forget_after(self.step)
         self.console.print(f"goes on from step {self.step:,}")
         fly = self.now.programs.warm_up

@@ -85,16 +85,7 @@ def train(job: Job, console: Console, overwrite: bool = False, resume: bool = Fa
     table, available = _require_memory(mesh, job, drones, start)
     with ExitStack() as at_the_end:
         if devices.leads():
-            at_the_end.enter_context(run_directory.locked(output_dir))
-            with run_directory.writing(output_dir):
-                if resume:
-                    run_directory.clear_leftovers(output_dir)
-                    run_directory.write_config(output_dir, config)
-                else:
-                    if run_directory.holds_something(output_dir):
-                        progress.say(console, f"moved the run that was in {output_dir} to {move_aside(output_dir)}")
-                        at_the_end.enter_context(run_directory.locked(output_dir))
-                    run_directory.write_inputs(output_dir, config, job.files)
+            at_the_end.enter_context(_own_directory(job, resume, console))
         devices.wait_for_all("the output directory is there")
         run = _Run(mesh, job, drones, start, console)
         at_the_end.callback(run.close)
@@ -108,6 +99,25 @@ def train(job: Job, console: Console, overwrite: bool = False, resume: bool = Fa
         return Ending.STOPPED
     print_table(run.results.teachers, config.training.pass_return, console)
     return Ending.PASSED if run.results.all_passed else Ending.NOT_PASSED
+
+
+@contextmanager
+def _own_directory(job: Job, resume: bool, console: Console) -> Iterator[None]:
+    """Makes the output directory one that this run alone writes to, with its inputs in it."""
+    with ExitStack() as at_the_end:
+        at_the_end.enter_context(run_directory.locked(job.output_dir))
+        with run_directory.writing(job.output_dir):
+            if resume:
+                run_directory.clear_leftovers(job.output_dir)
+                run_directory.write_config(job.output_dir, job.config)
+            else:
+                if run_directory.holds_something(job.output_dir):
+                    moved = move_aside(job.output_dir)
+                    progress.say(console, f"moved the run that was in {job.output_dir} to {moved}")
+                    # The old lock went with the old run.
+                    at_the_end.enter_context(run_directory.locked(job.output_dir))
+                run_directory.write_inputs(job.output_dir, job.config, job.files)
+        yield
 
 
 def _require_memory(

@@ -80,6 +80,8 @@ class Writer:
         kept = {**vars(best), "actor": layers(best.actor), "teacher_id": self._teacher_ids}
         kept = jax.tree.map(np.array, kept)
         learning = {**_copied(learning_of(population, with_replay)), "teacher_id": teacher_ids}
+        # A copy: the run changes its results while orbax still writes.
+        notes = json.loads(json.dumps(notes))
         digests = {"best": _digest(kept), "notes": _digest(notes)}
         if jax.process_count() == 1:
             # Of several processes none has all of it.

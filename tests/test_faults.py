@@ -13,7 +13,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from benchmarks import faults
-from raptor_jax import checkpoints, cli, metrics, rounds, run_directory
+from raptor_jax import checkpoints, cli, devices, metrics, rounds, run_directory
 from raptor_jax.config import build
 from raptor_jax.errors import UserError
 from raptor_jax.storage import write_text
@@ -24,7 +24,7 @@ STEPS = faults.RUNS["sac"]["training.steps-per-teacher"]
 @pytest.fixture(scope="module", autouse=True)
 def programs_are_traced_once():
     """Lets runs with the same settings share their compiled programs, which are most of the time of so small a run."""
-    prepare, made = rounds.prepare, {}
+    prepare, on_each, made = rounds.prepare, devices.on_each, {}
 
     def prepare_once(mesh, config, attempt, rows, drones, teacher_ids, start):
         key = (config, attempt, rows.tobytes(), teacher_ids.tobytes())
@@ -32,8 +32,17 @@ def programs_are_traced_once():
             made[key] = prepare(mesh, config, attempt, rows, drones, teacher_ids, start)
         return made[key]
 
+    def judge_once(mesh, function, *arguments, **options):
+        if function.__name__ != "judge":
+            return on_each(mesh, function, *arguments, **options)
+        key = str(devices.shapes(mesh, arguments))
+        if key not in made:
+            made[key] = on_each(mesh, function, *arguments, **options)
+        return made[key]
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rounds, "prepare", prepare_once)
+        patch.setattr(devices, "on_each", judge_once)
         yield
 
 

@@ -1,6 +1,5 @@
 """The host loop: chunk, evaluate, log, save, results. No maths here."""
 
-import copy
 import enum
 import time
 from collections.abc import Iterator, Sequence
@@ -366,8 +365,7 @@ class _Run:
             "began": self.began,
             "teacher_updates": self.teacher_updates,
             "replay_rows": int(replay.filled) if replay is not None else 0,
-            # A copy: the run goes on while orbax still writes.
-            "results": copy.deepcopy(self.results.content()),
+            "results": self.results.content(),
         }
         ids = self.job.teacher_ids[devices.padded(self.now.rows, self.mesh)]
         wanted = self.config.training.checkpoint_replay

@@ -34,15 +34,18 @@ class Curves:
         self._spacing = most_steps // MOST_POINTS
         self._points: dict[str, list[tuple[int, Mapping[str, np.ndarray]]]] = {}
 
-    def restore(self, path: Path, last_step: int) -> None:
-        """Takes over the points up to a step of what `save` wrote. Raises UserError where that is gone or damaged."""
+    def counts(self) -> dict[str, int]:
+        """Returns how many points each group has; no step tells, for a rescue round begins with one of its own."""
+        return {group: len(points) for group, points in self._points.items()}
+
+    def restore(self, path: Path, counts: Mapping[str, int]) -> None:
+        """Takes over the first points of what `save` wrote. Raises UserError where that is gone or damaged."""
         arrays = load_curves(path)
-        for group in ("train", "eval"):
+        for group, count in counts.items():
             names = [name for name in arrays if name.startswith(f"{group}_") and name != f"{group}_step"]
-            for point, step in enumerate(arrays.get(f"{group}_step", ())):
-                if step <= last_step:
-                    values = {name.removeprefix(f"{group}_"): arrays[name][point] for name in names}
-                    self.add(group, int(step), values)
+            for point, step in enumerate(arrays.get(f"{group}_step", ())[:count]):
+                values = {name.removeprefix(f"{group}_"): arrays[name][point] for name in names}
+                self.add(group, int(step), values)
 
     def add(self, group: str, step: int, values: Mapping[str, np.ndarray]) -> bool:
         """Adds a point, values [T] by name, to the curves of a group ("train" or "eval").

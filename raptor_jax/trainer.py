@@ -365,6 +365,7 @@ class _Run:
             "began": self.began,
             "teacher_updates": self.teacher_updates,
             "replay_rows": int(replay.filled) if replay is not None else 0,
+            "curves": self.curves.counts(),
             "results": self.results.content(),
         }
         ids = self.job.teacher_ids[devices.padded(self.now.rows, self.mesh)]
@@ -412,7 +413,7 @@ class _Run:
         self.population, self.best = saved["population"], saved["best"]
         self.results.restore(saved["results"])
         try:
-            self.curves.restore(self.output_dir / CURVES, self.step)
+            self.curves.restore(self.output_dir / CURVES, saved["curves"])
         except UserError as error:
             self.console.print(f"[yellow]{error}; the curves begin anew at step {self.step:,}[/]", soft_wrap=True)
         self.checkpoints.forget_after(self.step)

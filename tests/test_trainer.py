@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -231,3 +232,21 @@ def test_teachers_that_fall_short_are_trained_again_longer_and_listed_if_they_ne
     step, tree = checkpoints.load_best(tmp_path / "run")
     assert step == results["run"]["step"] == 128 + 256 + 512
     assert tree["teacher_id"].tolist() == [0, 1, 2]
+
+
+def test_a_run_killed_in_a_rescue_round_goes_on_from_the_end_of_the_main_round_with_the_same_curves(tmp_path, drones):
+    overrides = {"training.pass_return": 1e6, "training.rescue_rounds": 1, "training.checkpoint_frequency": 1000}
+    config = build(APG.model_dump(), overrides, "test")
+    train(config, drones, tmp_path / "run")
+    shutil.copytree(tmp_path / "run", tmp_path / "killed")
+    for kind in ("best", "latest"):
+        shutil.rmtree(tmp_path / "killed" / "checkpoints" / kind / "384")
+    train(config, drones, tmp_path / "killed", resume=True)
+    runs = [results_of(tmp_path / name) for name in ("run", "killed")]
+    assert runs[0]["teachers"] == runs[1]["teachers"]
+    assert runs[0]["run"]["rounds"] == runs[1]["run"]["rounds"]
+    with np.load(tmp_path / "run" / "curves.npz") as expected, np.load(tmp_path / "killed" / "curves.npz") as found:
+        # Once at the end of the main round, once at the beginning of the rescue round.
+        assert np.sum(expected["eval_step"] == 128) == 2
+        for name in expected.files:
+            np.testing.assert_array_equal(found[name], expected[name], err_msg=name)

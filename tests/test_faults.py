@@ -33,7 +33,7 @@ def programs_are_traced_once():
         return made[key]
 
     def judge_once(mesh, function, *arguments, **options):
-        if function.__name__ != "judge":
+        if getattr(function, "__name__", "") != "judge":
             return on_each(mesh, function, *arguments, **options)
         key = str(devices.shapes(mesh, arguments))
         if key not in made:
@@ -187,7 +187,7 @@ def test_a_second_signal_ends_it_at_once_and_the_last_checkpoint_is_whole(direct
 def small_disk(directory):
     """A disk that has room for the beginning of a run."""
     place = directory / "small"
-    place.mkdir()
+    place.mkdir(exist_ok=True)
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=900k", "tmpfs", place], capture_output=True)
     if mounted.returncode:
         pytest.skip(f"mounting a tmpfs needs root: {mounted.stderr.decode().strip()}")

@@ -21,7 +21,7 @@ from raptor_jax import checkpoints, results
 from raptor_jax.dynamics import files, parameters
 from raptor_jax.dynamics.parameters import Drone, Dynamics
 from raptor_jax.errors import UserError, first_line
-from raptor_jax.metrics import CURVES
+from raptor_jax.metrics import CURVES, load_curves
 
 
 class Parameter(NamedTuple):
@@ -146,16 +146,8 @@ def _read(run: Path) -> _Run:
 
 
 def _read_curves(path: Path) -> dict[str, np.ndarray]:
-    try:
-        # NumPy leaves a file open that it opened and could not read.
-        with path.open("rb") as file, np.load(file) as archive:
-            curves = dict(archive)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; a run writes it at its first evaluation") from None
-    # A damaged file fails in any of the parsers that NumPy hands it to: zipfile, zlib, ast, tokenize.
-    except Exception as error:
-        raise UserError(f"{path}: not readable: {first_line(error)}; restore the file") from None
-    if missing := {"teacher_id", "eval_step", "eval_reward"} - curves.keys():
+    curves = load_curves(path)
+    if missing := {"eval_step", "eval_reward"} - curves.keys():
         raise UserError(f"{path}: holds no {min(missing)}; restore the file")
     return curves
 

@@ -67,7 +67,7 @@ class Writer:
     def save(
         self, step: int, best: Best, population: Any, teacher_ids: np.ndarray, with_replay: bool, notes: dict[str, Any]
     ) -> None:
-        """Saves, in the background, what is kept of all teachers and the population that is being trained.
+        """Saves what is kept of all teachers and, in the background, the population that is being trained.
 
         Args:
             step: environment steps of a teacher.
@@ -88,7 +88,10 @@ class Writer:
             digests["latest"] = _digest(learning)
         notes = {**notes, "digests": digests}
         with self._told():
+            # One after the other: of several processes, two savings at once would wait at each other's barriers.
+            self._latest.wait_until_finished()
             self._best.save(step, args=ocp.args.StandardSave(kept))
+            self._best.wait_until_finished()
             self._latest.save(
                 step,
                 args=ocp.args.Composite(default=ocp.args.StandardSave(learning), notes=ocp.args.JsonSave(notes)),
@@ -211,7 +214,9 @@ def load_best(output_dir: Path, step: int | None = None, digest: str | None = No
     with _whole(path), ocp.StandardCheckpointer() as checkpointer:
         tree = checkpointer.restore(path.absolute())
         _require_digest(tree, digest)
-        return steps[0], tree
+    if problem := _problem_of(tree):
+        raise UserError(f"{path}: not the kept actors of a run: {problem}; restore the files of the run")
+    return steps[0], tree
 
 
 def actor_of(tree: dict[str, Any]) -> sac.Parameters:
@@ -253,8 +258,11 @@ def _require_digest(tree: Any, digest: str | None) -> None:
 @contextlib.contextmanager
 def _whole(path: Path) -> Iterator[None]:
     """Tells of a checkpoint that cannot be read in one line."""
+    # Orbax would wait for ever for somebody to write into a pipe.
+    if strange := [inner for inner in path.rglob("*") if inner.exists() and not (inner.is_file() or inner.is_dir())]:
+        raise UserError(f"{strange[0]}: is neither a file nor a directory; restore the files of the run")
     _silence_unread_arrays()
-    reason = None
+    reason = ""
     # What orbax warns of when it gives up is what it raises.
     with warnings.catch_warnings(action="ignore"):
         try:
@@ -262,8 +270,23 @@ def _whole(path: Path) -> Iterator[None]:
         # A damaged file fails in any of the parsers that orbax hands it to, C++ included.
         except Exception as error:
             reason = first_line(error)[:200]
-    if reason is not None:
-        raise UserError(f"{path}: not a whole checkpoint: {reason}")
+    if reason:
+        raise UserError(f"{path}: not a whole checkpoint: {reason}; restore the files of the run")
+
+
+def _problem_of(tree: Any) -> str | None:
+    """Returns what keeps a tree from being what `Writer.save` keeps of T teachers; None if nothing does."""
+    vectors = {"mean_return": "f", "std_return": "f", "step": "i", "teacher_id": "i"}
+    if not isinstance(tree, dict) or tree.keys() != {*vectors, "actor"}:
+        return f"it should hold actor, {', '.join(vectors)}"
+    teachers = np.shape(tree["teacher_id"])
+    for name, kind in vectors.items():
+        array = tree[name]
+        if len(teachers) != 1 or np.shape(array) != teachers or np.asarray(array).dtype.kind != kind:
+            return f"{name} should be one number for each teacher"
+    if any(np.asarray(leaf).dtype != np.float32 for leaf in jax.tree.leaves(tree["actor"])):
+        return "the actor's weights should be float32"
+    return None
 
 
 @functools.cache

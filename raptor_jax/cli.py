@@ -327,12 +327,13 @@ def _require_device(device: str) -> None:
 
 def _sample(options: argparse.Namespace) -> int:
     from raptor_jax.dynamics import distribution, sampling
+    from raptor_jax.progress import say
 
     config = _load_config(options).sampling
     console = _console()
     num = options.num_drones or config.num_drones
     written = sampling.write_drones(options.dynamics_dir, config, num)
-    console.print(f"{'wrote' if written else 'already there, identical:'} {num} drones in {options.dynamics_dir}")
+    say(console, f"{'wrote' if written else 'already there, identical:'} {num} drones in {options.dynamics_dir}")
     distribution.report(options.dynamics_dir, config, console)
     return PASSED
 
@@ -352,6 +353,7 @@ def _train(options: argparse.Namespace) -> int:
     import numpy as np
 
     from raptor_jax import trainer
+    from raptor_jax.progress import say
 
     console = _console()
     ids = np.arange(first, first + len(drones))
@@ -359,8 +361,8 @@ def _train(options: argparse.Namespace) -> int:
     ending = trainer.train(job, console, overwrite=options.overwrite, resume=options.resume)
     if ending is trainer.Ending.STOPPED:
         return STOPPED
-    console.print(f"results: {options.output_dir / 'results.json'}", soft_wrap=True)
-    console.print(f"curves:  tensorboard --logdir {options.output_dir / trainer.LOGS}", soft_wrap=True)
+    say(console, f"results: {options.output_dir / 'results.json'}")
+    say(console, f"curves:  tensorboard --logdir {options.output_dir / trainer.LOGS}")
     return PASSED if ending is trainer.Ending.PASSED else NOT_PASSED
 
 
@@ -371,9 +373,11 @@ def _train_start(options: argparse.Namespace) -> int:
     drones = files.load_directory(options.dynamics_dir)
     _require_device(options.device)
     from raptor_jax import start_trainer
+    from raptor_jax.progress import say
 
-    start_trainer.train_start(config, drones, options.output, _console())
-    print(f"wrote {options.output}; train from it with --training.start {options.output}")
+    console = _console()
+    start_trainer.train_start(config, drones, options.output, console)
+    say(console, f"wrote {options.output}; train from it with --training.start {options.output}")
     return PASSED
 
 

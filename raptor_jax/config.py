@@ -6,6 +6,8 @@ reports into one line each that names the file, the key, the value and the way o
 
 import difflib
 import functools
+import os
+import reprlib
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -16,11 +18,26 @@ import yaml
 from pydantic import Field
 
 from raptor_jax.errors import UserError
+from raptor_jax.storage import Unreadable, read_bytes
 
 DEFAULT_CONFIG = "configs/pre_training.yaml"
 
-PositiveInt = pydantic.PositiveInt
+_MAX_BYTES = 1 << 16
+"""A file of all settings has 4 kB."""
+
+# Above, steps and sizes would not fit the device's integers.
+PositiveInt = Annotated[int, Field(gt=0, lt=2**31)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without aliases: settings need none, and a few lines of them stand for more than any memory holds."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark
+            raise yaml.composer.ComposerError(None, None, "aliases are not read; write the value out", mark)
+        return super().compose_node(parent, index)
 
 
 class Section(pydantic.BaseModel):
@@ -232,12 +249,13 @@ def find(path: str | Path) -> Path:
         UserError: there is no such file.
     """
     path = Path(path)
-    if path.is_file():
+    # Unlike Path.is_file, this takes any path: too long, or with NUL in it.
+    if os.path.isfile(path):
         return path
     package = Path(str(resources.files("raptor_jax")))
     # A wheel carries the files inside the package; a checkout has them beside it.
     shipped = next((place for place in (package / "configs", package.parent / "configs") if place.is_dir()), package)
-    if path.parent in (Path("configs"), Path(".")) and (shipped / path.name).is_file():
+    if path.parent in (Path("configs"), Path(".")) and os.path.isfile(shipped / path.name):
         return shipped / path.name
     known = ", ".join(sorted(f"configs/{file.name}" for file in shipped.glob("*.yaml")))
     raise UserError(f"{path}: no such configuration file; name a YAML file, or one of the shipped ones: {known}")
@@ -255,8 +273,11 @@ def load(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Config
     """
     path = find(path)
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, OSError, RecursionError) as error:
+        values = yaml.load(read_bytes(path, _MAX_BYTES).decode(), _Loader)
+    except Unreadable as error:
+        raise UserError(f"{path}: {error}; name a YAML file of settings") from None
+    # PyYAML's own error is one of many: a wrong date, number or tag fails in the function that converts it.
+    except Exception as error:
         raise UserError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
     return build(values if values is not None else {}, overrides or {}, str(path))
 
@@ -292,7 +313,9 @@ def _one_line(problem: Mapping[str, Any], overrides: Mapping[str, Any], source: 
         given = [_option(key) for key in overrides if key.startswith(f"{dotted}.")]
         return f"{', '.join(given) or where}: {problem['msg'].removeprefix('Value error, ')}"
     message = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    return f"{where}: {problem['input']!r} {message}" if message.startswith("should") else f"{where}: {message}"
+    if message.startswith("should"):
+        return f"{where}: {reprlib.repr(problem['input'])} {message}"
+    return f"{where}: {message}"
 
 
 def _option(dotted: str) -> str:

@@ -1,5 +1,6 @@
 """Flies the kept actors of a run again: the command `evaluate`."""
 
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 
-from raptor_jax import checkpoints, config, evaluation, sac
+from raptor_jax import checkpoints, config, evaluation, memory, sac
 from raptor_jax.dynamics import files
 from raptor_jax.dynamics.parameters import Drone
 from raptor_jax.errors import UserError
@@ -48,12 +49,18 @@ def evaluate_run(
     Raises:
         UserError: the directory holds no run, or what it holds does not fit together.
     """
-    if json_path is not None and (json_path.is_dir() or not json_path.absolute().parent.is_dir()):
+    if json_path is not None and (os.path.isdir(json_path) or not os.path.isdir(json_path.absolute().parent)):
         raise UserError(f"--json: {json_path}: cannot be written; name a file in a directory that exists")
     outsider = FoundationPolicy() if policy == "foundation" else None
     judged = load_kept(run, {} if seed is None else {"training.seed": seed})
     settings, results = judged.settings, judged.results
     episodes = episodes or settings.training.final_eval_episodes
+    needed, free = memory.evaluation_bytes(settings, judged.drones, episodes), memory.available_bytes(jax.devices()[0])
+    if needed > free:
+        raise UserError(
+            f"{episodes} episodes need {memory.readable_bytes(needed)}, and {memory.readable_bytes(free)} are free;"
+            " lower --episodes"
+        )
     flown = (judged.drones, episodes, evaluation.JUDGEMENT)
     found = kept = evaluation.evaluate(settings, judged.actors, *flown)
     if outsider is not None:
@@ -75,7 +82,7 @@ def load_kept(run: Path, overrides: dict[str, int]) -> Judged:
         UserError: the directory holds no run, or what it holds does not fit together.
     """
     directory = run / checkpoints.DIRECTORY
-    if not directory.is_dir():
+    if not os.path.isdir(directory):
         raise UserError(f"{run}: holds no {checkpoints.DIRECTORY}; name the output directory of a run")
     settings = config.load(directory / "config.yaml", overrides)
     drone_files = files.load_directory(directory / "dynamics")

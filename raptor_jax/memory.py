@@ -48,12 +48,16 @@ def plan(config: Config, drones: Drone, population: Any, best: Any) -> MemoryTab
     """
     replay = tree_bytes(getattr(population, "replay", None))
     learner = tree_bytes(population.replace(keys=None)) - replay + tree_bytes(best) + tree_bytes(drones)
-    one_episode = jax.eval_shape(episode.start, jax.tree.map(lambda leaf: leaf[0], drones), jax.random.key(0))
-    teachers = population.active.shape[0]
     episodes = max(config.training.eval_episodes, config.training.final_eval_episodes)
+    return MemoryTable(replay, learner, learner, evaluation_bytes(config, drones, episodes))
+
+
+def evaluation_bytes(config: Config, drones: Drone, episodes: int) -> int:
+    """Returns the least that an evaluation of so many episodes of each of the drones [T, ...] needs."""
+    one_episode = jax.eval_shape(episode.start, jax.tree.map(lambda leaf: leaf[0], drones), jax.random.key(0))
     # A step's inputs, outputs and the actor's hidden layers live at the same time.
     per_episode = 3 * tree_bytes(one_episode) + 2 * 4 * config.sac.actor_hidden_dim
-    return MemoryTable(replay, learner, learner, teachers * episodes * per_episode)
+    return drones.dynamics.mass.shape[0] * episodes * per_episode
 
 
 def temporaries(programs: Iterable[jax.stages.Compiled]) -> int:

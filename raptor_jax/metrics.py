@@ -10,11 +10,14 @@ from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from raptor_jax.errors import UserError, first_line
-from raptor_jax.storage import write_atomically
+from raptor_jax.errors import UserError
+from raptor_jax.storage import Unreadable, read_arrays, write_atomically
 
 CURVES = "curves.npz"
 """Where a run keeps its curves, under its output directory."""
+
+_MAX_BYTES = 1 << 30
+"""A thousand teachers' curves take some 20 MB."""
 
 MOST_POINTS = 2000
 """Points that a curve of a run has at most, however long the run is: memory, files and the time to write them."""
@@ -33,13 +36,7 @@ class Curves:
 
     def restore(self, path: Path, last_step: int) -> None:
         """Takes over the points up to a step of what `save` wrote. Raises UserError where that is gone or damaged."""
-        try:
-            # NumPy leaves a file open that it opened and could not read.
-            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-                arrays = dict(file)
-        # A damaged file fails in any of the parsers that NumPy hands it to: zipfile, zlib, ast, tokenize.
-        except Exception as error:
-            raise UserError(f"{path}: cannot be read: {first_line(error)}") from None
+        arrays = load_curves(path)
         for group in ("train", "eval"):
             names = [name for name in arrays if name.startswith(f"{group}_") and name != f"{group}_step"]
             for point, step in enumerate(arrays.get(f"{group}_step", ())):
@@ -72,6 +69,30 @@ class Curves:
     def save(self, path: Path) -> None:
         """Writes the arrays as a compressed .npz, atomically."""
         write_atomically(path, lambda file: np.savez_compressed(file, **cast(Any, self.arrays())))
+
+
+def load_curves(path: Path) -> dict[str, np.ndarray]:
+    """Returns the arrays that `Curves.save` wrote: `teacher_id` [T] and, by group, steps [S] and values [S, T].
+
+    Raises:
+        UserError: there is no such file, or it does not hold curves.
+    """
+    try:
+        arrays = read_arrays(path, _MAX_BYTES)
+    except Unreadable as error:
+        raise UserError(f"{path}: {error}; restore it (a run writes it at its first evaluation)") from None
+    if "teacher_id" not in arrays or arrays["teacher_id"].ndim != 1:
+        raise UserError(f"{path}: holds no curves: teacher_id is no list; restore the file")
+    for name, array in arrays.items():
+        group = name.partition("_")[0]
+        points = arrays.get(f"{group}_step", np.zeros(())).shape
+        expected = points if name == f"{group}_step" else (*points, *arrays["teacher_id"].shape)
+        if name != "teacher_id" and (len(points) != 1 or array.shape != expected or array.dtype.kind not in "fi"):
+            raise UserError(
+                f"{path}: {name} should hold numbers of shape {expected}, and is {array.dtype} of shape {array.shape};"
+                " restore the file"
+            )
+    return arrays
 
 
 class TensorBoard:

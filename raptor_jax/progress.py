@@ -9,7 +9,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from raptor_jax.errors import printable
 from raptor_jax.memory import MemoryTable, readable_bytes
+
+
+def say(console: Console, text: str) -> None:
+    """Prints a line that quotes names which others chose: no markup in them, and nothing that moves the cursor."""
+    console.print(printable(text), markup=False, soft_wrap=True)
 
 
 def print_memory(table: MemoryTable, available: int, teachers: int, device: str, console: Console) -> None:

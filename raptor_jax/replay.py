@@ -22,7 +22,8 @@ _WIDTHS = (OBSERVATION_DIM, ACTION_DIM, 1, 1)
 ROW_WIDTH = sum(_WIDTHS)
 """Numbers in a row: observation, action, reward, ending. In float16, 64 bytes: a cache line."""
 
-_GOES_ON, _TERMINATED, _CUT = 0, 1, 2
+GOES_ON, TERMINATED, CUT = 0, 1, 2
+"""What a row says of its step's end: of the episode, by leaving the limits, or by its length."""
 
 
 class Experience(struct.PyTreeNode):
@@ -82,7 +83,7 @@ def insert(replay: Replay, experience: Experience) -> Replay:
 
     E divides N, so that a slice never wraps.
     """
-    ending = jnp.where(experience.terminated, _TERMINATED, jnp.where(experience.finished, _CUT, _GOES_ON))
+    ending = jnp.where(experience.terminated, TERMINATED, jnp.where(experience.finished, CUT, GOES_ON))
     columns = (experience.observation, experience.action, experience.reward[..., None], ending[..., None])
     rows = jnp.concatenate([column.astype(replay.rows.dtype) for column in columns], axis=-1)
     capacity = replay.rows.shape[1]
@@ -99,7 +100,7 @@ def mended(replay: Replay, broken: jax.Array) -> Replay:
     first = jnp.argmax(finite, axis=1)
     whole = jnp.take_along_axis(replay.rows, first[:, None, None], axis=1)
     # What followed the whole row does not follow its copies.
-    whole = whole.at[..., -1].set(_CUT)
+    whole = whole.at[..., -1].set(CUT)
     bad = broken[:, None] & ~finite
     return replay.replace(rows=jnp.where(bad[..., None], whole, replay.rows))
 
@@ -119,12 +120,18 @@ def sample(replay: Replay, keys: jax.Array, batch_size: int) -> Transition:
     teacher = replay.first + jnp.arange(keys.shape[0], dtype=jnp.int32)[:, None]
     now = replay.rows[teacher, index % capacity].astype(jnp.float32)
     following = replay.rows[teacher, (index + replay.insert_rows) % capacity, :OBSERVATION_DIM].astype(jnp.float32)
-    ends = [sum(_WIDTHS[: i + 1]) for i in range(len(_WIDTHS) - 1)]
-    observation, action, reward, ending = jnp.split(now, ends, axis=-1)
+    observation, action, reward, ending = columns(now)
     return Transition(
         observation=observation,
         action=action,
-        reward=reward[..., 0],
-        terminated=(ending[..., 0] == _TERMINATED).astype(jnp.float32),
-        next_observation=jnp.where(ending == _GOES_ON, following, observation),
+        reward=reward,
+        terminated=(ending == TERMINATED).astype(jnp.float32),
+        next_observation=jnp.where((ending == GOES_ON)[..., None], following, observation),
     )
+
+
+def columns(rows: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """Returns rows [..., ROW_WIDTH] as observation [..., 26], action [..., 4], reward [...] and ending [...]."""
+    ends = [sum(_WIDTHS[: i + 1]) for i in range(len(_WIDTHS) - 1)]
+    observation, action, reward, ending = jnp.split(rows, ends, axis=-1)
+    return observation, action, reward[..., 0], ending[..., 0]

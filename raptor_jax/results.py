@@ -1,24 +1,28 @@
 """What a run found out about each teacher: `results.json`, and the table at the end."""
 
-import json
 import platform
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import numpy as np
 import psutil
+import pydantic
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from raptor_jax.dynamics.files import DroneFile
 from raptor_jax.dynamics.parameters import thrust_to_weight, torque_to_inertia
-from raptor_jax.errors import UserError, first_line
+from raptor_jax.errors import UserError, printable
 from raptor_jax.evaluation import Evaluation
+from raptor_jax.storage import Unreadable, read_object
 
 FILE = "results.json"
+_MAX_BYTES = 1 << 24
+"""A teacher takes less than 1 kB."""
 _PACKAGES = ("raptor-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 JUDGED = (
     "mean_return",
@@ -34,6 +38,55 @@ JUDGED = (
 
 JUST_TRAINED: dict[str, Any] = {**dict.fromkeys(JUDGED), "passed": None, "final_path": None}
 """What a teacher's entry says before it is judged."""
+
+
+Count = Annotated[int, pydantic.Field(ge=0, lt=2**63)]
+Number = Annotated[float, pydantic.Field(gt=-1e38, lt=1e38)]
+
+
+class _Checked(pydantic.BaseModel):
+    """What is read of the file; whatever else it holds is left alone."""
+
+    model_config = pydantic.ConfigDict(strict=True, allow_inf_nan=False)
+
+
+class _Training(_Checked):
+    pass_return: Number
+
+
+class _Config(_Checked):
+    training: _Training
+
+
+class _Run(_Checked):
+    status: str
+    step: Count
+    config: _Config
+
+
+class _Teacher(_Checked):
+    teacher_id: Count
+    drone: str
+    thrust_to_weight: Number
+    mass: Number
+    best_eval_reward: Number | None
+    mean_return: Number | None
+    std_return: Number | None
+    episode_length: Number | None
+    position_offset: Number | None = None
+    passed: bool | None
+    rounds: Count = 0
+
+    @pydantic.model_validator(mode="after")
+    def _judged_as_a_whole(self) -> "_Teacher":
+        if self.mean_return is not None and None in (self.std_return, self.episode_length):
+            raise ValueError("a mean_return without std_return and episode_length")
+        return self
+
+
+class _File(_Checked):
+    run: _Run
+    teachers: list[_Teacher]
 
 
 class Results:
@@ -105,19 +158,20 @@ class Results:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Returns the content of a `results.json`; what it holds beyond being an object is not checked.
+    """Returns the content of a `results.json`, checked as far as a reader of it relies on it.
 
     Raises:
-        UserError: there is no such file, or it cannot be read.
+        UserError: there is no such file, or it does not hold the results of a run.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path.parent}: holds no {path.name}; name the output directory of a run") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not readable: {first_line(error)}") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: not the results of a run; name the output directory of a run")
+        content = read_object(path, _MAX_BYTES)
+        _File.model_validate(content)
+    except Unreadable as error:
+        raise UserError(f"{path}: {error}; name the output directory of a run") from None
+    except pydantic.ValidationError as error:
+        problem = error.errors(include_input=False)[0]
+        field = ".".join(map(str, problem["loc"]))
+        raise UserError(f"{path}: not the results of a run: {field}: {problem['msg']}; restore the file") from None
     return content
 
 
@@ -197,7 +251,7 @@ def print_table(teachers: Sequence[dict[str, Any]], pass_return: float, console:
     for entry in shown:
         table.add_row(
             f"{entry['teacher_id']:04d}",
-            entry["drone"],
+            Text(printable(entry["drone"])),
             f"{entry['thrust_to_weight']:.2f}",
             f"{entry['mass']:.3f}",
             *_verdict(entry),

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -42,9 +43,9 @@ CHANGEABLE = {
 
 def require(output_dir: Path, overwrite: bool, resume: bool) -> None:
     """Raises UserError where a run cannot be written; changes nothing."""
-    if output_dir.exists() and not output_dir.is_dir():
+    if os.path.exists(output_dir) and not os.path.isdir(output_dir):
         raise UserError(f"{output_dir}: is a file; name a directory with --output-dir")
-    if resume and not (has_begun(output_dir) or (output_dir / LOCK).is_file()):
+    if resume and not (has_begun(output_dir) or os.path.isfile(output_dir / LOCK)):
         raise UserError(f"{output_dir}: holds no run to go on with; leave --resume out, or name one with --output-dir")
     if not resume and holds_something(output_dir):
         if not overwrite:
@@ -63,7 +64,7 @@ def has_begun(output_dir: Path) -> bool:
 
 def require_space(output_dir: Path, checkpoint_bytes: int) -> None:
     """Raises UserError where the disk has no room for the checkpoints."""
-    parent = next(place for place in (output_dir.absolute(), *output_dir.absolute().parents) if place.exists())
+    parent = next(place for place in (output_dir.absolute(), *output_dir.absolute().parents) if os.path.exists(place))
     free = shutil.disk_usage(parent).free
     if checkpoint_bytes > free:
         raise UserError(
@@ -74,7 +75,7 @@ def require_space(output_dir: Path, checkpoint_bytes: int) -> None:
 
 def holds_something(output_dir: Path) -> bool:
     """Returns whether there is anything in a directory but a lock."""
-    return output_dir.is_dir() and any(path.name != LOCK for path in output_dir.iterdir())
+    return os.path.isdir(output_dir) and any(path.name != LOCK for path in output_dir.iterdir())
 
 
 def write_inputs(output_dir: Path, config: Config, files: Sequence[DroneFile]) -> None:

@@ -14,8 +14,9 @@ import numpy as np
 from raptor_jax import sac
 from raptor_jax.config import Config
 from raptor_jax.errors import UserError, first_line
-from raptor_jax.storage import write_atomically
+from raptor_jax.storage import Unreadable, read_arrays, write_atomically
 
+_MAX_BYTES = 1 << 26
 PACKAGED, SCRATCH = "packaged", "scratch"
 _PROVENANCE = "provenance"
 _LAYERS = ("hidden_0", "hidden_1", "output")
@@ -52,7 +53,7 @@ def provenance(start: str) -> dict[str, Any]:
     path = _path(start)
     try:
         return cast(dict[str, Any], json.loads(str(_read(path)[_PROVENANCE])))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: its provenance is not JSON: {first_line(error)}; name another start") from None
 
 
@@ -71,11 +72,9 @@ def _path(start: str) -> Path:
 def _read(path: Path) -> dict[str, np.ndarray]:
     way_out = f"name a file that train-start wrote, {PACKAGED} or {SCRATCH}"
     try:
-        # NumPy leaves a file open that it opened and could not read.
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in (*_WEIGHTS, _PROVENANCE)}
-    except FileNotFoundError:
-        raise UserError(f"training.start: {path}: no such file; {way_out}") from None
-    # A damaged file fails in any of the parsers that NumPy hands it to: zipfile, zlib, ast, tokenize.
-    except Exception as error:
-        raise UserError(f"training.start: {path}: not a start: {first_line(error)}; {way_out}") from None
+        arrays = read_arrays(path, _MAX_BYTES)
+    except Unreadable as error:
+        raise UserError(f"training.start: {path}: {error}; {way_out}") from None
+    if missing := [name for name in (*_WEIGHTS, _PROVENANCE) if name not in arrays]:
+        raise UserError(f"training.start: {path}: not a start: holds no {missing[0]}; {way_out}")
+    return arrays

@@ -12,12 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from rich.console import Console
+from rich.markup import escape
 
 from raptor_jax import checkpoints, devices, evaluation, memory, progress, rounds, run_directory, sac, starts, stopping
 from raptor_jax.config import Config
 from raptor_jax.dynamics.files import DroneFile, stack_for_training
 from raptor_jax.dynamics.parameters import Drone
-from raptor_jax.errors import UserError
+from raptor_jax.errors import UserError, printable
 from raptor_jax.metrics import CURVES, Curves, TensorBoard
 from raptor_jax.population import best
 from raptor_jax.population.blocks import tree_bytes
@@ -67,6 +68,8 @@ def train(job: Job, console: Console, overwrite: bool = False, resume: bool = Fa
     config, output_dir = job.config, job.output_dir
     if not devices.leads():
         console = Console(quiet=True)
+    # What the settings rule out is told before anything is written.
+    rounds.most_steps(config)
     run_directory.require(output_dir, overwrite, resume)
     if resume and not run_directory.has_begun(output_dir):
         console.print(f"the run in {output_dir} ended before it had begun: starts at the beginning", soft_wrap=True)
@@ -75,23 +78,13 @@ def train(job: Job, console: Console, overwrite: bool = False, resume: bool = Fa
     devices.wait_for_all("every process has seen the output directory")
     if resume:
         run_directory.require_same_run(output_dir, config, job.files)
-    rounds.most_steps(config)
     mesh = devices.mesh()
     start = starts.load(config)
     drones = stack_for_training(job.files, config.environment)
     table, available = _require_memory(mesh, job, drones, start)
     with ExitStack() as at_the_end:
         if devices.leads():
-            at_the_end.enter_context(run_directory.locked(output_dir))
-            with run_directory.writing(output_dir):
-                if resume:
-                    run_directory.clear_leftovers(output_dir)
-                    run_directory.write_config(output_dir, config)
-                else:
-                    if run_directory.holds_something(output_dir):
-                        console.print(f"moved the run that was in {output_dir} to {move_aside(output_dir)}")
-                        at_the_end.enter_context(run_directory.locked(output_dir))
-                    run_directory.write_inputs(output_dir, config, job.files)
+            at_the_end.enter_context(_own_directory(job, resume, console))
         devices.wait_for_all("the output directory is there")
         run = _Run(mesh, job, drones, start, console)
         at_the_end.callback(run.close)
@@ -105,6 +98,25 @@ def train(job: Job, console: Console, overwrite: bool = False, resume: bool = Fa
         return Ending.STOPPED
     print_table(run.results.teachers, config.training.pass_return, console)
     return Ending.PASSED if run.results.all_passed else Ending.NOT_PASSED
+
+
+@contextmanager
+def _own_directory(job: Job, resume: bool, console: Console) -> Iterator[None]:
+    """Makes the output directory one that this run alone writes to, with its inputs in it."""
+    with ExitStack() as at_the_end:
+        at_the_end.enter_context(run_directory.locked(job.output_dir))
+        with run_directory.writing(job.output_dir):
+            if resume:
+                run_directory.clear_leftovers(job.output_dir)
+                run_directory.write_config(job.output_dir, job.config)
+            else:
+                if run_directory.holds_something(job.output_dir):
+                    moved = move_aside(job.output_dir)
+                    progress.say(console, f"moved the run that was in {job.output_dir} to {moved}")
+                    # The old lock went with the old run.
+                    at_the_end.enter_context(run_directory.locked(job.output_dir))
+                run_directory.write_inputs(job.output_dir, job.config, job.files)
+        yield
 
 
 def _require_memory(
@@ -304,9 +316,10 @@ class _Run:
                 self.results.set_restarts(row, entry["restarts"] + 1)
             else:
                 self.results.set_frozen(row, self.step)
+            drone = escape(printable(entry["drone"]))
             what = f"goes on from there with fresh draws, {self.restarts[place]} of {RESTARTS}" if again else "frozen"
             self.console.print(
-                f"[red]teacher {entry['teacher_id']:04d} ({entry['drone']}): its numbers became non-finite before step"
+                f"[red]teacher {entry['teacher_id']:04d} ({drone}): its numbers became non-finite before step"
                 f" {self.step}; put back to where it was before, and {what}; the others go on[/]",
                 soft_wrap=True,
             )
@@ -352,16 +365,12 @@ class _Run:
             "began": self.began,
             "teacher_updates": self.teacher_updates,
             "replay_rows": int(replay.filled) if replay is not None else 0,
-            "replay_saved": self._saves_replay(self.population),
             "results": self.results.content(),
         }
         ids = self.job.teacher_ids[devices.padded(self.now.rows, self.mesh)]
-        self.checkpoints.save(self.step, self.best, self.population, ids, notes["replay_saved"], notes)
-
-    def _saves_replay(self, population: Any) -> bool:
         wanted = self.config.training.checkpoint_replay
-        size = tree_bytes(getattr(population, "replay", None))
-        return size > 0 and (wanted == "always" or (wanted == "auto" and size <= SAVED_REPLAY_BYTES))
+        with_replay = wanted == "always" or (wanted == "auto" and tree_bytes(replay) <= SAVED_REPLAY_BYTES)
+        self.checkpoints.save(self.step, self.best, self.population, ids, with_replay, notes)
 
     def _saved(self) -> dict[str, Any] | None:
         """Returns the notes of the newest checkpoint that is whole, and what it keeps; None if none was finished yet.
@@ -378,7 +387,7 @@ class _Run:
                 population = self._restored(now, step, notes)
                 return {**notes, "step": step, "best": checkpoints.best_of(kept), "population": population}
             except UserError as error:
-                self.console.print(f"[yellow]{error}; goes back to the one before[/]", soft_wrap=True)
+                self.console.print(f"[yellow]{escape(str(error))}; goes back to the one before[/]", soft_wrap=True)
         if steps:
             raise UserError(
                 f"{self.output_dir}: none of its checkpoints is whole; restore its files, or start anew with"
@@ -391,7 +400,7 @@ class _Run:
         """Returns the population of a checkpoint; with an empty replay, where that has none or one of another size."""
         population = now.create()
         tree = checkpoints.load_learning(self.output_dir, step, notes["digests"].get("latest"))
-        if notes["replay_saved"] and tree["replay"]["rows"].shape[1:] != population.replay.rows.shape[1:]:
+        if "replay" in tree and tree["replay"]["rows"].shape[1:] != population.replay.rows.shape[1:]:
             del tree["replay"]
         places = devices.padded(np.arange(now.rows.size), self.mesh)
         tree = jax.tree.map(lambda leaf: leaf[places] if leaf.ndim else leaf, tree)

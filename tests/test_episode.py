@@ -1,5 +1,7 @@
 """How episodes end, from the simulator through the replay to the critics' target."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +12,7 @@ from raptor_jax import simulator
 from raptor_jax.config import Config
 from raptor_jax.dynamics.parameters import Drone, stack
 from raptor_jax.population import sac as population
-from raptor_jax.sac import Transition, losses
+from raptor_jax.sac import losses
 from raptor_jax.simulator import episode
 from tests.simulator.drones import on_device, replaced, sampled_drones
 
@@ -110,46 +112,50 @@ class Collected:
         rows = np.asarray(after.replay.rows[:, : self.steps * environments])
         # [T, steps, E, ROW_WIDTH]
         self.rows = rows.reshape(3, self.steps, environments, -1)
-        self.next_observation = np.asarray(after.episodes.observation)
+        self.replay = after.replay
 
-    def transitions(self, teacher: int) -> Transition:
-        """Returns NumPy arrays [steps, E, ...]."""
-        return jax.tree.map(np.asarray, replays.unpack(self.rows[teacher]))
+    def stored(self, teacher: int) -> "Stored":
+        """Returns what every step of a teacher stored, [steps, E, ...]."""
+        return Stored(*map(np.asarray, replays.columns(self.rows[teacher])))
 
-    def continues(self, teacher: int) -> np.ndarray:
-        """Returns where a transition's next observation is the one that the next transition starts from, [steps, E]."""
-        stored = self.transitions(teacher)
-        following = np.concatenate([stored.observation[1:], self.next_observation[teacher][None]])
-        return np.all(stored.next_observation == following, axis=-1)
+
+class Stored(NamedTuple):
+    observation: np.ndarray
+    action: np.ndarray
+    reward: np.ndarray
+    ending: np.ndarray
 
 
 @pytest.fixture(scope="module")
 def collected(tiny_config) -> Collected:
-    return Collected(tiny_config)
+    exact = tiny_config.sac.model_copy(update={"replay_precision": "float32"})
+    return Collected(tiny_config.model_copy(update={"sac": exact}))
 
 
-def test_cut_episodes_are_stored_as_not_terminated_with_the_observation_before_the_reset(collected):
-    stored = collected.transitions(0)
-    assert not np.any(stored.terminated)
+def test_cut_episodes_are_stored_as_cut_and_the_next_row_begins_afresh(collected):
+    stored = collected.stored(0)
     cut = (np.arange(collected.steps) + 1) % collected.config.environment.episode_steps == 0
-    np.testing.assert_array_equal(collected.continues(0), np.broadcast_to(~cut[:, None], stored.terminated.shape))
-    # Where the reset went is far from where the drone would have got to: at most 1/2 a dt^2 beyond its velocity.
+    expected = np.where(cut[:, None], replays.CUT, replays.GOES_ON)
+    np.testing.assert_array_equal(stored.ending, np.broadcast_to(expected, stored.ending.shape))
+    # Where a reset went is far from where the drone would have got to: at most 1/2 a dt^2 beyond its velocity.
     dt, greatest_acceleration = collected.config.environment.dt, 100.0
-    moved = stored.next_observation[..., POSITION] - stored.observation[..., POSITION]
-    assert np.abs(moved - dt * stored.observation[..., VELOCITY]).max() < 0.5 * greatest_acceleration * dt**2
+    moved = np.diff(stored.observation[..., POSITION], axis=0)
+    beyond = np.abs(moved - dt * stored.observation[:-1][..., VELOCITY]).max(axis=(1, 2))
+    np.testing.assert_array_equal(beyond < 0.5 * greatest_acceleration * dt**2, ~cut[:-1])
 
 
-def test_crashes_are_stored_as_terminated_with_the_observation_before_the_reset(collected):
-    stored = collected.transitions(1)
-    assert np.all(stored.terminated == 1)
+def test_crashes_are_stored_as_terminated(collected):
+    stored = collected.stored(1)
+    assert np.all(stored.ending == replays.TERMINATED)
     assert np.all(stored.reward == sampled_drones(1)[0].mdp.reward.termination_penalty)
-    assert not np.any(collected.continues(1))
 
 
-def test_the_stored_action_is_the_one_that_the_next_observation_shows(collected):
-    for teacher in range(3):
-        stored = collected.transitions(teacher)
-        np.testing.assert_array_equal(stored.next_observation[..., 18:22], stored.action)
+def test_the_stored_action_is_the_one_that_the_next_row_shows_where_the_episode_goes_on(collected):
+    for teacher in (0, 2):
+        stored = collected.stored(teacher)
+        on = stored.ending[:-1] == replays.GOES_ON
+        assert on.any()
+        np.testing.assert_array_equal(stored.observation[1:][on][:, 18:22], stored.action[:-1][on])
 
 
 @pytest.mark.parametrize("form", ["reference", "textbook"])
@@ -157,17 +163,18 @@ def test_a_stored_cut_bootstraps_and_a_stored_crash_does_not(collected, form):
     config = collected.config.sac.model_copy(update={"soft_target": form})
     next_value = 7.0
     for teacher, future in ((0, config.gamma * next_value), (1, 0.0)):
-        stored = collected.transitions(teacher)
-        target = losses.bellman_target(config, stored.reward, stored.terminated, next_value, 0.0, 0.2)
-        np.testing.assert_allclose(target, stored.reward + future, rtol=1e-6)
+        batch = replays.sample(collected.replay, jax.random.split(jax.random.key(0), 3), 64)
+        reward, terminated = (np.asarray(leaf)[teacher] for leaf in (batch.reward, batch.terminated))
+        target = losses.bellman_target(config, reward, terminated, next_value, 0.0, 0.2)
+        np.testing.assert_allclose(target, reward + future, rtol=1e-6)
 
 
 def test_reported_returns_and_lengths_are_means_over_the_finished_episodes(collected):
     longest = collected.config.environment.episode_steps
     for teacher in range(3):
-        stored = collected.transitions(teacher)
+        stored = collected.stored(teacher)
         returns, lengths = [], []
-        for rewards, terminated in zip(stored.reward.T, stored.terminated.T, strict=True):
+        for rewards, terminated in zip(stored.reward.T, (stored.ending == replays.TERMINATED).T, strict=True):
             total, length = 0.0, 0
             for reward, ended in zip(rewards, terminated, strict=True):
                 total, length = total + float(reward), length + 1

@@ -119,7 +119,7 @@ def test_a_run_that_was_not_judged_shows_its_best_evaluations(tmp_path):
 def test_wrong_input_is_told_in_one_line(capsys, tmp_path, run_of_4):
     write_run(tmp_path / "young", 2)
     for arguments, expected in (
-        ((tmp_path,), "holds no results.json"),
+        ((tmp_path,), "results.json: no such file"),
         ((tmp_path / "young",), "holds no checkpoint"),
         ((run_of_4, "--output", tmp_path / "none" / "report.html"), "--output"),
         ((run_of_4, "--output", tmp_path), "--output"),

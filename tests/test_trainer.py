@@ -1,5 +1,6 @@
 """The host loop when something goes wrong on the way, and how it cuts a run into chunks."""
 
+import itertools
 import json
 
 import jax
@@ -8,11 +9,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from raptor_jax import checkpoints, cli, trainer
+from raptor_jax import checkpoints, cli, rounds, trainer
 from raptor_jax.config import Config, build
 from raptor_jax.dynamics import files, sampling
 from raptor_jax.errors import UserError
-from raptor_jax.population import apg as apg_population
 from raptor_jax.population import sac as population
 from raptor_jax.population.schedule import crossed
 from tests.simulator.drones import calm, replaced
@@ -50,7 +50,61 @@ def drones(tmp_path):
     return files.load_directory(tmp_path / "dynamics")
 
 
-def test_a_teacher_whose_numbers_break_is_reported_and_the_others_pass(tmp_path, drones, monkeypatch):
+def train(config, drones, output_dir, console=None, **options):
+    job = trainer.Job(config, drones, np.arange(len(drones)), output_dir)
+    return trainer.train(job, console or Console(quiet=True), **options)
+
+
+def results_of(run):
+    return json.loads((run / "results.json").read_text())
+
+
+def with_train(monkeypatch, change):
+    """Lets `change(train, call, population, drones)` stand in for every chunk of training; calls count from 1."""
+    prepare = rounds.prepare
+
+    def prepared(*arguments):
+        now, calls = prepare(*arguments), itertools.count(1)
+
+        def run(population, drones):
+            return change(now.programs.train, next(calls), population, drones)
+
+        return now._replace(programs=now.programs._replace(train=run))
+
+    monkeypatch.setattr(rounds, "prepare", prepared)
+    monkeypatch.setattr(trainer.memory, "temporaries", lambda programs: 0)
+
+
+def test_a_teacher_that_breaks_once_goes_on_and_the_others_do_not_notice(tmp_path, drones, monkeypatch):
+    train(CONFIG, drones, tmp_path / "calm")
+
+    def break_the_second(program, call, population, drones):
+        if call == 2:
+            log_alpha = population.teachers.log_alpha.at[1].set(jnp.nan)
+            rows = population.replay.rows.at[1, 0].set(jnp.nan)
+            population = population.replace(
+                teachers=population.teachers.replace(log_alpha=log_alpha), replay=population.replay.replace(rows=rows)
+            )
+            # What the chunk would be put back to is broken too, so a whole one stands in.
+            before = jax.tree.map(jnp.copy, population.teachers)
+            after, metrics = program(population, drones)
+            mended = jnp.where(jnp.isnan(before.log_alpha), jnp.log(0.2), after.teachers.log_alpha)
+            return after.replace(teachers=after.teachers.replace(log_alpha=mended)), metrics
+        return program(population, drones)
+
+    with_train(monkeypatch, break_the_second)
+    console = Console(record=True, width=200)
+    train(CONFIG, drones, tmp_path / "broken", console)
+    calm, broken = (results_of(tmp_path / name)["teachers"] for name in ("calm", "broken"))
+    assert [teacher["restarts"] for teacher in broken] == [0, 1, 0]
+    assert [teacher["frozen_at_step"] for teacher in broken] == [None, None, None]
+    assert [calm[0], calm[2]] == [broken[0], broken[2]]
+    assert "teacher 0001 (0001.json): its numbers became non-finite before step 96" in console.export_text()
+    with np.load(tmp_path / "broken" / "curves.npz") as curves:
+        assert np.isfinite(curves["train_critic_loss"][curves["train_step"] > 96]).all()
+
+
+def test_a_teacher_whose_numbers_break_again_and_again_is_frozen_and_the_others_pass(tmp_path, drones, monkeypatch):
     create = population.create
 
     def create_broken(*arguments):
@@ -60,37 +114,29 @@ def test_a_teacher_whose_numbers_break_is_reported_and_the_others_pass(tmp_path,
 
     monkeypatch.setattr(population, "create", create_broken)
     console = Console(record=True, width=200)
-    trainer.train(CONFIG, drones, tmp_path / "run", overwrite=False, console=console)
+    train(CONFIG, drones, tmp_path / "run", console)
 
-    results = json.loads((tmp_path / "run" / "results.json").read_text())
-    assert [teacher["frozen_at_step"] is None for teacher in results["teachers"]] == [True, False, True]
+    results = results_of(tmp_path / "run")
+    assert [teacher["frozen_at_step"] for teacher in results["teachers"]] == [None, 128, None]
+    assert [teacher["restarts"] for teacher in results["teachers"]] == [0, trainer.RESTARTS, 0]
     assert results["teachers"][0]["passed"]
     assert results["teachers"][2]["passed"]
     assert "teacher 0001 (0001.json): its numbers became non-finite" in console.export_text()
 
 
 def test_an_interrupted_run_leaves_what_it_had_and_can_be_inspected(tmp_path, drones, monkeypatch, capsys):
-    compiled = trainer.compile_programs
+    def interrupt_the_third(program, call, population, drones):
+        after = program(population, drones)
+        if call == 3:
+            # As inside the call: the donated population is gone, and the new one not yet there.
+            raise KeyboardInterrupt
+        return after
 
-    def compile_interrupted(*arguments):
-        programs, calls = compiled(*arguments), []
-
-        def train(donated, drones):
-            calls.append(donated)
-            after = programs.train(donated, drones)
-            if len(calls) == 3:
-                # As a Ctrl-C inside the call: the donated population is gone, and the new one not yet there.
-                raise KeyboardInterrupt
-            return after
-
-        return programs._replace(train=train)
-
-    monkeypatch.setattr(trainer, "compile_programs", compile_interrupted)
-    monkeypatch.setattr(trainer.memory, "temporaries", lambda programs: 0)
+    with_train(monkeypatch, interrupt_the_third)
     with pytest.raises(KeyboardInterrupt):
-        trainer.train(CONFIG, drones, tmp_path / "run", overwrite=False, console=Console(quiet=True))
+        train(CONFIG, drones, tmp_path / "run")
 
-    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    results = results_of(tmp_path / "run")
     assert results["run"]["status"] == "interrupted"
     assert results["run"]["step"] == 96
     assert all(teacher["passed"] is None and teacher["best_step"] is not None for teacher in results["teachers"])
@@ -106,8 +152,8 @@ def test_drones_keep_their_names(tmp_path, drones):
     for file, name in zip(drones, ("crazyflie", "2_inch", "racer"), strict=True):
         file.path.rename(file.path.with_name(f"{name}.json"))
     named = files.load_directory(tmp_path / "dynamics")
-    assert trainer.train(CONFIG, named, tmp_path / "run", overwrite=False, console=Console(quiet=True))
-    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert train(CONFIG, named, tmp_path / "run") is trainer.Ending.PASSED
+    results = results_of(tmp_path / "run")
     assert [teacher["drone"] for teacher in results["teachers"]] == [file.path.name for file in named]
     assert cli.main(["evaluate", str(tmp_path / "run"), "--json", str(tmp_path / "again.json")]) == cli.PASSED
     again = json.loads((tmp_path / "again.json").read_text())
@@ -160,24 +206,15 @@ APG = build(
 )
 
 
-def test_teachers_that_fall_short_are_trained_again_longer_and_listed_if_they_never_pass(tmp_path, drones, monkeypatch):
-    trained, create = [], apg_population.create
-
-    def creating(config, drones, teacher_ids, start, attempt=0):
-        if not isinstance(attempt, jax.core.Tracer) and not isinstance(teacher_ids, jax.core.Tracer):
-            trained.append((attempt, np.asarray(teacher_ids).tolist(), config.training.steps_per_teacher))
-        return create(config, drones, teacher_ids, start, attempt)
-
+def test_teachers_that_fall_short_are_trained_again_longer_and_listed_if_they_never_pass(tmp_path, drones):
     # The second teacher's drone is blown away; the others start level and at rest.
-    monkeypatch.setattr(apg_population, "create", creating)
     files = [file._replace(drone=calm(file.drone)) for file in drones]
     blown_away = replaced(files[1].drone, disturbances__random_force__std=np.float64(1e4))
     files[1] = files[1]._replace(drone=blown_away)
     config = build(APG.model_dump(), {"training.pass_return": -50}, "test")
     console = Console(record=True, width=200)
-    assert not trainer.train(config, files, tmp_path / "run", overwrite=False, console=console)
-    assert trained == [(0, [0, 1, 2], 128), (1, [1], 256), (2, [1], 512)]
-    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert train(config, files, tmp_path / "run", console) is trainer.Ending.NOT_PASSED
+    results = results_of(tmp_path / "run")
     assert [(r["teacher_ids"], r["steps"]) for r in results["run"]["rounds"]] == [
         ([0, 1, 2], 128),
         ([1], 256),

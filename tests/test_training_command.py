@@ -1,11 +1,15 @@
 """A whole training as a user starts it, and what it leaves on disk."""
 
 import json
+import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
@@ -120,7 +124,7 @@ def test_the_latest_checkpoint_holds_all_that_learns(run):
     with ocp.StandardCheckpointer() as checkpointer:
         tree = checkpointer.restore((run / "checkpoints" / "latest" / str(STEPS) / "default").absolute())
     assert tree["teachers"]["critic"]["params"]["mlp"]["hidden_0"]["kernel"].shape == (3, 2, 30, 8)
-    assert {"teachers", "episodes", "keys", "flown", "updates", "active", "attempt", "teacher_id"} == tree.keys()
+    assert {"teachers", "episodes", "replay", "keys", "flown", "updates", "active", "teacher_id"} == tree.keys()
 
 
 def test_settings_and_drones_lie_beside_the_checkpoints(directory, run):
@@ -200,7 +204,7 @@ def test_a_teacher_that_does_not_pass_is_told_by_the_exit_status_and_the_old_run
     old.rename(run)
 
 
-def test_ctrl_c_leaves_the_results_so_far_and_a_status_of_its_own(directory, finished):
+def test_ctrl_c_finishes_the_chunk_saves_and_has_a_status_of_its_own(directory, finished):
     # The replay is as large as in the other runs, so that the programs come from the cache; the run is endless.
     endless = ("--output-dir=endless", "--training.steps-per-teacher=1000000000", f"--sac.replay-capacity={STEPS}")
     process = subprocess.Popen(
@@ -212,9 +216,170 @@ def test_ctrl_c_leaves_the_results_so_far_and_a_status_of_its_own(directory, fin
         if evaluations == 3:
             break
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == 130, errors
-    assert errors.splitlines() == ["interrupted; what was written so far stays"]
+    said, errors = process.communicate(timeout=120)
+    assert process.returncode == 4, errors
+    assert errors == ""
     results = json.loads((directory / "endless" / "results.json").read_text())
     assert results["run"]["status"] == "interrupted"
-    assert results["run"]["step"] >= 128
+    step = results["run"]["step"]
+    assert step >= 128
+    assert f"stopped at step {step:,}; go on with the same command and --resume" in said
+    for kind in ("latest", "best"):
+        assert (directory / "endless" / "checkpoints" / kind / str(step)).is_dir()
+
+
+def arrays_of(run):
+    """Returns everything that a run learned and recorded, by name."""
+    step = json.loads((run / "results.json").read_text())["run"]["step"]
+    trees = {}
+    for kind in ("best", "latest"):
+        with ocp.StandardCheckpointer() as checkpointer:
+            trees[kind] = checkpointer.restore((run / "checkpoints" / kind / str(step) / "default").absolute())
+    with np.load(run / "curves.npz") as curves:
+        trees["curves"] = dict(curves)
+    return {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree.leaves_with_path(trees)}
+
+
+def stop_after_128_steps(directory, *arguments):
+    """Runs the script until it has evaluated at step 128, and asks it to stop."""
+    command = command_of(*arguments)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=directory)
+    for line in process.stdout:
+        if line.startswith("step       128"):
+            break
+    process.terminate()
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 4, errors
+
+
+@pytest.fixture(scope="module")
+def stopped(directory, finished):
+    """The run of `finished`, stopped after 128 of its steps or a little later."""
+    stop_after_128_steps(directory, "--output-dir=stopped")
+    return directory / "stopped"
+
+
+def copy_of(stopped, name):
+    return shutil.copytree(stopped, stopped.with_name(name))
+
+
+def test_a_resumed_run_ends_bit_for_bit_like_one_that_was_never_stopped(directory, run, stopped):
+    resumed = copy_of(stopped, "resumed")
+    done = train(directory, "--output-dir=resumed", "--resume")
+    assert done.returncode == 0, done.stderr
+    assert "goes on from step " in done.stdout
+    expected, found = arrays_of(run), arrays_of(resumed)
+    assert expected.keys() == found.keys()
+    for name, array in expected.items():
+        np.testing.assert_array_equal(array, found[name], err_msg=name)
+    before, after = (json.loads((path / "results.json").read_text()) for path in (run, resumed))
+    assert before["teachers"] == after["teachers"]
+    assert before["run"]["rounds"] == after["run"]["rounds"]
+
+
+def test_without_a_replay_it_is_filled_anew(directory, finished):
+    options = ("--output-dir=refilled", "--training.checkpoint-replay=never")
+    stop_after_128_steps(directory, *options)
+    done = train(directory, *options, "--resume")
+    assert done.returncode == 0, done.stderr
+    assert "filled the replay anew, with 128 steps or more" in done.stdout
+    arrays = arrays_of(directory / "refilled")
+    assert arrays["['latest']['flown']"] > STEPS / TINY["environment.environments-per-teacher"]
+    assert not [name for name in arrays if "replay" in name]
+
+
+def test_another_length_and_other_logging_may_be_resumed(directory, stopped):
+    copy_of(stopped, "longer")
+    options = ("--training.steps-per-teacher=320", "--training.eval-frequency=32", "--sac.replay-capacity=256")
+    done = train(directory, "--output-dir=longer", "--resume", *options[:2])
+    assert done.returncode == 0, done.stderr
+    results = json.loads((directory / "longer" / "results.json").read_text())
+    assert results["run"]["step"] == results["run"]["rounds"][0]["steps"] == 320
+
+
+@pytest.mark.parametrize(
+    ("options", "key"),
+    [
+        (["--sac.critic-hidden-dim=16"], "sac.critic_hidden_dim 16 (was 8)"),
+        (["--sac.gamma=0.9", "--training.seed=3"], "sac.gamma 0.9 (was 0.98), training.seed 3 (was 0)"),
+        (["--num-teachers=2"], "other drones: 0002"),
+    ],
+)
+def test_another_run_is_not_resumed(directory, stopped, options, key):
+    done = train(directory, "--output-dir=stopped", "--resume", *options)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert key in line
+
+
+def test_nothing_to_resume(directory, finished):
+    done = train(directory, "--output-dir=nothing", "--resume")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "holds no run to go on with" in done.stderr
+
+
+def close_to(run, other, rtol=1e-3):
+    """Compares what two runs recorded; another number of teachers in a product rounds otherwise."""
+    with np.load(run / "curves.npz") as expected, np.load(other / "curves.npz") as found:
+        for name in expected.files:
+            np.testing.assert_allclose(found[name], expected[name], rtol=rtol, atol=rtol, err_msg=name)
+
+
+def devices(count):
+    return {**os.environ, "JAX_NUM_CPU_DEVICES": str(count)}
+
+
+def test_four_devices_train_what_one_does_and_resume_from_each_other(directory, run, stopped):
+    command = command_of("--output-dir=on_four")
+    done = subprocess.run(command, capture_output=True, text=True, cwd=directory, env=devices(4), check=False)
+    assert done.returncode == 0, done.stderr
+    assert "each of 4 cpu" in done.stdout
+    close_to(run, directory / "on_four")
+    # Three teachers and one that fills the fourth device; a single device goes on with the three.
+    more = ("--training.steps-per-teacher=320", "--resume")
+    assert train(directory, "--output-dir=on_four", *more).returncode == 0
+    copy_of(stopped, "from_one_to_four")
+    command = command_of("--output-dir=from_one_to_four", "--resume")
+    done = subprocess.run(command, capture_output=True, text=True, cwd=directory, env=devices(4), check=False)
+    assert done.returncode == 0, done.stderr
+    close_to(run, directory / "from_one_to_four")
+
+
+def test_two_processes_train_what_one_does(directory, run):
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port = probe.getsockname()[1]
+    command = command_of("--output-dir=by_two", "--distributed")
+    processes = [
+        subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=directory,
+            env={
+                **devices(1),
+                "JAX_COORDINATOR_ADDRESS": f"localhost:{port}",
+                "JAX_NUM_PROCESSES": "2",
+                "JAX_PROCESS_ID": str(number),
+            },
+        )
+        for number in range(2)
+    ]
+    said = [process.communicate(timeout=300) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], said
+    assert "3 of 3 passed" in said[0][0]
+    assert "passed" not in said[1][0]
+    close_to(run, directory / "by_two")
+    # One process goes on with what two have written.
+    assert train(directory, "--output-dir=by_two", "--training.steps-per-teacher=320", "--resume").returncode == 0
+
+
+def test_a_slice_of_the_teachers_is_trained_as_among_all(directory, run):
+    done = train(directory, "--output-dir=slice", "--teachers=1:3")
+    assert done.returncode == 0, done.stderr
+    results = json.loads((directory / "slice" / "results.json").read_text())
+    assert [teacher["teacher_id"] for teacher in results["teachers"]] == [1, 2]
+    with np.load(run / "curves.npz") as whole, np.load(directory / "slice" / "curves.npz") as part:
+        assert part["teacher_id"].tolist() == [1, 2]
+        np.testing.assert_allclose(part["eval_reward"], whole["eval_reward"][:, 1:], rtol=1e-3, atol=1e-3)

@@ -3,6 +3,7 @@
 Everything is computed from the files, read back: a mistake in the sampler, in the writer or in the reader shows here.
 """
 
+import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -23,6 +24,7 @@ from raptor_jax.dynamics.files import DroneFile, load_directory
 from raptor_jax.dynamics.parameters import Drone
 from raptor_jax.dynamics.platforms import crazyflie
 from raptor_jax.errors import UserError
+from raptor_jax.storage import write_atomically, write_text
 
 SIGNIFICANCE = 1e-3
 """Least p-value that passes: with nine tests at once, one honest directory in a hundred is called wrong."""
@@ -102,9 +104,11 @@ def report(directory: str | Path, config: SamplingConfig, console: Console) -> D
     distribution = check(load_directory(directory), config)
     print_table(distribution, console)
     try:
-        with (directory / TEXT_FILE).open("w", encoding="utf-8") as file:
-            print_table(distribution, Console(file=file, width=_WIDE))
-        plot(distribution).savefig(directory / FIGURE_FILE)
+        # Atomically, so that a link of such a name is replaced, not followed.
+        text = io.StringIO()
+        print_table(distribution, Console(file=text, width=_WIDE))
+        write_text(directory / TEXT_FILE, text.getvalue())
+        write_atomically(directory / FIGURE_FILE, plot(distribution).savefig)
     except OSError as error:
         reason = f"the report cannot be written: {error.strerror}"
         raise UserError(f"{directory}: {reason}; copy the drones to a directory of your own") from None

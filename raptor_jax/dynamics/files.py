@@ -7,7 +7,9 @@ ignore `metadata`, which says how a drone was made.
 
 import dataclasses
 import json
+import os
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,7 +38,7 @@ from raptor_jax.dynamics.validation import (
     wrong_value,
 )
 from raptor_jax.errors import UserError
-from raptor_jax.storage import write_text
+from raptor_jax.storage import Unreadable, read_object, write_text
 
 _MAX_BYTES = 1 << 20
 """A drone's file holds 3 kB; what is much larger is something else."""
@@ -100,11 +102,13 @@ def load_drone(path: str | Path) -> DroneFile:
         UserError: no file, no JSON, or a field that is missing or wrong; one line that names the file and the field.
     """
     path = Path(path)
-    content = _read_json(path)
+    try:
+        content = read_object(path, _MAX_BYTES)
+    except Unreadable as error:
+        raise UserError(f"{path}: {error}; name a drone's JSON file (3 kB), or take this one away") from None
     try:
         metadata = content.get("metadata", {})
-        if not isinstance(metadata, dict):
-            raise wrong_value("metadata", metadata, "should be an object", "write {} or leave it out")
+        _check_metadata(metadata)
         drone = _complete(_read_group(Drone, content, ""), metadata)
         _check_supported(content)
         check_drone(drone)
@@ -138,7 +142,7 @@ def drone_paths(directory: str | Path) -> list[Path]:
         UserError: there is no such directory.
     """
     directory = Path(directory)
-    if not directory.is_dir():
+    if not os.path.isdir(directory):
         raise UserError(f"{directory}: no such directory; name one that holds drones as *.json files")
     return sorted(directory.glob("*.json"), key=_by_number)
 
@@ -183,26 +187,18 @@ def _by_number(path: Path) -> tuple[list[str | int], str]:
     return pieces, path.name
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        size = path.stat().st_size
-        if size > _MAX_BYTES:
-            raise UserError(f"{path}: {size} bytes are too many for a drone (3 kB); name a drone's JSON file")
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; name a drone's JSON file") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}; name a drone's JSON file") from None
-    except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
-        raise UserError(f"{path}: not JSON: {error.msg} at {where}; correct it, or take the file away") from None
-    except RecursionError:
-        raise UserError(f"{path}: nested too deeply for a drone; name a drone's JSON file") from None
-    except ValueError as error:  # no UTF-8, or an integer of thousands of digits
-        raise UserError(f"{path}: not JSON: {error}; correct it, or take the file away") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: holds a JSON {type(content).__name__}, not an object; name a drone's JSON file")
-    return content
+def _check_metadata(metadata: Any) -> None:
+    """Refuses numbers that JSON or a float cannot hold; the rest of the metadata is not ours to judge."""
+    if not isinstance(metadata, dict):
+        raise wrong_value("metadata", metadata, "should be an object", "write {} or leave it out")
+    left = [("metadata", metadata)]
+    while left:
+        name, value = left.pop()
+        if isinstance(value, dict | list):
+            items = value.items() if isinstance(value, dict) else enumerate(value)
+            left += [(f"{name}.{key}" if len(name) < 100 else name, inner) for key, inner in items]
+        elif isinstance(value, int | float) and not abs(value) <= sys.float_info.max:
+            raise wrong_value(name, value, "should be finite")
 
 
 def _read_group(group: type, values: Any, name: str) -> Any:

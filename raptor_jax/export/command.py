@@ -7,6 +7,7 @@ from rich.console import Console
 
 from raptor_jax.errors import UserError
 from raptor_jax.export.teacher import Teacher, read_teachers
+from raptor_jax.progress import say
 
 _ENDINGS = {"npz": "npz", "onnx": "onnx", "rltools-h5": "h5", "c": "h"}
 """Of the files, by format."""
@@ -34,7 +35,7 @@ def export_run(run: Path, format: str, teacher_id: int | None, output: Path | No
     except OSError as error:
         raise UserError(f"--output: {directory}: cannot be written: {error.strerror}; name another directory") from None
     files = "1 file" if len(teachers) == 1 else f"{len(teachers)} files"
-    console.print(f"wrote {files} to {directory}", soft_wrap=True)
+    say(console, f"wrote {files} to {directory}")
 
 
 def _writer(format: str) -> Callable[[Path, Teacher], None]:

@@ -18,6 +18,7 @@ from raptor_jax.dynamics.files import to_json
 from raptor_jax.dynamics.tasks import for_training
 from raptor_jax.errors import UserError
 from raptor_jax.export.teacher import Teacher, read_teachers
+from raptor_jax.progress import say
 from raptor_jax.results import number
 from raptor_jax.storage import write_atomically, write_json
 
@@ -58,7 +59,7 @@ def roll_out(
         write_json(directory / INDEX, index)
     except OSError as error:
         raise UserError(f"--output: {directory}: cannot be written: {error.strerror}; name another directory") from None
-    console.print(f"wrote {len(teachers)} x {episodes} episodes to {directory}", soft_wrap=True)
+    say(console, f"wrote {len(teachers)} x {episodes} episodes to {directory}")
 
 
 def _fly(directory: Path, teacher: Teacher, episodes: int) -> dict[str, Any]:

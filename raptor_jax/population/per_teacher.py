@@ -21,7 +21,7 @@ def revive(population: Any, broken: jax.Array, times: jax.Array) -> Any:
         broken: [T] bool, who is to go on.
         times: [T] int32, how often each of them has been put back by now.
     """
-    fresh = jax.vmap(jax.random.fold_in)(population.keys, 2**31 + times.astype(jnp.uint32))
+    fresh = jax.vmap(jax.random.fold_in)(population.keys, jnp.uint32(2**31) + times.astype(jnp.uint32))
     keys = select(broken, fresh, population.keys)
     return population.replace(keys=keys, active=population.active | broken)
 

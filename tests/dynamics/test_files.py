@@ -197,7 +197,7 @@ def test_a_wrong_field_is_named_in_one_line(content, tmp_path, field, value):
     assert "; " in message
 
 
-@pytest.mark.parametrize("ratio", [None, 0.9, "2", float("inf")])
+@pytest.mark.parametrize("ratio", [None, 0.9, "2"])
 def test_without_a_thrust_curve_a_usable_ratio_is_needed(content, tmp_path, ratio):
     put(content, "dynamics.rotor_thrust_coefficients", None)
     put(content, "metadata.thrust_to_weight", ratio)

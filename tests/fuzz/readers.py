@@ -1,0 +1,287 @@
+"""Every reader of the package, as something to try hostile input on."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+import yaml
+
+from raptor_jax import checkpoints, config, evaluation, metrics, sac, starts
+from raptor_jax.dynamics import files, sampling
+from raptor_jax.dynamics.parameters import stack
+from raptor_jax.population import apg, best
+from raptor_jax.results import FILE, Results
+from raptor_jax.storage import write_json, write_text
+from tests.fuzz import mutations
+from tests.fuzz.trial import command
+
+SETTINGS = config.build(
+    {
+        "environment": {"environments_per_teacher": 2, "episode_steps": 5},
+        "sac": {"actor_hidden_dim": 8, "critic_hidden_dim": 8},
+        "apg": {"environments_per_teacher": 2, "horizon": 4},
+        "training": {"steps_per_teacher": 64, "final_eval_episodes": 2},
+    },
+    {},
+    "test",
+)
+TEACHERS = 2
+STEP = 64
+
+
+class Reader(NamedTuple):
+    """One reader, and how an input reaches it."""
+
+    name: str
+    draw: Callable[[Random], Any]
+    put: Callable[[Any, Path], None]
+    """Lays an input into an empty directory."""
+    read: Callable[[Any, Path], Any]
+    """Reads what was laid there; UserError where it is refused."""
+    share: float
+    """Of the inputs of a recorded run: a reader that opens checkpoints gets fewer of them."""
+    example: bytes | None = None
+    """A valid input, where an input is the content of one file."""
+
+
+def make_run(directory: Path) -> None:
+    """Writes a small run as a training leaves it, but for the training."""
+    sampling.write_drones(directory / checkpoints.DIRECTORY / "dynamics", config.SamplingConfig(), TEACHERS)
+    drones = files.load_directory(directory / checkpoints.DIRECTORY / "dynamics")
+    write_text(directory / checkpoints.DIRECTORY / "config.yaml", config.dump(SETTINGS))
+    stacked = jax.tree.map(jnp.asarray, stack([file.drone for file in drones]))
+    population = apg.create(SETTINGS, stacked, jnp.arange(TEACHERS), None)
+    kept = best.create(apg.actors(population)).replace(mean_return=jnp.array([1.0, 2.0]))
+    writer = checkpoints.Writer(directory, range(TEACHERS))
+    writer.save(STEP, kept, population, np.arange(TEACHERS), with_replay=False, notes={})
+    writer.close()
+    results = Results({"config": SETTINGS.model_dump(), "status": "finished"}, range(TEACHERS), drones)
+    judged = {name: np.array([1.5, 2.5]) for name in evaluation.Evaluation.__dataclass_fields__}
+    results.set_judgement(evaluation.Evaluation(**judged), 200.0, checkpoints.best_path(STEP))
+    write_json(directory / FILE, results.content())
+    curves = metrics.Curves(range(TEACHERS))
+    for step in (0, STEP):
+        curves.add("train", step, {"step_reward": np.ones(TEACHERS)})
+        curves.add("eval", step, {"reward": np.ones(TEACHERS)})
+    curves.save(directory / metrics.CURVES)
+
+
+def all_readers(run: Path) -> list[Reader]:
+    """Returns every reader, given the directory of a run that `make_run` wrote."""
+    drone = (run / checkpoints.DIRECTORY / "dynamics" / "0000.json").read_bytes()
+    start = run.parent / "start.npz"
+    starts.save(start, sac.create(SETTINGS.sac, jax.random.key(0)).actor, {"seed": 1})
+    settings, curves, results = SETTINGS.model_dump(), run / metrics.CURVES, run / FILE
+    return [
+        _of_file(
+            "configuration",
+            "settings.yaml",
+            lambda random: mutations.yaml_file(random, settings),
+            config.load,
+            0.2,
+            yaml.safe_dump(settings).encode(),
+        ),
+        _of_file("drone", "0.json", _json_drawer(drone), files.load_drone, 0.3, drone),
+        _of_file("results", FILE, _json_drawer(results.read_bytes()), _inspect_parent, 0.1, results.read_bytes()),
+        _of_file("curves", metrics.CURVES, _npz_drawer(curves), metrics.load_curves, 0.16, curves.read_bytes()),
+        _of_file("start", "start.npz", _npz_drawer(start), _load_start, 0.1, start.read_bytes()),
+        _drone_directories(drone),
+        Reader("command line", _command_line, _put_no_drones, _run_without_drones, 0.05),
+        _checkpoint_files(run),
+        _checkpoint_arrays(run),
+    ]
+
+
+def _of_file(
+    name: str, file: str, draw: Callable[[Random], bytes], read: Callable[[Path], Any], share: float, example: bytes
+) -> Reader:
+    """Returns a reader whose input is the content of one file."""
+
+    def put(content: bytes, place: Path) -> None:
+        (place / file).write_bytes(content)
+
+    return Reader(name, draw, put, lambda _, place: read(place / file), share, example)
+
+
+def _json_drawer(valid: bytes) -> Callable[[Random], bytes]:
+    content = json.loads(valid)
+    return lambda random: mutations.json_file(random, content)
+
+
+def _npz_drawer(path: Path) -> Callable[[Random], bytes]:
+    with np.load(path) as loaded:
+        arrays = dict(loaded)
+    return lambda random: mutations.npz_file(random, arrays)
+
+
+def _inspect_parent(path: Path) -> None:
+    command(["inspect", str(path.parent)])
+
+
+def _load_start(path: Path) -> None:
+    starts.load(config.build({}, {"sac.actor_hidden_dim": 8, "training.start": str(path)}, "test"))
+    starts.provenance(str(path))
+
+
+NAMES = ("0", "0001", "[red]", "a\nb", "\x1b[2J", "-", "..", "\u0663", "\udcff", "x" * 250, "~", "$(touch x)", " ")
+LINKS = {"link": "../target", "dangling": "nowhere", "loop": "loop.json", "zero": "/dev/zero", "host": "/etc/hostname"}
+
+
+def _drone_directories(valid: bytes) -> Reader:
+    """Directories of drones with odd names, and with what only looks like a file."""
+    content = json.loads(valid)
+
+    def draw(random: Random) -> dict[str, tuple[str, bytes]]:
+        entries = {}
+        for name in random.sample(NAMES, random.randrange(1, 4)):
+            text = mutations.json_file(random, content) if random.random() < 0.2 else valid
+            entries[name] = (random.choice(("file", "file", "directory", "pipe", "link", *LINKS)), text)
+        return entries
+
+    def put(entries: dict[str, tuple[str, bytes]], place: Path) -> None:
+        (place / "drones").mkdir()
+        (place / "target").write_bytes(valid)
+        for name, (kind, text) in entries.items():
+            path = place / "drones" / f"{name}.json"
+            if kind == "file":
+                path.write_bytes(text)
+            elif kind == "directory":
+                path.mkdir()
+            elif kind == "pipe":
+                os.mkfifo(path)
+            else:
+                path.symlink_to(LINKS[kind])
+
+    def read(_: Any, place: Path) -> None:
+        """Reads and copies the drones as a training does."""
+        drones = files.load_directory(place / "drones")
+        files.stack_for_training(drones, SETTINGS.environment)
+        for drone in drones:
+            files.save_drone(place / "copies" / f"{drone.name}.json", drone.drone, drone.metadata)
+        write_json(place / "copies" / FILE, Results({}, range(len(drones)), drones).content())
+        command(["inspect", str(drones[0].path)])
+
+    return Reader("directory of drones", draw, put, read, 0.05)
+
+
+COMMANDS = ("sample", "train", "train-start", "evaluate", "inspect")
+OPTIONS = (
+    *(f"--{key.replace('_', '-')}" for key in config.all_keys()),
+    *("--config", "--dynamics-dir", "--output-dir", "--num-teachers", "--num-drones", "--generate-dynamics"),
+    *("--overwrite", "--output", "--episodes", "--policy", "--seed", "--json", "--help", "-h", "--", "--c", "-x", "@f"),
+)
+
+
+def _command_line(random: Random) -> list[str]:
+    """Returns the arguments of a command: options that exist, misspelt ones, and values of all sorts."""
+    arguments = [random.choice(COMMANDS) if random.randrange(10) else _word(random)]
+    for _ in range(random.randrange(5)):
+        option, value = random.choice(OPTIONS), _word(random)
+        if random.randrange(10) == 0:
+            option = option[: random.randrange(len(option) + 1)] + _word(random)
+        arguments += random.choice(([option, value], [f"{option}={value}"], [option], [value]))
+    return arguments
+
+
+def _word(random: Random) -> str:
+    """Returns an argument as a shell can pass it: without NUL, and bytes where the text has no encoding."""
+    return os.fsdecode(str(mutations.scalar(random)).replace("\0", "").encode("utf-8", "surrogatepass"))
+
+
+def _put_no_drones(_: Any, place: Path) -> None:
+    (place / "drones").write_text("")
+
+
+def _run_without_drones(arguments: list[str], place: Path) -> None:
+    """Runs a command in the directory; its drones, which are a file, stop it at the latest."""
+    before = Path.cwd()
+    os.chdir(place)
+    try:
+        command(arguments if arguments[0] in ("evaluate", "inspect") else [*arguments, "--dynamics-dir", "drones"])
+    finally:
+        os.chdir(before)
+
+
+def _open_run(task: str, place: Path) -> None:
+    command([task, str(place / "run"), *(["--device", "cpu"] if task == "evaluate" else [])])
+
+
+def _checkpoint_files(run: Path) -> Reader:
+    """Whole checkpoints of which one file is damaged, taken away, or something else."""
+    kept = run / checkpoints.DIRECTORY / "best"
+    names = sorted(str(path.relative_to(kept)) for path in kept.rglob("*"))
+    texts = {name: json.loads((kept / name).read_text()) for name in names if name.endswith("_METADATA")}
+    kinds = ("damage", "damage", "damage", "edit", "edit", "remove", "link", "pipe", "stranger")
+
+    def draw(random: Random) -> tuple[str, str, str, bytes]:
+        kind = random.choice(kinds)
+        name = random.choice(sorted(texts) if kind == "edit" else names)
+        content = b""
+        if kind == "edit":
+            content = mutations.json_file(random, texts[name])
+        elif (kept / name).is_file():
+            content = mutations.damaged(random, (kept / name).read_bytes())
+        return random.choice(("inspect", "evaluate")), kind, name, content
+
+    def put(damage: tuple[str, str, str, bytes], place: Path) -> None:
+        _, kind, name, content = damage
+        shutil.copytree(run, place / "run")
+        path = place / "run" / checkpoints.DIRECTORY / "best" / name
+        if kind == "stranger":
+            (path.parent / "99999999999999999999").mkdir()
+            return
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+        if kind in ("damage", "edit"):
+            path.write_bytes(content)
+        elif kind == "link":
+            path.symlink_to("/etc/hostname")
+        elif kind == "pipe":
+            os.mkfifo(path)
+
+    return Reader("checkpoint files", draw, put, lambda damage, place: _open_run(damage[0], place), 0.02)
+
+
+def _checkpoint_arrays(run: Path) -> Reader:
+    """Whole checkpoints of arrays that are no run's, or nearly one's."""
+    tree = checkpoints.load_best(run)[1]
+    flat = {"/".join(key.key for key in keys): leaf for keys, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+    def draw(random: Random) -> tuple[str, dict[str, Any]]:
+        leaves = dict(flat)
+        for name in random.sample(list(flat), random.randrange(4)):
+            how = random.choice(("remove", "shape", "type", "numbers", "group"))
+            leaf = leaves.pop(name)
+            if how == "shape":
+                leaves[name] = np.ones([random.randrange(1, 6) for _ in range(random.randrange(4))], leaf.dtype)
+            elif how == "type":
+                leaves[name] = np.ones(leaf.shape, random.choice(("f4", "f2", "i4", "i1", "u4", "?")))
+            elif how == "numbers":
+                strange = (np.nan, np.inf, -np.inf, 3e38) if leaf.dtype.kind == "f" else (-1, 2**31 - 1, -(2**31))
+                leaves[name] = np.full(leaf.shape, random.choice(strange), leaf.dtype)
+            elif how == "group":
+                leaves[f"{name}/more"] = leaf
+        return random.choice(("inspect", "evaluate")), leaves
+
+    def put(drawn: tuple[str, dict[str, Any]], place: Path) -> None:
+        tree: dict[str, Any] = {}
+        for name, leaf in drawn[1].items():
+            *groups, last = name.split("/")
+            group = tree
+            for key in groups:
+                group = group.setdefault(key, {})
+            group[last] = leaf
+        shutil.copytree(run, place / "run")
+        path = place / "run" / checkpoints.best_path(STEP)
+        shutil.rmtree(path)
+        with ocp.StandardCheckpointer() as checkpointer:
+            checkpointer.save(path.absolute(), tree)
+
+    return Reader("checkpoint arrays", draw, put, lambda drawn, place: _open_run(drawn[0], place), 0.02)

@@ -1,0 +1,87 @@
+"""Some of the inputs of `benchmarks/fuzz.py`, drawn and shrunk by hypothesis."""
+
+import shutil
+import time
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from raptor_jax.errors import UserError
+from tests.fuzz import readers
+from tests.fuzz.trial import attempt, command
+
+INPUTS = 600
+"""Of all readers together."""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("fuzz") / "run"
+    readers.make_run(directory)
+    return directory
+
+
+NAMES = (
+    "configuration",
+    "drone",
+    "results",
+    "curves",
+    "start",
+    "directory of drones",
+    "command line",
+    "checkpoint files",
+    "checkpoint arrays",
+)
+
+
+def test_every_reader_is_tried(run):
+    assert tuple(reader.name for reader in readers.all_readers(run)) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_input_is_accepted_or_refused_in_one_line(run, name, tmp_path_factory):
+    reader = next(reader for reader in readers.all_readers(run) if reader.name == name)
+
+    # The same inputs each time: what is found by luck belongs into the recorded run.
+    @settings(
+        max_examples=max(10, round(INPUTS * reader.share)),
+        derandomize=True,
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(st.randoms(use_true_random=False))
+    def try_one(random):
+        place = tmp_path_factory.mktemp("input")
+        drawn = reader.draw(random)
+        reader.put(drawn, place)
+        attempt(lambda: reader.read(drawn, place), place)
+
+    try_one()
+
+
+def test_valid_files_are_accepted(run, tmp_path):
+    for reader in readers.all_readers(run):
+        if reader.example is not None:
+            place = tmp_path / reader.name
+            place.mkdir()
+            reader.put(reader.example, place)
+            assert attempt(lambda reader=reader, place=place: reader.read(reader.example, place), place)
+
+
+def test_more_episodes_than_fit_are_refused_before_they_are_flown(run):
+    with pytest.raises(UserError, match="lower --episodes"):
+        command(["evaluate", str(run), "--device", "cpu", "--episodes", "2000000000"])
+
+
+def test_a_damaged_checkpoint_leaves_nothing_on_the_terminal(run, tmp_path, capfd):
+    shutil.copytree(run, tmp_path / "run")
+    data = [path for path in (tmp_path / "run" / "checkpoints" / "best").rglob("d/*") if path.is_file()]
+    for path in data:
+        path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(UserError, match="not a whole checkpoint"):
+        command(["inspect", str(tmp_path / "run")])
+    # What orbax still reads when it gives up, it gives up a little later.
+    time.sleep(0.5)
+    assert capfd.readouterr().err == ""

@@ -372,10 +372,10 @@ def test_another_algorithm_network_or_drone_is_refused_with_what_differs(directo
 
 
 def test_a_changed_drone_is_refused(directory, copy, capsys):
-    # As if the run had been trained on the same drone with less inertia.
+    # As if the run had been trained on the same drone with a faster rotor.
     path = copy / "checkpoints" / "dynamics" / "0001.json"
     content = json.loads(path.read_text())
-    content["dynamics"]["J"][0][0] *= 0.999
+    content["dynamics"]["rotor_time_constants_rising"][0] *= 0.999
     write_json(path, content)
     assert train(directory, copy.name, "--resume") == cli.USAGE
     assert "cannot go on with other drones: 0001" in told(capsys)[1][0]

@@ -16,7 +16,7 @@ from benchmarks import faults
 from raptor_jax import checkpoints, cli, devices, metrics, rounds, run_directory
 from raptor_jax.config import build
 from raptor_jax.errors import UserError
-from raptor_jax.storage import write_text
+from raptor_jax.storage import write_json
 
 STEPS = faults.RUNS["sac"]["training.steps-per-teacher"]
 
@@ -33,7 +33,7 @@ def programs_are_traced_once():
         return made[key]
 
     def judge_once(mesh, function, *arguments, **options):
-        if function.__name__ != "judge":
+        if getattr(function, "__name__", "") != "judge":
             return on_each(mesh, function, *arguments, **options)
         key = str(devices.shapes(mesh, arguments))
         if key not in made:
@@ -187,7 +187,7 @@ def test_a_second_signal_ends_it_at_once_and_the_last_checkpoint_is_whole(direct
 def small_disk(directory):
     """A disk that has room for the beginning of a run."""
     place = directory / "small"
-    place.mkdir()
+    place.mkdir(exist_ok=True)
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=900k", "tmpfs", place], capture_output=True)
     if mounted.returncode:
         pytest.skip(f"mounting a tmpfs needs root: {mounted.stderr.decode().strip()}")
@@ -372,18 +372,21 @@ def test_another_algorithm_network_or_drone_is_refused_with_what_differs(directo
 
 
 def test_a_changed_drone_is_refused(directory, copy, capsys):
+    # As if the run had been trained on the same drone with a faster rotor.
     path = copy / "checkpoints" / "dynamics" / "0001.json"
-    write_text(path, path.read_text().replace('"mass": ', '"mass": 1'))
+    content = json.loads(path.read_text())
+    content["dynamics"]["rotor_time_constants_rising"][0] *= 0.999
+    write_json(path, content)
     assert train(directory, copy.name, "--resume") == cli.USAGE
     assert "cannot go on with other drones: 0001" in told(capsys)[1][0]
 
 
 def test_a_resumed_run_may_be_longer_and_watched_otherwise(directory, copy, capsys):
-    more = [f"--training.steps-per-teacher={STEPS + 256}", "--training.log-frequency=64"]
-    assert train(directory, copy.name, "--resume", *more, "--training.eval-frequency=128") == cli.PASSED
+    more = [f"--training.steps-per-teacher={STEPS + 256}", "--training.eval-frequency=128"]
+    assert train(directory, copy.name, "--resume", *more) == cli.PASSED
     assert f"goes on from step {STEPS:,}" in told(capsys)[0]
     with np.load(copy / "curves.npz") as curves:
-        assert curves["train_step"].tolist()[-6:] == [STEPS - 32, STEPS, *range(STEPS + 64, STEPS + 257, 64)]
+        assert curves["train_step"].tolist() == list(range(32, STEPS + 257, 32))
         assert curves["eval_step"].tolist()[-3:] == [STEPS, STEPS + 128, STEPS + 256]
     assert f"steps_per_teacher: {STEPS + 256}" in (copy / "checkpoints" / "config.yaml").read_text()
 

@@ -77,15 +77,22 @@ def available_bytes(device: jax.Device) -> int:
     return psutil.virtual_memory().available
 
 
+def fitting_capacity(table: MemoryTable, config: Config, teachers: int, available: int) -> int:
+    """Returns the largest replay, in transitions of a teacher, that fits beside the rest; 0 where none would do."""
+    if config.training.algorithm != "sac":
+        return 0
+    environments = config.environment.environments_per_teacher
+    rest = _MARGIN * available - (table.total - table.replay)
+    capacity = int(max(0, rest) // (teachers * row_bytes(config.sac))) // environments * environments
+    return capacity if capacity >= config.sac.critic_batch_size else 0
+
+
 def require_fit(table: MemoryTable, config: Config, teachers: int, available: int) -> None:
     """Raises UserError, with the replay capacity that fits, where the table exceeds what is available."""
     if table.total <= available:
         return
-    environments = config.environment.environments_per_teacher
-    rest = _MARGIN * available - (table.total - table.replay)
-    capacity = int(max(0, rest) // (teachers * row_bytes(config.sac))) // environments * environments
-    fits = config.training.algorithm == "sac" and capacity >= config.sac.critic_batch_size
-    way_out = f"--sac.replay-capacity {capacity} fits" if fits else "train fewer teachers (--num-teachers)"
+    capacity = fitting_capacity(table, config, teachers, available)
+    way_out = f"--sac.replay-capacity {capacity} fits" if capacity else "train fewer teachers (--num-teachers)"
     raise UserError(
         f"{teachers} teachers need {readable_bytes(table.total)}, and {readable_bytes(available)} are free; {way_out}"
     )

@@ -1,0 +1,215 @@
+"""The rows of `benchmarks.throughput`: one function for the simulator, one for a population in training."""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from benchmarks.limits import seconds_per_call
+from benchmarks.rltools import update_gflop
+from raptor_jax import config as configs
+from raptor_jax import devices, memory, replay, rounds, starts
+from raptor_jax.config import Config
+from raptor_jax.dynamics.parameters import Drone, stack
+from raptor_jax.dynamics.sampling import sample_drone
+from raptor_jax.dynamics.tasks import for_training
+from raptor_jax.errors import first_line
+from raptor_jax.population import best
+from raptor_jax.population.blocks import tree_bytes
+from raptor_jax.rounds import ALGORITHMS, Round
+from raptor_jax.simulator import ACTION_DIM, episode
+from raptor_jax.simulator.episode import Episode
+
+TURNS = 3
+SIMULATOR_STEPS = 100
+"""Steps of every environment in a call of the simulator."""
+UPDATES_ON_A_PROCESSOR = 20
+"""Updates in a call, where a run's own calls may take half an hour."""
+
+Limits = dict[str, Any]
+"""What `benchmarks.limits.measure` returns."""
+
+
+def simulator_row(options: argparse.Namespace, limits: Limits, count: int) -> dict[str, Any]:
+    """Returns how fast random actions are flown, with fresh starts, on drones and task of the first setting."""
+    config, mesh = configs.load(options.configs[0]), devices.mesh()
+    rows = devices.padded(np.arange(count), mesh)
+    drones, ids = devices.spread(mesh, (sampled(config, rows), rows))
+
+    def begin(drones: Drone, ids: jax.Array) -> tuple[Episode, jax.Array]:
+        keys = jax.vmap(lambda number: jax.random.split(jax.random.key(number), options.environments))(ids)
+        return jax.vmap(jax.vmap(episode.start, (None, 0)))(drones, keys), keys
+
+    def one(drone: Drone, now: Episode, key: jax.Array) -> tuple[Episode, jax.Array]:
+        following_key, action_key, step_key = jax.random.split(key, 3)
+        action = jax.random.uniform(action_key, (ACTION_DIM,), minval=-1.0)
+        following, _ = episode.advance_or_restart(drone, now, action, config.environment.episode_steps, step_key)
+        return following, following_key
+
+    def fly(flown: tuple[Episode, jax.Array], drones: Drone) -> tuple[Episode, jax.Array]:
+        step = jax.vmap(jax.vmap(one, (None, 0, 0)))
+        return jax.lax.scan(lambda now, _: (step(drones, *now), None), flown, length=SIMULATOR_STEPS)[0]
+
+    flown = devices.on_each(mesh, begin, drones, ids)(drones, ids)
+    began = time.perf_counter()
+    program = devices.on_each(mesh, fly, flown, drones, donate=True)
+    compile_seconds = time.perf_counter() - began
+
+    def call() -> Any:
+        nonlocal flown
+        flown = program(flown, drones)
+        return flown
+
+    environments = rows.size * options.environments
+    per_call = turns(call, options, f"simulator_{count}")
+    rate = environments * SIMULATOR_STEPS / statistics.median(per_call)
+    gigabytes = 2e-9 * tree_bytes(flown[0]) / environments
+    return {
+        "setting": f"simulator, {options.environments} environments each",
+        "teachers": count,
+        "steps_per_second": rate,
+        "of_bandwidth": rate * gigabytes / (limits["bandwidth_gbs"] * mesh.size),
+        "compile_seconds": compile_seconds,
+        "seconds_per_call": per_call,
+    }
+
+
+def training_row(
+    options: argparse.Namespace, limits: Limits, setting: str, precision: str, teachers: int
+) -> dict[str, Any]:
+    """Returns speed, memory and compile time of one population; of one that does not fit, only that it does not."""
+    row = {"setting": Path(setting).stem, "precision": precision, "teachers": teachers}
+    config = configs.load(setting, {"sac.matmul_precision": precision})
+    on_processor = jax.default_backend() == "cpu"
+    config = in_shorter_calls(config, options.chunk_updates or (UPDATES_ON_A_PROCESSOR if on_processor else None))
+    try:
+        return row | _train(options, limits, config, row)
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        return row | {"note": f"out of memory: {first_line(error)}"}
+
+
+def _train(options: argparse.Namespace, limits: Limits, config: Config, row: dict[str, Any]) -> dict[str, Any]:
+    mesh, device, teachers = devices.mesh(), jax.local_devices()[0], row["teachers"]
+    available, notes = memory.available_bytes(device), []
+    if options.memory_gib:
+        available = min(available, int(options.memory_gib * 2**30))
+    now, table, compile_seconds = prepared(mesh, config, teachers)
+    share = now.teacher_ids.size // mesh.size
+    if table.total > available:
+        capacity = memory.fitting_capacity(table, config, share, available)
+        if not capacity:
+            needed, free = map(memory.readable_bytes, (table.total, available))
+            return {"note": f"does not fit: needs {needed}, free are {free}"}
+        notes.append(f"replay of {capacity:,} instead of {config.sac.replay_capacity:,}: the largest that fits")
+        config = config.model_copy(update={"sac": config.sac.model_copy(update={"replay_capacity": capacity})})
+        now, table, compile_seconds = prepared(mesh, config, teachers)
+
+    population = now.create()
+    if now.programs.warm_up:
+        population, _ = now.programs.warm_up(population, now.drones)
+        population = with_full_replay(mesh, now, population)
+    # A run evaluates in between, and its memory may peak there.
+    devices.fetch(now.programs.select(ALGORITHMS[config.training.algorithm].actors(population), now.drones))
+
+    def call() -> None:
+        nonlocal population
+        population, metrics = now.programs.train(population, now.drones)
+        devices.fetch(vars(metrics))
+
+    per_call = turns(call, options, f"{row['setting']}_{row['precision']}_{teachers}")
+    if broken := teachers - int(np.sum(now.of_real_teachers(population.active))):
+        notes.append(f"numbers of {broken} became non-finite")
+    rate = now.plan.chunk_updates * teachers / statistics.median(per_call)
+    found = {
+        "updates_per_second": rate,
+        "steps_per_second": rate * now.plan.chunk_steps / now.plan.chunk_updates,
+        "updates_of_a_run": now.plan.chunks * now.plan.chunk_updates,
+        "updates_per_call": now.plan.chunk_updates,
+        "seconds_per_call": per_call,
+        "compile_seconds": compile_seconds,
+        "learner_kib": table.learner / share / 2**10,
+        "temporaries_mib": table.temporaries / 2**20,
+        "planned_bytes": table._asdict(),
+        "note": "; ".join(notes),
+    }
+    if config.training.algorithm == "sac":
+        gflops = rate * update_gflop(config, targets=1)
+        gigabytes = 2e-9 * tree_bytes(population.teachers) / now.teacher_ids.size
+        found |= {
+            "gflops": gflops,
+            "of_gemm_peak": gflops / (limits["gemm_gflops"][row["precision"]] * mesh.size),
+            "of_bandwidth": rate * gigabytes / (limits["bandwidth_gbs"] * mesh.size),
+            "transition_bytes": replay.row_bytes(config.sac),
+        }
+    if measured := device.memory_stats():
+        found["peak_of_planned"] = measured["peak_bytes_in_use"] / table.total
+    return found
+
+
+def sampled(config: Config, rows: np.ndarray) -> Drone:
+    """Returns the drones of these numbers, every array [R, ...]."""
+    drones = (for_training(sample_drone(config.sampling, int(i))[0], config.environment, f"drone {i}") for i in rows)
+    return stack(list(drones))
+
+
+def in_shorter_calls(config: Config, updates: int | None) -> Config:
+    """Returns settings of a run that makes at most so many updates in a call."""
+    plan = ALGORITHMS[config.training.algorithm].schedule(config)
+    if updates is None or updates >= plan.chunk_updates:
+        return config
+    steps = updates * plan.chunk_steps // plan.chunk_updates
+    return config.model_copy(update={"training": config.training.model_copy(update={"log_frequency": steps})})
+
+
+def prepared(mesh: Mesh, config: Config, teachers: int) -> tuple[Round, memory.MemoryTable, float]:
+    """Returns a round, what each device will hold, and the seconds that compilation took."""
+    rows, start = np.arange(teachers), starts.load(config)
+    drones = sampled(config, rows)
+    began = time.perf_counter()
+    now = rounds.prepare(mesh, config, 0, rows, drones, rows, start)
+    compile_seconds = time.perf_counter() - began
+    own = jax.tree.map(lambda leaf: leaf[: now.teacher_ids.size // mesh.size], drones)
+    shapes = rounds.shapes(config, own, start)
+    kept = jax.eval_shape(best.create, ALGORITHMS[config.training.algorithm].actors(shapes))
+    table = memory.plan(config, own, shapes, kept)
+    temporaries = memory.temporaries(program for program in now.programs if program is not None)
+    return now, table._replace(temporaries=max(table.temporaries, temporaries)), compile_seconds
+
+
+def with_full_replay(mesh: Mesh, now: Round, population: Any) -> Any:
+    """Returns a population whose replay holds what was collected over and over: its draws then come from all of it."""
+    collected, capacity = now.plan.warmup_steps, population.replay.rows.shape[1]
+    copies = capacity // collected
+    if copies < 2:
+        return population
+
+    def fill(population: Any) -> Any:
+        rows = population.replay.rows
+        first, end = rows[:, :collected], jnp.int32(copies * collected)
+
+        def copy(number: jax.Array, rows: jax.Array) -> jax.Array:
+            return jax.lax.dynamic_update_slice_in_dim(rows, first, number * collected, axis=1)
+
+        rows = jax.lax.fori_loop(1, copies, copy, rows)
+        return population.replace(replay=population.replay.replace(rows=rows, filled=end, cursor=end % capacity))
+
+    return devices.on_each(mesh, fill, population, donate=True)(population)
+
+
+def turns(call: Callable[[], Any], options: argparse.Namespace, name: str) -> list[float]:
+    """Returns the seconds of a warm call in each turn; then writes a profile of one, if that is asked for."""
+    jax.block_until_ready(call())
+    found = [seconds_per_call(call, options.seconds) for _ in range(TURNS)]
+    if options.profile:
+        with jax.profiler.trace(str(options.profile / name)):
+            jax.block_until_ready(call())
+    return found

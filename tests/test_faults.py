@@ -411,7 +411,8 @@ def test_memory_files_and_threads_do_not_grow(directory):
         before, after = (
             min(getattr(sample, name) for sample in part) for part in (samples[: 2 * quarter], samples[2 * quarter :])
         )
-        assert after <= before
+        # Orbax opens pools of eight at its first savings; a leak in each of these chunks would be 200.
+        assert after <= before + 16
     # A leak of one population (50 kB) in each of these 300 chunks would be 15 MB.
     assert last.resident - first.resident < 10e6
 

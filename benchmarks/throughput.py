@@ -7,7 +7,7 @@ median of three turns. Every row has a process of its own, so that the peak of t
 are measured first, of one device: a large matrix product in the precision of the row, and a triad over memory. "Of
 bandwidth" counts the least that must move: in an update of SAC every weight, moment and target, once in and once out;
 in a step of the simulator its episode. FLOP are counted as in `benchmarks.rltools`. Pinned to one core (`taskset -c 0`)
-its rates are those of a core.
+its rates are those of a core, if the column of busy processors says that it had all of it.
 """
 
 import argparse
@@ -44,6 +44,7 @@ COLUMNS = {
     "GFLOP/s": ("gflops", "{:.4g}"),
     "of GEMM peak": ("of_gemm_peak", "{:.1%}"),
     "of bandwidth": ("of_bandwidth", "{:.1%}"),
+    "processors busy": ("processors_busy", "{:.2f}"),
     "compiled in s": ("compile_seconds", "{:.1f}"),
     "B a transition": ("transition_bytes", "{}"),
     "learner, KiB each": ("learner_kib", "{:.0f}"),

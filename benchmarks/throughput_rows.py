@@ -68,8 +68,8 @@ def simulator_row(options: argparse.Namespace, limits: Limits, count: int) -> di
         return flown
 
     environments = rows.size * options.environments
-    per_call = turns(call, options, f"simulator_{count}")
-    rate = environments * SIMULATOR_STEPS / statistics.median(per_call)
+    timing = turns(call, options, f"simulator_{count}")
+    rate = environments * SIMULATOR_STEPS / statistics.median(timing["seconds_per_call"])
     gigabytes = 2e-9 * tree_bytes(flown[0]) / environments
     return {
         "setting": f"simulator, {options.environments} environments each",
@@ -77,7 +77,7 @@ def simulator_row(options: argparse.Namespace, limits: Limits, count: int) -> di
         "steps_per_second": rate,
         "of_bandwidth": rate * gigabytes / (limits["bandwidth_gbs"] * mesh.size),
         "compile_seconds": compile_seconds,
-        "seconds_per_call": per_call,
+        **timing,
     }
 
 
@@ -125,16 +125,16 @@ def _train(options: argparse.Namespace, limits: Limits, config: Config, row: dic
         population, metrics = now.programs.train(population, now.drones)
         devices.fetch(vars(metrics))
 
-    per_call = turns(call, options, f"{row['setting']}_{row['precision']}_{teachers}")
+    timing = turns(call, options, f"{row['setting']}_{row['precision']}_{teachers}")
     if broken := teachers - int(np.sum(now.of_real_teachers(population.active))):
         notes.append(f"numbers of {broken} became non-finite")
-    rate = now.plan.chunk_updates * teachers / statistics.median(per_call)
+    rate = now.plan.chunk_updates * teachers / statistics.median(timing["seconds_per_call"])
     found = {
         "updates_per_second": rate,
         "steps_per_second": rate * now.plan.chunk_steps / now.plan.chunk_updates,
         "updates_of_a_run": now.plan.chunks * now.plan.chunk_updates,
         "updates_per_call": now.plan.chunk_updates,
-        "seconds_per_call": per_call,
+        **timing,
         "compile_seconds": compile_seconds,
         "learner_kib": table.learner / share / 2**10,
         "temporaries_mib": table.temporaries / 2**20,
@@ -205,11 +205,16 @@ def with_full_replay(mesh: Mesh, now: Round, population: Any) -> Any:
     return devices.on_each(mesh, fill, population, donate=True)(population)
 
 
-def turns(call: Callable[[], Any], options: argparse.Namespace, name: str) -> list[float]:
-    """Returns the seconds of a warm call in each turn; then writes a profile of one, if that is asked for."""
+def turns(call: Callable[[], Any], options: argparse.Namespace, name: str) -> dict[str, Any]:
+    """Returns the seconds of a warm call in each turn, and how many processors this took of those that it might.
+
+    Afterwards it writes a profile of a call, if that is asked for.
+    """
     jax.block_until_ready(call())
-    found = [seconds_per_call(call, options.seconds) for _ in range(TURNS)]
+    began = time.perf_counter(), time.process_time()
+    seconds = [seconds_per_call(call, options.seconds) for _ in range(TURNS)]
+    processors = (time.process_time() - began[1]) / (time.perf_counter() - began[0])
     if options.profile:
         with jax.profiler.trace(str(options.profile / name)):
             jax.block_until_ready(call())
-    return found
+    return {"seconds_per_call": seconds, "processors_busy": processors}

@@ -79,6 +79,7 @@ def test_throughput_measures_simulator_and_training_for_each_number_of_teachers(
         assert len(row["seconds_per_call"]) == 3
         assert 0 < row["of_bandwidth"] < 1
         assert row["compile_seconds"] > 0
+        assert row["processors_busy"] > 0
     for row in found["rows"][2:]:
         median = sorted(row["seconds_per_call"])[1]
         assert row["updates_per_second"] == pytest.approx(20 * row["teachers"] / median)

@@ -24,6 +24,7 @@ LAYERS = (
     ("trainer", "start_trainer", "judge", "inspection"),
     ("export",),
     ("report",),
+    ("options",),
     ("cli",),
 )
 

@@ -20,11 +20,12 @@ import functools
 import hashlib
 import json
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.serialization
 import jax
@@ -164,59 +165,99 @@ def resumable_steps(output_dir: Path) -> list[int]:
 
 def load_notes(output_dir: Path, step: int) -> dict[str, Any]:
     """Returns the notes of a checkpoint. Raises UserError where it is not whole."""
-    path = output_dir / DIRECTORY / "latest" / str(step) / "notes"
+    return _read_notes(output_dir / DIRECTORY / "latest" / str(step) / "notes")
+
+
+def load_learning(output_dir: Path, step: int) -> dict[str, Any]:
+    """Returns what `Writer.save` kept of a population, as NumPy arrays [R', ...], on whatever devices it was.
+
+    Raises:
+        UserError: it is not whole.
+    """
+    tree = _read(output_dir / DIRECTORY / "latest" / str(step))
+    tree.pop("teacher_id", None)
+    return tree
+
+
+def load_best(output_dir: Path, step: int | None = None) -> tuple[int, dict[str, Any]]:
+    """Returns the step and the tree of a checkpoint of the kept actors.
+
+    Args:
+        output_dir: of the run.
+        step: of the checkpoint; None for the newest.
+
+    Raises:
+        UserError: there is none, or it is not whole.
+    """
+    directory = output_dir / DIRECTORY / "best"
+    steps = _steps(directory) if step is None else [step]
+    if not steps:
+        raise UserError(f"{directory}: holds no checkpoint; name the output directory of a run")
+    path = directory / str(steps[0])
+    tree = _read(path)
+    if problem := _problem_of(tree):
+        raise UserError(f"{path}: not the kept actors of a run: {problem}; restore the files of the run")
+    return steps[0], tree
+
+
+class Examined(NamedTuple):
+    """A checkpoint of one kind as it lies on disk, in DIRECTORY/KIND/STEP."""
+
+    arrays: dict[str, jax.ShapeDtypeStruct]
+    """By name; {} where not even that can be read."""
+    tree: dict[str, Any] | None
+    """NumPy arrays; None where they were not read."""
+    has_digest: bool
+    """Whether there was a digest to compare them with."""
+    problem: str | None
+    """What keeps it from being whole."""
+
+
+def examine(path: Path, most_bytes: int) -> Examined:
+    """Looks at a checkpoint of either kind, DIRECTORY/KIND/STEP; reads its arrays if they are at most so many bytes."""
+    arrays: dict[str, jax.ShapeDtypeStruct] = {}
+    has_digest = _digest_beside(path) is not None
+    try:
+        with _whole(path / "default"), ocp.StandardCheckpointer() as checkpointer:
+            for keys, leaf in jax.tree.leaves_with_path(_target(checkpointer, path / "default")):
+                arrays["/".join(str(key.key) for key in keys)] = jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
+        return Examined(arrays, _read(path) if tree_bytes(arrays) <= most_bytes else None, has_digest, None)
+    except UserError as error:
+        return Examined(arrays, None, has_digest, str(error))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Returns the tree of DIRECTORY/KIND/STEP as NumPy arrays, on whatever devices it was saved."""
+    digest = _digest_beside(path)
+    with _whole(path / "default"), ocp.StandardCheckpointer() as checkpointer:
+        tree = checkpointer.restore((path / "default").absolute(), target=_target(checkpointer, path / "default"))
+        if digest is not None:
+            _require_digest(tree, digest)
+        return tree
+
+
+def _target(checkpointer: ocp.StandardCheckpointer, path: Path) -> dict[str, Any]:
+    """Returns arrays of a checkpoint's shapes and types, without devices; they take no memory."""
+    found = dict(checkpointer.metadata(path.absolute()).item_metadata)
+    return jax.tree.map(lambda leaf: np.broadcast_to(np.zeros((), leaf.dtype), leaf.shape), found)
+
+
+def _digest_beside(path: Path) -> str | None:
+    """Returns the digest of DIRECTORY/KIND/STEP, which the notes of that step hold; None where no whole notes do."""
+    notes = path.absolute().parents[1] / "latest" / path.name / "notes"
+    try:
+        return _read_notes(notes)["digests"].get(path.absolute().parent.name) if os.path.isdir(notes) else None
+    except UserError:
+        return None
+
+
+def _read_notes(path: Path) -> dict[str, Any]:
     with _whole(path):
         with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as checkpointer:
             notes = checkpointer.restore(path.absolute())
         digests = notes.pop("digests")
         _require_digest(notes, digests["notes"])
         return {**notes, "digests": digests}
-
-
-def load_learning(output_dir: Path, step: int, digest: str | None) -> dict[str, Any]:
-    """Returns what `Writer.save` kept of a population, as NumPy arrays [R', ...], on whatever devices it was.
-
-    Args:
-        output_dir: of the run.
-        step: of the checkpoint.
-        digest: that of its notes, if they have one.
-
-    Raises:
-        UserError: it is not whole.
-    """
-    path = output_dir / DIRECTORY / "latest" / str(step) / "default"
-    with _whole(path), ocp.StandardCheckpointer() as checkpointer:
-        found = dict(checkpointer.metadata(path.absolute()).item_metadata)
-        # A target without devices; it takes no memory.
-        target = jax.tree.map(lambda leaf: np.broadcast_to(np.zeros((), leaf.dtype), leaf.shape), found)
-        tree = checkpointer.restore(path.absolute(), target=target)
-        _require_digest(tree, digest)
-        tree.pop("teacher_id")
-        return tree
-
-
-def load_best(output_dir: Path, step: int | None = None, digest: str | None = None) -> tuple[int, dict[str, Any]]:
-    """Returns the step and the tree of a checkpoint of the kept actors.
-
-    Args:
-        output_dir: of the run.
-        step: of the checkpoint; None for the newest.
-        digest: that of its notes, if they are at hand.
-
-    Raises:
-        UserError: there is none, or it cannot be read.
-    """
-    directory = output_dir / DIRECTORY / "best"
-    steps = _steps(directory) if step is None else [step]
-    if not steps:
-        raise UserError(f"{directory}: holds no checkpoint; name the output directory of a run")
-    path = output_dir / best_path(steps[0])
-    with _whole(path), ocp.StandardCheckpointer() as checkpointer:
-        tree = checkpointer.restore(path.absolute())
-        _require_digest(tree, digest)
-    if problem := _problem_of(tree):
-        raise UserError(f"{path}: not the kept actors of a run: {problem}; restore the files of the run")
-    return steps[0], tree
 
 
 def actor_of(tree: dict[str, Any]) -> sac.Parameters:
@@ -250,8 +291,8 @@ def _digest(tree: Any) -> str:
     return found.hexdigest()
 
 
-def _require_digest(tree: Any, digest: str | None) -> None:
-    if digest is not None and _digest(tree) != digest:
+def _require_digest(tree: Any, digest: str) -> None:
+    if _digest(tree) != digest:
         raise ValueError("what it holds is not what was saved")
 
 

@@ -167,7 +167,7 @@ def _report(options: argparse.Namespace) -> int:
 def _inspect(options: argparse.Namespace) -> int:
     from raptor_jax import inspection
 
-    inspection.show(options.path, _console())
+    inspection.inspect(options.path, options.teacher, options.json, _console())
     return PASSED
 
 

@@ -143,7 +143,16 @@ def _report_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _inspect_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", type=Path, metavar="PATH", help="output directory of a run, or a drone's JSON file")
+    parser.add_argument(
+        "path",
+        type=Path,
+        metavar="PATH",
+        help="output directory of a run, its checkpoints or one of them; or a drone, a start, an exported .npz, curves",
+    )
+    parser.add_argument(
+        "--teacher", type=_number_of(0), metavar="N", help="show the drone, the result and the curve of one teacher"
+    )
+    parser.add_argument("--json", action="store_true", help="print all of it as JSON")
 
 
 def _export_options(parser: argparse.ArgumentParser) -> None:

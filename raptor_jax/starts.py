@@ -20,6 +20,7 @@ _MAX_BYTES = 1 << 26
 PACKAGED, SCRATCH = "packaged", "scratch"
 _PROVENANCE = "provenance"
 _LAYERS = ("hidden_0", "hidden_1", "output")
+_WAY_OUT = f"name a file that train-start or export wrote; --training.start also takes {PACKAGED} or {SCRATCH}"
 _WEIGHTS = tuple(f"{layer}/{kind}" for layer in _LAYERS for kind in ("kernel", "bias"))
 
 
@@ -32,7 +33,7 @@ def load(config: Config) -> sac.Parameters | None:
     if config.training.algorithm == "sac" or config.training.start == SCRATCH:
         return None
     path = _path(config.training.start)
-    arrays = _read(path)
+    arrays, _ = read(path)
     expected = jax.eval_shape(lambda: sac.create(config.sac, jax.random.key(0)).actor)["params"]["mlp"]
     mlp: dict[str, Any] = {layer: {} for layer in _LAYERS}
     for name in _WEIGHTS:
@@ -41,7 +42,7 @@ def load(config: Config) -> sac.Parameters | None:
         array = arrays[name]
         if array.shape != shape or array.dtype != np.float32 or not np.isfinite(array).all():
             raise UserError(
-                f"training.start: {path}: {name} should hold finite float32 numbers of shape {shape}, and is"
+                f"{path}: {name} should hold finite float32 numbers of shape {shape}, and is"
                 f" {array.dtype} of shape {array.shape}; set sac.actor_hidden_dim to the start's, or name another start"
             )
         mlp[layer][kind] = array
@@ -50,11 +51,22 @@ def load(config: Config) -> sac.Parameters | None:
 
 def provenance(start: str) -> dict[str, Any]:
     """Returns how a start was made: configuration, versions, drones and curve. Raises UserError as `load`."""
-    path = _path(start)
+    return read(_path(start))[1]
+
+
+def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Returns the weights of a start by LAYER/KIND, and its provenance. Raises UserError where the file is no start."""
     try:
-        return cast(dict[str, Any], json.loads(str(_read(path)[_PROVENANCE])))
+        arrays = read_arrays(path, _MAX_BYTES)
+    except Unreadable as error:
+        raise UserError(f"{path}: {error}; {_WAY_OUT}") from None
+    if missing := [name for name in (*_WEIGHTS, _PROVENANCE) if name not in arrays]:
+        raise UserError(f"{path}: not a start: holds no {missing[0]}; {_WAY_OUT}")
+    try:
+        made = json.loads(str(arrays.pop(_PROVENANCE)))
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: its provenance is not JSON: {first_line(error)}; name another start") from None
+        raise UserError(f"{path}: its provenance is not JSON: {first_line(error)}; {_WAY_OUT}") from None
+    return arrays, cast(dict[str, Any], made)
 
 
 def save(path: Path, actor: sac.Parameters, made: dict[str, Any]) -> None:
@@ -67,14 +79,3 @@ def save(path: Path, actor: sac.Parameters, made: dict[str, Any]) -> None:
 
 def _path(start: str) -> Path:
     return Path(str(resources.files("raptor_jax"))) / "start.npz" if start == PACKAGED else Path(start)
-
-
-def _read(path: Path) -> dict[str, np.ndarray]:
-    way_out = f"name a file that train-start wrote, {PACKAGED} or {SCRATCH}"
-    try:
-        arrays = read_arrays(path, _MAX_BYTES)
-    except Unreadable as error:
-        raise UserError(f"training.start: {path}: {error}; {way_out}") from None
-    if missing := [name for name in (*_WEIGHTS, _PROVENANCE) if name not in arrays]:
-        raise UserError(f"training.start: {path}: not a start: holds no {missing[0]}; {way_out}")
-    return arrays

@@ -383,7 +383,7 @@ class _Run:
         for step in steps:
             try:
                 notes = checkpoints.load_notes(self.output_dir, step)
-                _, kept = checkpoints.load_best(self.output_dir, step, notes["digests"]["best"])
+                _, kept = checkpoints.load_best(self.output_dir, step)
                 now = self._round(notes["attempt"], np.asarray(notes["rows"]))
                 population = self._restored(now, step, notes)
                 return {**notes, "step": step, "best": checkpoints.best_of(kept), "population": population}
@@ -400,7 +400,7 @@ class _Run:
     def _restored(self, now: Round, step: int, notes: dict[str, Any]) -> Any:
         """Returns the population of a checkpoint; with an empty replay, where that has none or one of another size."""
         population = now.create()
-        tree = checkpoints.load_learning(self.output_dir, step, notes["digests"].get("latest"))
+        tree = checkpoints.load_learning(self.output_dir, step)
         if "replay" in tree and tree["replay"]["rows"].shape[1:] != population.replay.rows.shape[1:]:
             del tree["replay"]
         places = devices.padded(np.arange(now.rows.size), self.mesh)

@@ -1,8 +1,10 @@
 """Every reader of the package, as something to try hostile input on."""
 
+import functools
 import json
 import os
 import shutil
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -14,7 +16,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import yaml
 
-from raptor_jax import checkpoints, config, evaluation, metrics, sac, starts
+from raptor_jax import analysis, checkpoints, config, evaluation, metrics, sac, starts
 from raptor_jax.dynamics import files, sampling
 from raptor_jax.dynamics.parameters import stack
 from raptor_jax.population import apg, best
@@ -90,8 +92,8 @@ def all_readers(run: Path) -> list[Reader]:
             yaml.safe_dump(settings).encode(),
         ),
         _of_file("drone", "0.json", _json_drawer(drone), files.load_drone, 0.3, drone),
-        _of_file("results", FILE, _json_drawer(results.read_bytes()), _inspect_parent, 0.1, results.read_bytes()),
-        _of_file("curves", metrics.CURVES, _npz_drawer(curves), metrics.load_curves, 0.16, curves.read_bytes()),
+        _of_run("results", FILE, _json_drawer(results.read_bytes()), 0.1, run),
+        _of_run("curves", metrics.CURVES, _npz_drawer(curves), 0.16, run),
         _of_file("start", "start.npz", _npz_drawer(start), _load_start, 0.1, start.read_bytes()),
         _drone_directories(drone),
         Reader("command line", _command_line, _put_no_drones, _run_without_drones, 0.05),
@@ -111,6 +113,23 @@ def _of_file(
     return Reader(name, draw, put, lambda _, place: read(place / file), share, example)
 
 
+def _of_run(name: str, file: str, draw: Callable[[Random], bytes], share: float, run: Path) -> Reader:
+    """Returns a reader whose input is one file of a run; the rest of the run lies beside it, but for checkpoints."""
+
+    def put(content: bytes, place: Path) -> None:
+        shutil.copytree(run / checkpoints.DIRECTORY / "dynamics", place / checkpoints.DIRECTORY / "dynamics")
+        for other in (FILE, metrics.CURVES):
+            shutil.copy(run / other, place / other)
+        (place / file).write_bytes(content)
+
+    def read(content: bytes, place: Path) -> None:
+        ways = (lambda: analysis.load(place), *(functools.partial(_open_run, how, place) for how in _INSPECTIONS))
+        # By its content, so that an input can be tried again.
+        ways[zlib.crc32(content) % len(ways)]()
+
+    return Reader(name, draw, put, read, share, (run / file).read_bytes())
+
+
 def _json_drawer(valid: bytes) -> Callable[[Random], bytes]:
     content = json.loads(valid)
     return lambda random: mutations.json_file(random, content)
@@ -120,10 +139,6 @@ def _npz_drawer(path: Path) -> Callable[[Random], bytes]:
     with np.load(path) as loaded:
         arrays = dict(loaded)
     return lambda random: mutations.npz_file(random, arrays)
-
-
-def _inspect_parent(path: Path) -> None:
-    command(["inspect", str(path.parent)])
 
 
 def _load_start(path: Path) -> None:
@@ -172,11 +187,27 @@ def _drone_directories(valid: bytes) -> Reader:
     return Reader("directory of drones", draw, put, read, 0.05)
 
 
-COMMANDS = ("sample", "train", "train-start", "evaluate", "inspect")
+COMMANDS = ("sample", "train", "train-start", "evaluate", "report", "inspect", "export", "rollout")
+ON_A_RUN = COMMANDS[3:]
 OPTIONS = (
     *(f"--{key.replace('_', '-')}" for key in config.all_keys()),
     *("--config", "--dynamics-dir", "--output-dir", "--num-teachers", "--num-drones", "--generate-dynamics"),
-    *("--overwrite", "--output", "--episodes", "--policy", "--seed", "--json", "--help", "-h", "--", "--c", "-x", "@f"),
+    *(
+        "--overwrite",
+        "--output",
+        "--episodes",
+        "--policy",
+        "--seed",
+        "--json",
+        "--teacher",
+        "--format",
+        "--help",
+        "-h",
+        "--",
+        "--c",
+        "-x",
+        "@f",
+    ),
 )
 
 
@@ -205,23 +236,34 @@ def _run_without_drones(arguments: list[str], place: Path) -> None:
     before = Path.cwd()
     os.chdir(place)
     try:
-        command(arguments if arguments[0] in ("evaluate", "inspect") else [*arguments, "--dynamics-dir", "drones"])
+        command(arguments if arguments[0] in ON_A_RUN else [*arguments, "--dynamics-dir", "drones"])
     finally:
         os.chdir(before)
 
 
-def _open_run(task: str, place: Path) -> None:
-    command([task, str(place / "run"), *(["--device", "cpu"] if task == "evaluate" else [])])
+_INSPECTIONS = (("inspect",), ("inspect", "--json"), ("inspect", "--teacher", "0"))
+_USES = (*_INSPECTIONS, ("evaluate", "--device", "cpu"), ("export", "--format", "npz"), ("resume",))
+
+
+def _open_run(how: tuple[str, ...], run: Path) -> None:
+    """Runs a command on a run, or reads what a resume reads."""
+    if how != ("resume",):
+        command([*how, str(run)])
+        return
+    for step in checkpoints.resumable_steps(run):
+        checkpoints.load_notes(run, step)
+        checkpoints.load_best(run, step)
+        checkpoints.load_learning(run, step)
 
 
 def _checkpoint_files(run: Path) -> Reader:
     """Whole checkpoints of which one file is damaged, taken away, or something else."""
-    kept = run / checkpoints.DIRECTORY / "best"
-    names = sorted(str(path.relative_to(kept)) for path in kept.rglob("*"))
+    kept = run / checkpoints.DIRECTORY
+    names = sorted(str(path.relative_to(kept)) for kind in ("best", "latest") for path in (kept / kind).rglob("*"))
     texts = {name: json.loads((kept / name).read_text()) for name in names if name.endswith("_METADATA")}
     kinds = ("damage", "damage", "damage", "edit", "edit", "remove", "link", "pipe", "stranger")
 
-    def draw(random: Random) -> tuple[str, str, str, bytes]:
+    def draw(random: Random) -> tuple[tuple[str, ...], str, str, bytes]:
         kind = random.choice(kinds)
         name = random.choice(sorted(texts) if kind == "edit" else names)
         content = b""
@@ -229,12 +271,12 @@ def _checkpoint_files(run: Path) -> Reader:
             content = mutations.json_file(random, texts[name])
         elif (kept / name).is_file():
             content = mutations.damaged(random, (kept / name).read_bytes())
-        return random.choice(("inspect", "evaluate")), kind, name, content
+        return random.choice(_USES), kind, name, content
 
-    def put(damage: tuple[str, str, str, bytes], place: Path) -> None:
+    def put(damage: tuple[tuple[str, ...], str, str, bytes], place: Path) -> None:
         _, kind, name, content = damage
         shutil.copytree(run, place / "run")
-        path = place / "run" / checkpoints.DIRECTORY / "best" / name
+        path = place / "run" / checkpoints.DIRECTORY / name
         if kind == "stranger":
             (path.parent / "99999999999999999999").mkdir()
             return
@@ -246,7 +288,7 @@ def _checkpoint_files(run: Path) -> Reader:
         elif kind == "pipe":
             os.mkfifo(path)
 
-    return Reader("checkpoint files", draw, put, lambda damage, place: _open_run(damage[0], place), 0.02)
+    return Reader("checkpoint files", draw, put, lambda damage, place: _open_run(damage[0], place / "run"), 0.02)
 
 
 def _checkpoint_arrays(run: Path) -> Reader:
@@ -254,7 +296,7 @@ def _checkpoint_arrays(run: Path) -> Reader:
     tree = checkpoints.load_best(run)[1]
     flat = {"/".join(key.key for key in keys): leaf for keys, leaf in jax.tree_util.tree_leaves_with_path(tree)}
 
-    def draw(random: Random) -> tuple[str, dict[str, Any]]:
+    def draw(random: Random) -> tuple[tuple[str, ...], dict[str, Any]]:
         leaves = dict(flat)
         for name in random.sample(list(flat), random.randrange(4)):
             how = random.choice(("remove", "shape", "type", "numbers", "group"))
@@ -268,9 +310,9 @@ def _checkpoint_arrays(run: Path) -> Reader:
                 leaves[name] = np.full(leaf.shape, random.choice(strange), leaf.dtype)
             elif how == "group":
                 leaves[f"{name}/more"] = leaf
-        return random.choice(("inspect", "evaluate")), leaves
+        return random.choice(_USES), leaves
 
-    def put(drawn: tuple[str, dict[str, Any]], place: Path) -> None:
+    def put(drawn: tuple[tuple[str, ...], dict[str, Any]], place: Path) -> None:
         tree: dict[str, Any] = {}
         for name, leaf in drawn[1].items():
             *groups, last = name.split("/")
@@ -284,4 +326,4 @@ def _checkpoint_arrays(run: Path) -> Reader:
         with ocp.StandardCheckpointer() as checkpointer:
             checkpointer.save(path.absolute(), tree)
 
-    return Reader("checkpoint arrays", draw, put, lambda drawn, place: _open_run(drawn[0], place), 0.02)
+    return Reader("checkpoint arrays", draw, put, lambda drawn, place: _open_run(drawn[0], place / "run"), 0.02)

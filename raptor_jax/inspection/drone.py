@@ -1,0 +1,49 @@
+"""A drone's file: its parameters with their units, as JSON has them and as a table."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from raptor_jax.dynamics import files, parameters
+from raptor_jax.progress import say
+
+
+def describe_drone(file: files.DroneFile) -> dict[str, Any]:
+    """Returns the drone's `path`, two ratios that tell how it flies, and every parameter by its dotted name."""
+    dynamics = file.drone.dynamics
+    return {
+        "path": str(file.path),
+        "thrust_to_weight": float(parameters.thrust_to_weight(dynamics)),
+        "torque_to_inertia": float(parameters.torque_to_inertia(dynamics)),
+        "parameters": _fields(file.drone, ""),
+        "metadata": file.metadata,
+    }
+
+
+def show_drone(drone: dict[str, Any], console: Console) -> None:
+    """Prints what `describe_drone` returns."""
+    say(
+        console,
+        f"{drone['path']}: thrust-to-weight {drone['thrust_to_weight']:.3f},"
+        f" torque-to-inertia {drone['torque_to_inertia']:.1f} 1/s^2",
+    )
+    table = Table("parameter", "value", "unit")
+    for name, parameter in drone["parameters"].items():
+        text = np.array2string(np.asarray(parameter["value"]), precision=6, separator=", ")
+        table.add_row(name, text.replace("\n", ""), parameter["unit"])
+    console.print(table)
+
+
+def _fields(group: Any, prefix: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for field in dataclasses.fields(group):
+        value, name = getattr(group, field.name), f"{prefix}{field.name}"
+        specification = parameters.field_specification(field)
+        if specification is None:
+            found |= _fields(value, f"{name}.")
+        else:
+            found[name] = {"value": np.asarray(value).tolist(), "unit": specification.unit}
+    return found

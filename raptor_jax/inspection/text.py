@@ -1,0 +1,146 @@
+"""What `content` found, as a person reads it."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from raptor_jax import results
+from raptor_jax.config import Config
+from raptor_jax.errors import printable
+from raptor_jax.inspection.drone import show_drone
+from raptor_jax.memory import readable_bytes
+from raptor_jax.progress import say
+
+_MOST_POINTS = 20
+"""Points of a curve that are shown."""
+
+
+def show(found: dict[str, Any], console: Console) -> None:
+    """Prints what `content.describe` or `content.describe_teacher` returns."""
+    {
+        "run": _show_run,
+        "checkpoints": _show_checkpoints,
+        "teacher": _show_teacher,
+        "curves": _show_file,
+        "start": _show_file,
+        "drone": show_drone,
+    }[found["kind"]](found, console)
+
+
+def _show_run(found: dict[str, Any], console: Console) -> None:
+    about, teachers = found["run"], found["teachers"]
+    say(console, f"{found['path']}: {about['status']}, step {about['step']:,}, {len(teachers)} teachers")
+    results.print_table(teachers, about["config"]["training"]["pass_return"], console)
+    _show_settings(about["config"], console)
+    _show_arrays("curves", found["arrays"], console)
+    if found["checkpoints"]:
+        _show_list(found["checkpoints"], console)
+    else:
+        console.print("no checkpoint yet")
+
+
+def _show_checkpoints(found: dict[str, Any], console: Console) -> None:
+    say(console, f"{found['path']}:")
+    _show_list(found["checkpoints"], console)
+    if found["config"] is not None:
+        _show_settings(found["config"], console)
+    for one in found["checkpoints"]:
+        if "arrays" in one:
+            _show_arrays(f"{one['of']}/{one['step']}/default", one["arrays"], console)
+            _show_kept(one["kept"], console)
+
+
+def _show_list(found: Sequence[dict[str, Any]], console: Console) -> None:
+    table = Table("checkpoint", "step", "teachers", "size", "whole")
+    for one in found:
+        table.add_row(
+            one["of"],
+            f"{one['step']:,}",
+            "-" if one["teachers"] is None else str(one["teachers"]),
+            readable_bytes(one["bytes"]),
+            _verdict(one),
+        )
+    console.print(table)
+
+
+def _verdict(one: dict[str, Any]) -> str:
+    if one["whole"] is None:
+        return "not known: too large to be read in passing"
+    if not one["whole"]:
+        return "[red]no[/]"
+    return "yes, by its digest" if one["has_digest"] else "readable; no digest beside it"
+
+
+def _show_settings(settings: dict[str, Any], console: Console) -> None:
+    """Prints what is not a default."""
+    defaults = Config().model_dump()
+    differing = [
+        f"{section}.{key} {value}"
+        for section, keys in settings.items()
+        if isinstance(keys, dict)
+        for key, value in keys.items()
+        if value != defaults.get(section, {}).get(key)
+    ]
+    say(console, f"settings that are not the defaults: {', '.join(differing) or 'none'}")
+
+
+def _show_arrays(name: str, arrays: Sequence[dict[str, Any]], console: Console) -> None:
+    if not arrays:
+        return
+    say(console, f"{name} ({readable_bytes(sum(array['bytes'] for array in arrays))}):")
+    table = Table("array", "shape", "type")
+    table.add_column("bytes", justify="right")
+    for array in arrays:
+        shape = str(tuple(array["shape"]))
+        table.add_row(Text(printable(array["name"])), shape, array["dtype"], f"{array['bytes']:,}")
+    console.print(table)
+
+
+def _show_kept(kept: dict[str, Any], console: Console) -> None:
+    """Prints the counters of a checkpoint, and the evaluation that its actors won by."""
+    counters = [f"{name} {value:,}" for name, value in kept.items() if isinstance(value, int)]
+    returns = [value for value in kept.get("mean_return", ()) if value is not None]
+    if counters:
+        say(console, ", ".join(counters))
+    if returns:
+        say(
+            console,
+            f"kept by an evaluated mean return of: median {np.median(returns):.0f}, worst {min(returns):.0f},"
+            f" best {max(returns):.0f}",
+        )
+
+
+def _show_teacher(found: dict[str, Any], console: Console) -> None:
+    results.print_table([found["result"]], found["pass_return"], console)
+    _show_curve(found["evaluation"], console)
+    show_drone(found["drone"], console)
+
+
+def _show_curve(curve: dict[str, list[Any]], console: Console) -> None:
+    """Prints evaluations, evenly spaced where there are many."""
+    points = len(curve.get("step", ()))
+    if not points:
+        console.print("no evaluation yet")
+        return
+    columns = [name for name in ("step", "reward", "episode_length", "share_terminated") if name in curve]
+    table = Table(*(name.replace("_", " ") for name in columns), title=f"{points} evaluations")
+    for point in np.unique(np.linspace(0, points - 1, min(points, _MOST_POINTS)).round().astype(int)):
+        table.add_row(*(_cell(name, curve[name][point]) for name in columns))
+    console.print(table)
+
+
+def _cell(name: str, value: float | None) -> str:
+    if value is None:
+        return "not finite"
+    return f"{value:,}" if name == "step" else f"{value:.2f}" if name == "share_terminated" else f"{value:.0f}"
+
+
+def _show_file(found: dict[str, Any], console: Console) -> None:
+    _show_arrays(found["path"], found["arrays"], console)
+    if "provenance" in found:
+        say(console, f"made by: {json.dumps(found['provenance'])[:2000]}")

@@ -24,7 +24,7 @@ from raptor_jax.results import number
 from raptor_jax.storage import write_atomically, write_json
 
 _MOST_ROWS = 40
-_MOST_LABELS = 64
+_MOST_LABELS = 32
 _ORDER = "rotor_time_constant_rising"
 """What the drones of the picture are ordered by: most of the difficulty lies in it (docs/methods.md)."""
 
@@ -159,7 +159,7 @@ def _draw(matrix: Matrix, pass_return: float, episodes: int, picture: Path) -> N
     axes.scatter(
         [own[row] for row in rows if matrix.own[row] is not None],
         [place for place, row in enumerate(rows) if matrix.own[row] is not None],
-        s=8,
+        s=5,
         color="black",
     )
     axes.set_title("each teacher on each drone; a dot: its own drone")

@@ -41,10 +41,9 @@ def _load_config(options: argparse.Namespace) -> configs.Config:
 
 
 def _console() -> Any:
-    from rich.console import Console
+    from raptor_jax.progress import make_console
 
-    # Log files and pipes get whole lines; a terminal gets its own width.
-    return Console() if sys.stdout.isatty() else Console(width=140)
+    return make_console()
 
 
 def _set_environment(device: str) -> None:

@@ -1,5 +1,6 @@
 """What a person sees while it runs: the memory table, a bar on a terminal, a line for every evaluation anywhere."""
 
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,11 @@ from rich.table import Table
 
 from raptor_jax.errors import printable
 from raptor_jax.memory import MemoryTable, readable_bytes
+
+
+def make_console(quiet: bool = False) -> Console:
+    """Returns a console on standard output: log files and pipes get whole lines, a terminal its own width."""
+    return Console(width=None if sys.stdout.isatty() else 140, quiet=quiet)
 
 
 def say(console: Console, text: str) -> None:

@@ -144,7 +144,7 @@ def drone_paths(directory: str | Path) -> list[Path]:
     directory = Path(directory)
     if not os.path.isdir(directory):
         raise UserError(f"{directory}: no such directory; name one that holds drones as *.json files")
-    return sorted(directory.glob("*.json"), key=_by_number)
+    return sorted(directory.glob("*.json"), key=by_number)
 
 
 def stack_for_training(files: Sequence[DroneFile], environment: EnvironmentConfig) -> Drone:
@@ -180,7 +180,8 @@ def to_json(drone: Drone, metadata: Mapping[str, Any]) -> str:
     return json.dumps({**content, "metadata": dict(metadata)}, allow_nan=False) + "\n"
 
 
-def _by_number(path: Path) -> tuple[list[str | int], str]:
+def by_number(path: Path) -> tuple[list[str | int], str]:
+    """Returns what orders the files of drones: 2.json comes before 10.json."""
     # Splitting at runs of digits puts text at even and numbers at odd places, so that like is compared with like.
     pieces: list[str | int] = [*re.split(r"(\d+)", path.stem)]
     pieces[1::2] = [int(piece) for piece in pieces[1::2]]

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from raptor_jax import checkpoints, judge, sac
@@ -13,6 +14,8 @@ from raptor_jax.dynamics.files import DroneFile
 from raptor_jax.errors import UserError, first_line
 from raptor_jax.results import FILE, read
 from raptor_jax.simulator import ACTION_DIM
+
+_deterministic_action = jax.jit(sac.deterministic_action, static_argnums=0)
 
 
 class Teacher(NamedTuple):
@@ -44,6 +47,10 @@ class Teacher(NamedTuple):
         layers = self.layers
         mean = {kind: values[..., :ACTION_DIM] for kind, values in layers["output"].items()}
         return {**layers, "output": mean}
+
+    def action(self, observation: Any) -> jax.Array:
+        """Returns the actions [..., 4] that it takes at observations [..., 26], as in an evaluation."""
+        return _deterministic_action(self.config.sac, self.actor, jnp.asarray(observation, jnp.float32))
 
 
 def read_teachers(run: Path, teacher_id: int | None, overrides: dict[str, int] | None = None) -> list[Teacher]:

@@ -146,7 +146,7 @@ def test_a_missing_thrust_curve_follows_from_thrust_to_weight(content, tmp_path)
     ("field", "value"),
     [
         ("dynamics", None),
-        ("integration", None),
+        ("integration", 0.01),
         ("dynamics.mass", None),
         ("mdp.reward.scale", None),
         ("mdp.init", None),

@@ -13,8 +13,7 @@ from raptor_jax.dynamics import parameters, platforms
 from raptor_jax.dynamics.parameters import Drone, Dynamics
 from raptor_jax.progress import say
 
-ROTORS = ("front right", "back right", "back left", "front left")
-
+_ORDER = ("front right", "back right", "back left", "front left")
 _LEAST_YAW_ACCELERATION = 1.0
 """rad/s^2; the least of the first 1000 drones of the default distribution is 1.25."""
 _GYRATION = (0.3, 1.2)
@@ -39,8 +38,8 @@ def describe_sheet(drone: Drone) -> dict[str, Any]:
 
     Returns:
         `quantities`: name, value, unit and the range `least` to `most` of the default distribution, None where it has
-        none; `rotors`: position [m], direction seen from above, and thrust in hover, with its limits [N]; `warnings`:
-        sentences on what is implausible or unlike all drones that training is known on.
+        none; `rotors`: place in words, position [m], how it turns seen from above, thrust in hover and its limits [N];
+        `warnings`: sentences on what is implausible, or unlike all drones that training is known on.
     """
     dynamics = drone.dynamics
     # A file may hold numbers so small or large that what follows from them has no size.
@@ -59,7 +58,7 @@ def show_sheet(sheet: dict[str, Any], console: Console) -> None:
     table = Table("what follows", "value", "unit", "default distribution", "")
     for quantity in sheet["quantities"]:
         least, most = quantity["least"], quantity["most"]
-        usual = "-" if least is None else f"{least:.3g} to {most:.3g}"
+        usual = "-" if least is None else f"{least:.4g} to {most:.4g}"
         place = "-" if least is None else "inside" if least <= quantity["value"] <= most else "[yellow]outside[/]"
         table.add_row(quantity["name"], f"{quantity['value']:.4g}", quantity["unit"], usual, place)
     console.print(table)
@@ -68,7 +67,7 @@ def show_sheet(sheet: dict[str, Any], console: Console) -> None:
         position = ", ".join(f"{number:.4g}" for number in rotor["position"])
         hover = "-" if rotor["hover_thrust"] is None else f"{rotor['hover_thrust']:.4g}"
         limits = f"{rotor['least_thrust']:.4g} to {rotor['most_thrust']:.4g}"
-        table.add_row(rotor["name"], position, rotor["turns"], hover, limits)
+        table.add_row(rotor["place"], position, rotor["turns"], hover, limits)
     console.print(table)
     for warning in sheet["warnings"]:
         say(console, f"warning: {warning}")
@@ -113,7 +112,7 @@ def _hover(dynamics: Dynamics) -> _Hover | None:
     # [lift and three torques, rotors], for 1 N of each; torques over the rotors' distance, so that all are of one size.
     distance = float(parameters.max_rotor_distance(dynamics)) or 1.0
     effect = np.vstack([directions[:, 2], torques.T / distance])
-    if np.linalg.matrix_rank(effect, tol=1e-4) < len(ROTORS):
+    if np.linalg.matrix_rank(effect, tol=1e-4) < len(_ORDER):
         return None
     thrust = np.linalg.solve(effect, [float(parameters.weight(dynamics)), 0, 0, 0])
     least, most = _thrust_limits(dynamics)
@@ -131,7 +130,7 @@ def _rotors(dynamics: Dynamics, hover: _Hover | None) -> list[dict[str, Any]]:
     least, most = _thrust_limits(dynamics)
     return [
         {
-            "name": name,
+            "place": place,
             "position": dynamics.rotor_positions[rotor].tolist(),
             # The air turns the body against the propeller.
             "turns": "clockwise" if dynamics.rotor_torque_directions[rotor, 2] > 0 else "counter-clockwise",
@@ -139,8 +138,15 @@ def _rotors(dynamics: Dynamics, hover: _Hover | None) -> list[dict[str, Any]]:
             "least_thrust": float(least[rotor]),
             "most_thrust": float(most[rotor]),
         }
-        for rotor, name in enumerate(ROTORS)
+        for rotor, place in enumerate(_places(dynamics))
     ]
+
+
+def _places(dynamics: Dynamics) -> list[str]:
+    """Returns where each rotor is, in words."""
+    along, across = {1: "front", -1: "back"}, {1: "left", -1: "right"}
+    signs = np.sign(dynamics.rotor_positions[:, :2])
+    return [f"{along.get(x, '')} {across.get(y, '')}".strip() or "centre" for x, y in signs.tolist()]
 
 
 def _of_flight(dynamics: Dynamics, hover: _Hover | None) -> Iterator[str]:
@@ -163,11 +169,9 @@ def _of_flight(dynamics: Dynamics, hover: _Hover | None) -> Iterator[str]:
 
 
 def _of_rotors(drone: Drone) -> Iterator[str]:
-    dynamics, nominal = drone.dynamics, platforms.crazyflie()
-    if np.any(np.sign(dynamics.rotor_positions[:, :2]) != np.sign(nominal.rotor_positions[:, :2])):
-        yield f"the rotors are not {', '.join(ROTORS)} in this order, which the shipped start was trained with"
-    if np.any(np.sign(dynamics.rotor_torque_directions[:, 2]) != np.sign(nominal.rotor_torque_directions[:, 2])):
-        yield "the propellers turn otherwise than those that the shipped start was trained with"
+    dynamics = drone.dynamics
+    if tuple(_places(dynamics)) != _ORDER:
+        yield f"rotor_positions: not {', '.join(_ORDER)}, as in L2F; the teacher's actions follow the order of the file"
     limit = dynamics.action_limit
     linear, quadratic = dynamics.rotor_thrust_coefficients[:, 1], dynamics.rotor_thrust_coefficients[:, 2]
     if np.any(np.minimum(linear + 2 * quadratic * limit.min, linear + 2 * quadratic * limit.max) < 0):

@@ -70,7 +70,6 @@ _L2F_ONLY: dict[str, dict[str, Any]] = {
 }
 """Keys by group that L2F demands and our simulator has no use for, with the values that switch them off."""
 
-
 _MOST_STRANGERS = 100
 """Unknown keys of a group that are looked at for a misspelt one."""
 

@@ -74,7 +74,7 @@ def load_drone(path: str | Path) -> DroneFile:
     """
     path = Path(path)
     try:
-        content = _read_yaml(path) if path.suffix in _YAML else read_object(path, _MAX_BYTES)
+        content = _read_yaml(path) if path.suffix.lower() in _YAML else read_object(path, _MAX_BYTES)
     except Unreadable as error:
         raise UserError(f"{path}: {error}; name a drone's file, JSON or YAML, or take this one away") from None
     try:

@@ -154,10 +154,13 @@ def _of_flight(dynamics: Dynamics, hover: _Hover | None) -> Iterator[str]:
     ratio = float(parameters.thrust_to_weight(dynamics))
     if ratio < sampling.thrust_to_weight_min:
         yield f"thrust-to-weight {ratio:.3f}: little thrust is left to turn, to climb and to withstand wind"
-    for name in ("rotor_time_constants_rising", "rotor_time_constants_falling"):
-        slowest, known = getattr(dynamics, name).max(), sampling.rotor_time_constant_rising_max
+    for known, constants in (
+        (sampling.rotor_time_constant_rising_max, dynamics.rotor_time_constants_rising),
+        (sampling.rotor_time_constant_falling_max, dynamics.rotor_time_constants_falling),
+    ):
+        slowest = constants.max()
         if slowest > known:
-            yield f"{name}: {slowest:.3g} s is slower than the {known:g} s that training is known on; is it in s?"
+            yield f"a rotor time constant of {slowest:.3g} s is slower than the {known:g} s that training is known on; is it in s?"
     if hover is None:
         yield "no combination of the rotors turns it about each axis alone; see positions and torque constants"
         return

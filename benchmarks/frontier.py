@@ -36,11 +36,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dynamics-dir", type=Path, required=True, help="the drones")
     parser.add_argument("--rltools", type=Path, help="a curve of RLtools")
-    parser.add_argument("--rltools-drone", type=Path, help="the JSON file of its drone")
+    parser.add_argument("--rltools-drone", type=Path, help="the JSON file of its drone; goes with --rltools")
     parser.add_argument("--core", type=int, default=0, help="the core that everything runs on (default: 0)")
     parser.add_argument("--work", type=Path, default=Path("experiments/frontier"), help="where the runs go")
     parser.add_argument("--picture", type=Path, default=Path("docs/frontier.png"), help="what to draw")
     options = parser.parse_args()
+    if (options.rltools is None) != (options.rltools_drone is None):
+        parser.error("--rltools and --rltools-drone go together")
     # One core for this process and all that it starts: its wall clock then counts core-seconds.
     os.sched_setaffinity(0, {options.core})
 

@@ -7,17 +7,14 @@ comparisons, which it shares with the tests (`tests/simulator/parity.py`).
 import argparse
 import dataclasses
 import json
-import os
-import platform
 import sys
 from importlib.metadata import version
 from pathlib import Path
 
+from raptor_jax.results import machine, versions
 from tests.simulator import parity
 from tests.simulator.comparison import Row
 from tests.simulator.drones import REFERENCE, reference_drones, sampled_drones
-
-PACKAGES = ("l2f", "jax", "jaxlib", "numpy")
 
 
 def main() -> int:
@@ -26,9 +23,9 @@ def main() -> int:
     parser.add_argument("--json", type=Path, metavar="PATH", help="also write the rows to this file")
     path = parser.parse_args().json
 
-    machine = describe_machine()
+    about = machine() | versions() | {"l2f": version("l2f")}
     drones = sampled_drones(32) + (reference_drones() if REFERENCE.is_dir() else [])
-    print(", ".join(f"{name} {value}" for name, value in machine.items()), end="\n\n")
+    print(", ".join(f"{name} {value}" for name, value in about.items()), end="\n\n")
     print("| compared | cases | measure | worst | bound |\n|---|---|---|---|---|")
     rows = []
 
@@ -38,15 +35,9 @@ def main() -> int:
 
     parity.every_row(drones, report)
     if path is not None:
-        content = {"machine": machine, "rows": [dataclasses.asdict(row) | {"holds": row.holds} for row in rows]}
+        content = {"machine": about, "rows": [dataclasses.asdict(row) | {"holds": row.holds} for row in rows]}
         path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     return 0 if all(row.holds for row in rows) else 1
-
-
-def describe_machine() -> dict[str, str]:
-    """Returns what the numbers depend on."""
-    packages = {name: version(name) for name in PACKAGES}
-    return {"Python": platform.python_version(), **packages, platform.machine(): f"with {os.cpu_count()} CPUs"}
 
 
 def as_markdown(row: Row) -> str:

@@ -155,8 +155,20 @@ def _evaluate(options: argparse.Namespace) -> int:
     _require_device(options.device)
     from raptor_jax import judge
 
-    passed = judge.evaluate_run(options.run, options.policy, options.episodes, options.seed, options.json, _console())
-    return PASSED if passed else NOT_PASSED
+    asked = judge.Flights(options.run, options.teachers, options.episodes, options.seed)
+    if options.matrix is None:
+        if options.drones is not None:
+            raise UserError(
+                f"--drones {options.drones}: is for --matrix PNG; elsewhere each teacher flies its own drone"
+            )
+        passed = judge.evaluate_run(asked, options.policy, options.simulator, options.json, _console())
+        return PASSED if passed else NOT_PASSED
+    if (options.policy, options.simulator) != ("kept", "jax"):
+        raise UserError("--matrix: flies the kept actors in our simulator only; leave --policy and --simulator out")
+    from raptor_jax import transfer
+
+    transfer.fly_matrix(asked, options.drones, options.matrix, options.json, _console())
+    return PASSED
 
 
 def _report(options: argparse.Namespace) -> int:

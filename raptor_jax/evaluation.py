@@ -12,7 +12,7 @@ from raptor_jax import sac
 from raptor_jax.config import Config
 from raptor_jax.dynamics.parameters import Drone
 from raptor_jax.simulator import ACTION_DIM, State, episode, reward
-from raptor_jax.simulator.episode import Episode
+from raptor_jax.simulator.episode import Episode, Outcome
 from raptor_jax.simulator.quaternion import yaw
 
 SELECTION, JUDGEMENT = 0, 1
@@ -55,34 +55,14 @@ class Flight(struct.PyTreeNode):
 class Rollout(struct.PyTreeNode):
     """Every step of an episode; 0 after its end."""
 
+    state: State
+    """Each [steps, ...], at which the action was taken."""
     observation: jax.Array
-    """[steps, 26]."""
+    """[steps, 26] of that state."""
     action: jax.Array
-    """[steps, 4] taken at that observation."""
+    """[steps, 4] taken there."""
     reward: jax.Array
     """[steps] gained by that action."""
-
-
-class Recording(struct.PyTreeNode):
-    """One episode, step by step: S states, each with the action that answers it; [S, ...], or [T, S, ...].
-
-    After `length` steps the episode is over, and what follows repeats its last state.
-    """
-
-    position: jax.Array
-    """[S, 3] m, world frame."""
-    orientation: jax.Array
-    """[S, 4] unit quaternion (w, x, y, z), body to world."""
-    target_position: jax.Array
-    """[S, 3] m, world frame."""
-    action: jax.Array
-    """[S, 4] in [-1, 1], front right, back right, back left, front left."""
-    length: jax.Array
-    """[] int32, steps that were flown."""
-    total_reward: jax.Array
-    """[] undiscounted."""
-    terminated: jax.Array
-    """[] bool, it ended by leaving the limits."""
 
 
 class Policy(Protocol):
@@ -107,7 +87,7 @@ def evaluate(config: Config, actors: sac.Parameters, drones: Drone, episodes: in
         stream: SELECTION or JUDGEMENT.
     """
     flights = jax.vmap(jax.vmap(functools.partial(fly, config), in_axes=(None, None, 0)), in_axes=(0, 0, None))
-    return _summary(flights(actors, drones, _episode_keys(config, episodes, stream)))
+    return summary(flights(actors, drones, episode_keys(config, episodes, stream)))
 
 
 @functools.partial(jax.jit, static_argnames=("config", "episodes", "stream"))
@@ -122,7 +102,16 @@ def roll_out(config: Config, actor: sac.Parameters, drone: Drone, episodes: int,
         stream: SELECTION or JUDGEMENT.
     """
     flights = jax.vmap(functools.partial(_fly_and_keep, config), in_axes=(None, None, 0))
-    return flights(actor, drone, _episode_keys(config, episodes, stream))
+    return flights(actor, drone, episode_keys(config, episodes, stream))
+
+
+@functools.partial(jax.jit, static_argnames=("config", "episodes", "stream"))
+def roll_out_first(
+    config: Config, actors: sac.Parameters, drones: Drone, episodes: int, stream: int
+) -> tuple[Flight, Rollout]:
+    """Flies the first of the episodes of `evaluate`, whose arguments these are; every array [T, ...]."""
+    key = episode_keys(config, episodes, stream)[0]
+    return jax.vmap(functools.partial(_fly_and_keep, config), in_axes=(0, 0, None))(actors, drones, key)
 
 
 def evaluate_policy(config: Config, policy: Policy, drones: Drone, episodes: int, stream: int) -> Evaluation:
@@ -130,7 +119,7 @@ def evaluate_policy(config: Config, policy: Policy, drones: Drone, episodes: int
 
     Args and result as of `evaluate`; the policy is called once a step for all drones and episodes.
     """
-    start_keys, step_keys = jax.vmap(lambda key: _flight_keys(config, key))(_episode_keys(config, episodes, stream))
+    start_keys, step_keys = jax.vmap(lambda key: flight_keys(config, key))(episode_keys(config, episodes, stream))
     over_episodes, over_drones = (None, 0), (0, None)
     flights = jax.jit(jax.vmap(jax.vmap(start, in_axes=over_episodes), in_axes=over_drones))(drones, start_keys)
     step = jax.jit(
@@ -143,7 +132,7 @@ def evaluate_policy(config: Config, policy: Policy, drones: Drone, episodes: int
         batch = policy.evaluate_step(observation.reshape(-1, observation.shape[-1]))
         action = jnp.asarray(batch, observation.dtype).reshape(*observation.shape[:2], ACTION_DIM)
         flights = step(drones, flights, action, step_keys[:, number])
-    return _summary(flights)
+    return summary(flights)
 
 
 def fly(config: Config, actor: sac.Parameters, drone: Drone, key: jax.Array) -> Flight:
@@ -153,7 +142,7 @@ def fly(config: Config, actor: sac.Parameters, drone: Drone, key: jax.Array) -> 
         action = sac.deterministic_action(config.sac, actor, flight.episode.observation)
         return proceed(config, drone, flight, action, key), None
 
-    start_key, step_keys = _flight_keys(config, key)
+    start_key, step_keys = flight_keys(config, key)
     flight, _ = jax.lax.scan(step, start(drone, start_key), step_keys)
     return flight
 
@@ -166,36 +155,11 @@ def _fly_and_keep(config: Config, actor: sac.Parameters, drone: Drone, key: jax.
         action = sac.deterministic_action(config.sac, actor, observation)
         following = proceed(config, drone, flight, action, key)
         gained = reward(drone, flight.episode.state, action, following.episode.state)
-        taken = Rollout(observation, action, gained)
+        taken = Rollout(flight.episode.state, observation, action, gained)
         return following, jax.tree.map(lambda leaf: jnp.where(flight.finished, 0, leaf), taken)
 
-    start_key, step_keys = _flight_keys(config, key)
+    start_key, step_keys = flight_keys(config, key)
     return jax.lax.scan(step, start(drone, start_key), step_keys)
-
-
-@functools.partial(jax.jit, static_argnames=("config", "episodes", "stream"))
-def record(config: Config, actors: sac.Parameters, drones: Drone, episodes: int, stream: int) -> Recording:
-    """Flies the first of the episodes of `evaluate`, whose arguments these are, and returns all of it, [T, ...]."""
-    key = _episode_keys(config, episodes, stream)[0]
-    return jax.vmap(functools.partial(_record_one, config), in_axes=(0, 0, None))(actors, drones, key)
-
-
-def _record_one(config: Config, actor: sac.Parameters, drone: Drone, key: jax.Array) -> Recording:
-    def step(flight: Flight, key: jax.Array) -> tuple[Flight, tuple[State, jax.Array]]:
-        action = sac.deterministic_action(config.sac, actor, flight.episode.observation)
-        return proceed(config, drone, flight, action, key), (flight.episode.state, action)
-
-    start_key, step_keys = _flight_keys(config, key)
-    flight, (states, actions) = jax.lax.scan(step, start(drone, start_key), step_keys)
-    return Recording(
-        states.position,
-        states.orientation,
-        states.target.position,
-        actions,
-        flight.episode.length,
-        flight.episode.total_reward,
-        flight.terminated,
-    )
 
 
 def start(drone: Drone, key: jax.Array) -> Flight:
@@ -207,7 +171,11 @@ def start(drone: Drone, key: jax.Array) -> Flight:
 
 def proceed(config: Config, drone: Drone, flight: Flight, action: jax.Array, key: jax.Array) -> Flight:
     """Takes one step of a flight, if it is not finished."""
-    outcome = episode.advance(drone, flight.episode, action, config.environment.episode_steps, key)
+    return count(config, flight, episode.advance(drone, flight.episode, action, config.environment.episode_steps, key))
+
+
+def count(config: Config, flight: Flight, outcome: Outcome) -> Flight:
+    """Adds what a step brought about to a flight, if that is not finished."""
     state = outcome.episode.state
     late = outcome.episode.length > config.environment.episode_steps // 2
     ahead = Flight(
@@ -221,18 +189,19 @@ def proceed(config: Config, drone: Drone, flight: Flight, action: jax.Array, key
     return jax.tree.map(lambda new, old: jnp.where(flight.finished, old, new), ahead, flight)
 
 
-def _episode_keys(config: Config, episodes: int, stream: int) -> jax.Array:
+def episode_keys(config: Config, episodes: int, stream: int) -> jax.Array:
+    """Returns the keys [E] of the episodes of a stream, the same for every teacher."""
     key = jax.random.fold_in(jax.random.key(config.training.seed), 2**31 + stream)
     return jax.random.split(key, episodes)
 
 
-def _flight_keys(config: Config, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+def flight_keys(config: Config, key: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Returns the keys of an episode's start [] and of its steps."""
     start_key, flight_key = jax.random.split(key)
     return start_key, jax.random.split(flight_key, config.environment.episode_steps)
 
 
-def _summary(flights: Flight) -> Evaluation:
+def summary(flights: Flight) -> Evaluation:
     """Returns the numbers of flights [T, E]."""
     last = flights.episode
     error = jnp.linalg.norm(last.state.position - last.state.target.position, axis=-1)

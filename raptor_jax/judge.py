@@ -1,6 +1,7 @@
-"""Flies the kept actors of a run again: the command `evaluate`."""
+"""Flies the kept actors of a run again, each on its own drone: the command `evaluate`."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from raptor_jax import checkpoints, config, evaluation, memory, sac
 from raptor_jax.dynamics import files
 from raptor_jax.dynamics.parameters import Drone
 from raptor_jax.errors import UserError
+from raptor_jax.evaluation import Evaluation
 from raptor_jax.foundation import FoundationPolicy
 from raptor_jax.results import Results, print_table
 from raptor_jax.storage import write_json
@@ -29,17 +31,32 @@ class Judged(NamedTuple):
     """The drones as they lie beside the checkpoint."""
     results: Results
 
+    @property
+    def ids(self) -> list[int]:
+        """Returns the identities of the teachers, [T]."""
+        return [entry["teacher_id"] for entry in self.results.teachers]
 
-def evaluate_run(
-    run: Path, policy: str, episodes: int | None, seed: int | None, json_path: Path | None, console: Console
-) -> bool:
+
+class Flights(NamedTuple):
+    """Which flights of a run are asked for."""
+
+    run: Path
+    """Its output directory."""
+    teachers: Sequence[range] | None = None
+    """Who flies, by `teacher_id`; None for all."""
+    episodes: int | None = None
+    """Of each teacher; None for as many as judged the run."""
+    seed: int | None = None
+    """Of the episodes; None for the run's own. With neither given, these are the episodes that judged the run."""
+
+
+def evaluate_run(asked: Flights, policy: str, simulator: str, json_path: Path | None, console: Console) -> bool:
     """Flies the newest kept actors of a run on their own drones again, and prints a table.
 
     Args:
-        run: output directory of a run.
+        asked: which flights.
         policy: "kept", or "foundation": the published foundation policy flies the same episodes, and is compared.
-        episodes: episodes of each teacher; None for as many as judged the run.
-        seed: seed of the episodes; None for the run's own. With both None this repeats its final judgement.
+        simulator: "jax", or "l2f": the original flies the same episodes, and is compared with ours.
         json_path: also write the numbers here.
         console: where the table goes.
 
@@ -49,30 +66,54 @@ def evaluate_run(
     Raises:
         UserError: the directory holds no run, or what it holds does not fit together.
     """
-    if json_path is not None and (os.path.isdir(json_path) or not os.path.isdir(json_path.absolute().parent)):
-        raise UserError(f"--json: {json_path}: cannot be written; name a file in a directory that exists")
+    require_writable("--json", json_path)
+    if policy == "foundation" and simulator == "l2f":
+        raise UserError("--simulator l2f: flies the kept actors only; leave --policy foundation out")
     outsider = FoundationPolicy() if policy == "foundation" else None
-    judged = load_kept(run, {} if seed is None else {"training.seed": seed})
+    judged, episodes = load_flights(asked)
     settings, results = judged.settings, judged.results
-    episodes = episodes or settings.training.final_eval_episodes
-    needed, free = memory.evaluation_bytes(settings, judged.drones, episodes), memory.available_bytes(jax.devices()[0])
+    flown = (judged.drones, episodes, evaluation.JUDGEMENT)
+    found = kept = evaluation.evaluate(settings, judged.actors, *flown)
+    if outsider is not None:
+        found = evaluation.evaluate_policy(settings, outsider, *flown)
+    if simulator == "l2f":
+        found = _evaluate_in_l2f(judged, episodes)
+    results.run.update(policy=policy, simulator=simulator, episodes=episodes)
+    results.set_judgement(found, settings.training.pass_return, checkpoints.best_path(judged.step))
+    print_table(results.teachers, settings.training.pass_return, console)
+    if outsider is not None:
+        _compare_policies(np.asarray(kept.mean_return), np.asarray(found.mean_return), console)
+    if simulator == "l2f":
+        results.run["against_jax"] = _compare_simulators(judged.ids, kept, found, episodes, console)
+    if json_path is not None:
+        write_json(json_path, results.content())
+    return results.all_passed
+
+
+def require_writable(option: str, path: Path | None) -> None:
+    """Raises UserError where a file that an option names cannot be written."""
+    if path is not None and (os.path.isdir(path) or not os.path.isdir(path.absolute().parent)):
+        raise UserError(f"{option}: {path}: cannot be written; name a file in a directory that exists")
+
+
+def load_flights(asked: Flights) -> tuple[Judged, int]:
+    """Reads what is to be flown, and how many episodes of each teacher.
+
+    Raises:
+        UserError: there is no such run or teacher, or the memory does not hold so many episodes.
+    """
+    judged = load_kept(asked.run, {} if asked.seed is None else {"training.seed": asked.seed})
+    if asked.teachers is not None:
+        judged = _only(judged, asked)
+    episodes = asked.episodes or judged.settings.training.final_eval_episodes
+    needed = memory.evaluation_bytes(judged.settings, judged.drones, episodes)
+    free = memory.available_bytes(jax.devices()[0])
     if needed > free:
         raise UserError(
             f"{episodes} episodes need {memory.readable_bytes(needed)}, and {memory.readable_bytes(free)} are free;"
             " lower --episodes"
         )
-    flown = (judged.drones, episodes, evaluation.JUDGEMENT)
-    found = kept = evaluation.evaluate(settings, judged.actors, *flown)
-    if outsider is not None:
-        found = evaluation.evaluate_policy(settings, outsider, *flown)
-    results.run["policy"] = policy
-    results.set_judgement(found, settings.training.pass_return, checkpoints.best_path(judged.step))
-    print_table(results.teachers, settings.training.pass_return, console)
-    if outsider is not None:
-        _compare(np.asarray(kept.mean_return), np.asarray(found.mean_return), console)
-    if json_path is not None:
-        write_json(json_path, results.content())
-    return results.all_passed
+    return judged, episodes
 
 
 def load_kept(run: Path, overrides: dict[str, int]) -> Judged:
@@ -96,7 +137,32 @@ def load_kept(run: Path, overrides: dict[str, int]) -> Judged:
     return Judged(settings, step, actors, drones, drone_files, results)
 
 
-def _compare(teachers: np.ndarray, foundation: np.ndarray, console: Console) -> None:
+def _only(judged: Judged, asked: Flights) -> Judged:
+    """Returns the teachers that are asked for."""
+    asked_for = asked.teachers or ()
+    missing = next((i for span in asked_for for i in span if i not in judged.ids), None)
+    if missing is not None:
+        known = f"{min(judged.ids)} to {max(judged.ids)}"
+        raise UserError(f"--teachers: {asked.run} has no teacher {missing}, but {known}; name some of them")
+    rows = [row for row, i in enumerate(judged.ids) if any(i in span for span in asked_for)]
+    actors, drones = jax.tree.map(lambda leaf: leaf[np.array(rows)], (judged.actors, judged.drones))
+    judged.results.teachers = [judged.results.teachers[row] for row in rows]
+    return judged._replace(actors=actors, drones=drones, drone_files=[judged.drone_files[row] for row in rows])
+
+
+def _evaluate_in_l2f(judged: Judged, episodes: int) -> Evaluation:
+    try:
+        from raptor_jax import l2f_evaluation
+    except ImportError:
+        raise UserError("--simulator l2f: install raptor-jax[l2f] for it (it compiles for some minutes)") from None
+    if episodes > l2f_evaluation.LARGEST_BATCH:
+        raise UserError(
+            f"--simulator l2f: holds {l2f_evaluation.LARGEST_BATCH} episodes at most, not {episodes}; lower --episodes"
+        )
+    return l2f_evaluation.evaluate(judged.settings, judged.actors, judged.drones, episodes, evaluation.JUDGEMENT)
+
+
+def _compare_policies(teachers: np.ndarray, foundation: np.ndarray, console: Console) -> None:
     """Prints how the teachers' mean returns [T] compare with the foundation policy's on the same episodes."""
     ahead = int(np.sum(teachers > foundation))
     console.print(
@@ -104,6 +170,29 @@ def _compare(teachers: np.ndarray, foundation: np.ndarray, console: Console) -> 
         f" median {np.median(teachers):.0f} against {np.median(foundation):.0f},"
         f" worst {teachers.min():.0f} against {foundation.min():.0f}"
     )
+
+
+def _compare_simulators(
+    ids: list[int], ours: Evaluation, original: Evaluation, episodes: int, console: Console
+) -> dict[str, float | int]:
+    """Prints and returns how far the mean returns in the original simulator are from ours in the same episodes."""
+    difference = np.abs(np.asarray(original.mean_return) - np.asarray(ours.mean_return))
+    standard_error = np.asarray(ours.std_return) / np.sqrt(episodes)
+    worst = int(np.argmax(difference))
+    within = int(np.sum(difference <= np.maximum(standard_error, 1e-6 * np.abs(np.asarray(ours.mean_return)))))
+    console.print(
+        f"l2f against our simulator in the same {episodes} episodes of each teacher: the mean returns differ by at most"
+        f" {difference[worst]:.2g} (teacher {ids[worst]}); {within} of {len(ids)} lie within one standard error of such"
+        f" a mean, {standard_error.min():.2g} to {standard_error.max():.2g}",
+        soft_wrap=True,
+    )
+    return {
+        "largest_difference": float(difference[worst]),
+        "of_teacher": ids[worst],
+        "within_one_standard_error": within,
+        "least_standard_error": float(standard_error.min()),
+        "largest_standard_error": float(standard_error.max()),
+    }
 
 
 def _require_fit(directory: Path, settings: config.Config, actors: sac.Parameters, drones: int) -> None:

@@ -128,7 +128,26 @@ def _start_options(parser: argparse.ArgumentParser) -> None:
 def _evaluate_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, metavar="RUN", help="output directory of a run")
     parser.add_argument(
+        "--teachers", type=_teachers, metavar="N,FIRST:END,...", help="who flies, by number (default: all teachers)"
+    )
+    parser.add_argument(
         "--episodes", type=_positive, help="episodes of each teacher (default: as many as judged the run)"
+    )
+    parser.add_argument(
+        "--simulator",
+        choices=("jax", "l2f"),
+        default="jax",
+        help="where they fly: here, or in the original simulator, compared with here (needs raptor-jax[l2f];"
+        " default: %(default)s)",
+    )
+    parser.add_argument(
+        "--matrix",
+        type=Path,
+        metavar="PNG",
+        help="fly every teacher on every drone instead, and draw what each reached",
+    )
+    parser.add_argument(
+        "--drones", type=Path, metavar="DIR", help="the drones of --matrix (default: those of the teachers)"
     )
     parser.add_argument(
         "--policy",
@@ -242,6 +261,14 @@ def _one_or_all(text: str) -> int | None:
     if text != "all" and not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} should be a teacher's number, or all")
     return None if text == "all" else int(text)
+
+
+def _teachers(text: str) -> list[range]:
+    """Reads teachers as numbers and slices, 3,17,40:50."""
+    spans = [
+        part if ":" in part else f"{part}:{int(part) + 1}" if part.isdecimal() else part for part in text.split(",")
+    ]
+    return [range(*_slice(span)) for span in spans]
 
 
 def _slice(text: str) -> tuple[int, int]:

@@ -58,10 +58,16 @@ class _Config(_Checked):
     training: _Training
 
 
+class _Versions(_Checked):
+    jax: str
+
+
 class _Run(_Checked):
     status: str
     step: Count
     config: _Config
+    device: str
+    versions: _Versions
 
 
 class _Teacher(_Checked):

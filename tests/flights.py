@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from raptor_jax.evaluation import Recording
+from raptor_jax.report.flights import Recording
 
 
 def made_up(teachers: int, steps: int, *, moving: bool) -> Recording:

@@ -63,8 +63,8 @@ def test_each_rotor_has_a_place_a_turn_and_its_share_of_the_weight(tmp_path):
     ("line", "instead", "warning"),
     [
         (f"mass: {MASS}", "mass: 3.5", "thrust-to-weight 1.143: little thrust is left"),
-        ("rising: 0.05", "rising: 0.5", "0.5 s is slower than the 0.3 s that training is known on"),
-        ("falling: 0.1", "falling: 100", "is it in s?"),
+        ("rising: 0.05", "rising: 0.5", "0.5 s is above the 0.3 s that training is known on"),
+        ("falling: 0.1", "falling: 100", "a rotor time constant of 100 s is above the 0.3 s"),
         ("rising: 0.05", "rising: 0.003", "makes the simulation unstable; write at least 0.0036 s"),
         (f"constants: {TORQUE_CONSTANT}", "constants: 1e-4", "hardly turns about the vertical"),
         (f"constants: {TORQUE_CONSTANT}", "constants: 0", "no combination of the rotors"),

@@ -171,21 +171,22 @@ def test_equals_a_plain_loop_over_the_simulator(config, actors, drones, found):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a[position], b, rtol=1e-3, atol=1e-3), found, plain)
 
 
-def test_a_recording_is_the_first_judged_episode(config, actors, drones):
-    recorded = evaluation.record(config, actors, drones, EPISODES, JUDGEMENT)
+def test_the_first_rollout_is_the_first_judged_episode(config, actors, drones):
+    flight, steps = evaluation.roll_out_first(config, actors, drones, EPISODES, JUDGEMENT)
     # The first of three episodes has the key that a single one has.
     judged = evaluation.evaluate(config, actors, drones, 1, JUDGEMENT)
-    np.testing.assert_allclose(recorded.total_reward, judged.mean_return, rtol=1e-5)
-    np.testing.assert_array_equal(recorded.length, judged.episode_length)
-    np.testing.assert_array_equal(recorded.terminated, judged.share_terminated)
+    np.testing.assert_allclose(flight.episode.total_reward, judged.mean_return, rtol=1e-5)
+    np.testing.assert_allclose(steps.reward.sum(axis=1), judged.mean_return, rtol=1e-4)
+    np.testing.assert_array_equal(flight.episode.length, judged.episode_length)
+    np.testing.assert_array_equal(flight.terminated, judged.share_terminated)
     for position in range(3):
         drone = take(drones, position)
         replay = episode.start(drone, jax.random.split(first_key(config))[0]).state
-        for step in range(int(recorded.length[position])):
-            found = (recorded.position[position, step], recorded.orientation[position, step])
+        for step in range(int(flight.episode.length[position])):
+            found = steps.state.position[position, step], steps.state.orientation[position, step]
             np.testing.assert_allclose(found[0], replay.position, rtol=1e-3, atol=1e-4)
             np.testing.assert_allclose(found[1], replay.orientation, rtol=1e-3, atol=1e-4)
-            replay = one_step(drone, replay, recorded.action[position, step], jax.random.key(0))
+            replay = one_step(drone, replay, steps.action[position, step], jax.random.key(0))
 
 
 one_step = jax.jit(simulator.step)

@@ -79,7 +79,7 @@ def test_packed_flights_are_close_to_the_recorded(moving):
 
 def test_a_thousand_teachers_with_moving_targets_stay_below_20_mb(run_of_1000):
     recording = made_up(1000, 500, moving=True)
-    recording = recording.replace(length=np.full(1000, 500))
+    recording = recording._replace(length=np.full(1000, 500))
     text = page.assemble("Report", content.of(analysis.load(run_of_1000), flights.pack(recording)))
     assert 12e6 < len(text.encode()) < 20e6
     assert len(shown(text)["flights"]) == 1000

@@ -72,7 +72,9 @@ def _fly(directory: Path, teacher: Teacher, episodes: int) -> dict[str, Any]:
         )
     )
     arrays = {
-        **vars(steps),
+        "observation": steps.observation,
+        "action": steps.action,
+        "reward": steps.reward,
         "length": flights.episode.length,
         "terminated": flights.terminated,
         "drone": np.array(to_json(drone, file.metadata)),

@@ -160,7 +160,7 @@ def _of_flight(dynamics: Dynamics, hover: _Hover | None) -> Iterator[str]:
     ):
         slowest = constants.max()
         if slowest > known:
-            yield f"a rotor time constant of {slowest:.3g} s is slower than the {known:g} s that training is known on; is it in s?"
+            yield f"a rotor time constant of {slowest:.3g} s is above the {known:g} s that training is known on"
     if hover is None:
         yield "no combination of the rotors turns it about each axis alone; see positions and torque constants"
         return

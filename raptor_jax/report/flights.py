@@ -6,25 +6,48 @@ the drone's.
 """
 
 import base64
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from raptor_jax.evaluation import Recording
+from raptor_jax.evaluation import Flight, Rollout
 
 _LARGEST = 32767
 
 
+class Recording(NamedTuple):
+    """What is shown of an episode of each of T teachers: S steps, of which the first `length` were flown."""
+
+    position: np.ndarray
+    """[T, S, 3] m, world frame."""
+    orientation: np.ndarray
+    """[T, S, 4] unit quaternion (w, x, y, z), body to world."""
+    target_position: np.ndarray
+    """[T, S, 3] m, world frame."""
+    action: np.ndarray
+    """[T, S, 4] in [-1, 1], front right, back right, back left, front left."""
+    length: np.ndarray
+    """[T] steps."""
+    total_reward: np.ndarray
+    """[T] undiscounted."""
+    terminated: np.ndarray
+    """[T] bool, it ended by leaving the limits."""
+
+
+def recorded(flight: Flight, steps: Rollout) -> Recording:
+    """Returns what is shown of flights [T, ...] that are on the host."""
+    state, episode = steps.state, flight.episode
+    shown = (state.position, state.orientation, state.target.position, steps.action)
+    return Recording(*map(np.asarray, (*shown, episode.length, episode.total_reward, flight.terminated)))
+
+
 def pack(recording: Recording) -> list[dict[str, Any]]:
-    """Returns the flights of a recording [T, ...], each as a JSON object."""
-    columns = {name: np.asarray(value) for name, value in vars(recording).items()}
-    return [
-        _pack_one(Recording(**{name: value[row] for name, value in columns.items()}))
-        for row in range(len(columns["length"]))
-    ]
+    """Returns the flights of a recording, each as a JSON object."""
+    return [_pack_one(Recording(*of_one)) for of_one in zip(*recording, strict=True)]
 
 
 def _pack_one(flight: Recording) -> dict[str, Any]:
+    """Packs one row of a recording."""
     length = int(flight.length)
     position, target = np.asarray(flight.position[:length]), np.asarray(flight.target_position[:length])
     metres = max(float(np.abs([position, target]).max()), 1e-6) / _LARGEST

@@ -56,9 +56,10 @@ def _fly(run: Path, population: analysis.Population) -> list[dict[str, Any] | No
     rows = np.argsort(analysis.returns(population))[:FLIGHTS]
     actors, drones = jax.tree.map(lambda leaf: leaf[rows], (kept.actors, kept.drones))
     episodes = kept.settings.training.final_eval_episodes
-    recording = evaluation.record(kept.settings, actors, drones, episodes, evaluation.JUDGEMENT)
+    flown = evaluation.roll_out_first(kept.settings, actors, drones, episodes, evaluation.JUDGEMENT)
+    recording = flights.recorded(*jax.device_get(flown))
     packed: list[dict[str, Any] | None] = [None] * len(population)
-    for row, flight in zip(rows, flights.pack(jax.device_get(recording)), strict=True):
+    for row, flight in zip(rows, flights.pack(recording), strict=True):
         packed[row] = flight
     return packed
 

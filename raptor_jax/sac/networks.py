@@ -32,6 +32,9 @@ class _Dense(nn.Module):
         return _affine(self.precision, inputs, kernel, bias)
 
 
+_MANTISSA_BITS = {"tensorfloat32": 10, "bfloat16": 7}
+
+
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _affine(precision: str, inputs: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
     """Returns inputs [..., I] @ kernel [I, O] + bias [O]."""
@@ -60,10 +63,22 @@ _affine.defvjp(_affine_forward, _affine_backward)
 
 
 def _product(precision: str, a: jax.Array, b: jax.Array, axes: tuple[Any, Any]) -> jax.Array:
-    if precision == "bfloat16":
-        # Rounded here, so that it means the same on every device; JAX's precision of that name is only a permission.
-        return jnp.tensordot(a.astype(precision), b.astype(precision), axes, preferred_element_type=a.dtype)
-    return jnp.tensordot(a, b, axes, precision=precision)
+    """Returns a product whose factors are rounded to the precision, and whose sums are float32."""
+    if precision == "float32":
+        return jnp.tensordot(a, b, axes, precision=precision)
+
+    def rounded(a: jax.Array, b: jax.Array) -> jax.Array:
+        # XLA:CPU has neither product; this one has the same factors, so that a setting means the same everywhere.
+        a, b = (jax.lax.reduce_precision(factor, 8, _MANTISSA_BITS[precision]) for factor in (a, b))
+        return jnp.tensordot(a, b, axes, precision="float32")
+
+    def native(a: jax.Array, b: jax.Array) -> jax.Array:
+        if precision == "bfloat16":
+            # JAX's precision of that name is only a permission.
+            return jnp.tensordot(a.astype(precision), b.astype(precision), axes, preferred_element_type=a.dtype)
+        return jnp.tensordot(a, b, axes, precision=precision)
+
+    return jax.lax.platform_dependent(a, b, cpu=rounded, default=native)
 
 
 class _Mlp(nn.Module):

@@ -136,17 +136,24 @@ def test_log_probability_of_saturated_actions_is_finite():
     np.testing.assert_allclose(log_probability, [expected], rtol=1e-5)
 
 
-def test_bfloat16_rounds_the_factors_to_eight_bits_and_sums_in_float32():
+def rounded(values: np.ndarray, mantissa_bits: int) -> np.ndarray:
+    """Returns float32 numbers rounded, half to even, to so many bits behind the leading one."""
+    dropped = 23 - mantissa_bits
+    bits = values.view(np.uint32).astype(np.uint64)
+    half_to_even = (1 << (dropped - 1)) - 1 + (bits >> dropped & 1)
+    return (bits + half_to_even >> dropped << dropped).astype(np.uint32).view(np.float32).astype(np.float64)
+
+
+@pytest.mark.parametrize(("precision", "mantissa_bits"), [("tensorfloat32", 10), ("bfloat16", 7)])
+def test_a_precision_rounds_the_factors_and_sums_in_float32(precision, mantissa_bits):
     random = np.random.default_rng(2)
     inputs, kernel = random.normal(size=(7, 512)).astype(np.float32), random.normal(size=(512, 3)).astype(np.float32)
     bias, cotangent = np.ones(3, np.float32), random.normal(size=(7, 3)).astype(np.float32)
-
-    def rounded(values):
-        return np.asarray(jnp.asarray(values, jnp.bfloat16), np.float64)
-
-    found, gradients = jax.vjp(functools.partial(_affine, "bfloat16"), *map(jnp.asarray, (inputs, kernel, bias)))
-    np.testing.assert_allclose(found, rounded(inputs) @ rounded(kernel) + bias, rtol=1e-4, atol=1e-4)
-    assert np.abs(found - (inputs @ kernel + bias)).max() > 1e-2
-    expected = (rounded(cotangent) @ rounded(kernel).T, rounded(inputs).T @ rounded(cotangent), cotangent.sum(axis=0))
-    for gradient, value in zip(gradients(jnp.asarray(cotangent)), expected, strict=True):
+    found, gradients = jax.vjp(functools.partial(_affine, precision), *map(jnp.asarray, (inputs, kernel, bias)))
+    x, k, c = (rounded(factor, mantissa_bits) for factor in (inputs, kernel, cotangent))
+    np.testing.assert_allclose(found, x @ k + bias, rtol=1e-4, atol=1e-4)
+    assert np.abs(found - (inputs @ kernel + bias)).max() > 0.1 * 2.0**-mantissa_bits
+    for gradient, value in zip(
+        gradients(jnp.asarray(cotangent)), (c @ k.T, x.T @ c, cotangent.sum(axis=0)), strict=True
+    ):
         np.testing.assert_allclose(gradient, value, rtol=1e-4, atol=1e-4)

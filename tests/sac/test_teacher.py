@@ -130,3 +130,24 @@ def test_repeated_updates_on_rewards_without_a_future_fit_them(teacher, batch):
     for key in jax.random.split(jax.random.key(2), 500):
         fitted, report = update(config, fitted, batch, key, with_actor=False)
     assert report.critic_loss < 1e-2 * np.var(batch.reward)
+
+
+@pytest.mark.parametrize("precision", ["tensorfloat32", "bfloat16"])
+def test_an_update_of_the_usual_size_runs_in_every_precision(precision):
+    config = SacConfig(matmul_precision=precision)
+    random = np.random.default_rng(0)
+    size = config.critic_batch_size
+
+    def drawn(*shape: int) -> jax.Array:
+        return jnp.asarray(random.uniform(-1, 1, shape), jnp.float32)
+
+    observations = drawn(2, size, OBSERVATION_DIM)
+    batch = sac.Transition(observations[0], drawn(size, ACTION_DIM), drawn(size), jnp.zeros(size), observations[1])
+    teacher = sac.create(config, jax.random.key(0))
+    exact = config.model_copy(update={"matmul_precision": "float32"})
+    found, expected = (
+        float(update(each, teacher, batch, jax.random.key(1), with_actor=True)[1].critic_loss)
+        for each in (config, exact)
+    )
+    assert found == pytest.approx(expected, rel=0.02)
+    assert found != expected

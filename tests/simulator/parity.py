@@ -8,6 +8,7 @@ from scipy import stats
 
 from raptor_jax import simulator
 from raptor_jax.dynamics.parameters import Drone
+from raptor_jax.l2f_simulator import COMMON_OBSERVATION, L2FSimulator
 from raptor_jax.simulator import State
 from tests.simulator import flights, transitions
 from tests.simulator.comparison import (
@@ -22,7 +23,6 @@ from tests.simulator.comparison import (
 )
 from tests.simulator.drones import crooked, on_device, replaced
 from tests.simulator.flights import Flights
-from tests.simulator.l2f_oracle import COMMON_OBSERVATION, Oracle
 from tests.simulator.transitions import Outcome, Transitions, differences, observation_differences, reward_difference
 
 LEAST_P_VALUE = 1e-3
@@ -33,7 +33,7 @@ _CARRIED = ("force", "torque", "last_action", "observed_action")
 
 def l2f_outcome(starts: Transitions) -> Outcome:
     """Returns what l2f makes of transitions."""
-    oracle = Oracle(starts.listed())
+    oracle = L2FSimulator(starts.listed())
     oracle.write(starts.state)
     next_state = oracle.step(starts.action)
     return Outcome(next_state, oracle.reward(starts.action), oracle.terminated(), oracle.observe())
@@ -41,7 +41,7 @@ def l2f_outcome(starts: Transitions) -> Outcome:
 
 def fly_l2f(open_loop: Flights) -> State:
     """Returns the states [T, B] of flights in l2f."""
-    oracle = Oracle(open_loop.drones)
+    oracle = L2FSimulator(open_loop.drones)
     oracle.write(open_loop.start)
     states = []
     for action in open_loop.actions:
@@ -115,7 +115,7 @@ def initial_states(drone: Drone) -> list[Row]:
     }
     for seed, (name, init) in enumerate(ranges.items()):
         one = replaced(drone, **{f"mdp__init__{key}": value for key, value in init.items()})
-        theirs = Oracle([one] * SAMPLES, seed * SAMPLES).reset()
+        theirs = L2FSimulator([one] * SAMPLES, seed * SAMPLES).reset()
         keys = jax.random.split(jax.random.key(seed), SAMPLES)
         ours = jax.tree.map(np.asarray, _reset_many(on_device(one), keys))
         least = min(_p_values(_initial_features(ours), _initial_features(theirs)).values())

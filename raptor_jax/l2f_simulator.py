@@ -1,9 +1,10 @@
 """Drives the original simulator: the `l2f` package, version 2.0.18 (float32, C++ behind pybind11).
 
 A state's `position` is a NumPy view of the C++ struct, and its other fields lie behind it in the same block of memory.
-`Oracle` reads and writes the whole struct through that view, since the package has no other access to the external
-force and torque, the previous action, the action history and the trajectory. The layout is checked on construction
-against the package's own accessors and its JSON output, so a package with another layout raises instead of misleading.
+`L2FSimulator` reads and writes the whole struct through that view, since the package has no other access to the
+external force and torque, the previous action, the action history and the trajectory. The layout is checked on
+construction against the package's own accessors and its JSON output, so a package with another layout raises instead of
+misleading.
 
 What stays out of reach: the package is compiled without the Langevin process (`LANGEVIN = false`), so its target never
 moves and is never drawn. A target that is written here does enter its rewards and observations.
@@ -25,6 +26,9 @@ HISTORY_LENGTH = 16
 
 COMMON_OBSERVATION = 22
 """Entries that the package's observation and ours share: pose, velocities, and the action before."""
+
+LARGEST_BATCH = max(l2f.vector_selector)
+"""Environments that the package holds at once."""
 
 _FIELDS = {
     "position": slice(0, 3),
@@ -48,10 +52,11 @@ _SHOWN_AS = {"rotor_state": "rpm", "raw_position": "position_raw", "raw_velocity
 _NOT_SHOWN = ("force", "torque")  # they lie between fields that are shown; their effect is what the tests compare
 
 
-class Oracle:
+class L2FSimulator:
     """A batch of L2F environments, one for each drone given."""
 
-    def __init__(self, drones: Sequence[Drone], seed: int = 0):
+    def __init__(self, drones: Sequence[Drone], seed: int = 0) -> None:
+        """Makes an environment for each drone, at most LARGEST_BATCH; `seed` is that of resets and noise."""
         self.count = len(drones)
         capacity = min(size for size in l2f.vector_selector if size >= max(self.count, 2))
         self._module = l2f.vector_selector[capacity]
@@ -85,6 +90,10 @@ class Oracle:
     def write_next(self, state: State) -> None:
         """Sets the states that `reward` takes as the next ones."""
         _write(self._next_memory[: self.count], state)
+
+    def write_next_target(self, target: Target) -> None:
+        """Sets the targets, [B] each, of the next states: the package itself does not move them."""
+        _write_target(self._next_memory[: self.count], target)
 
     def read(self) -> State:
         """Returns a copy of the states."""
@@ -186,15 +195,21 @@ def _write(memory: np.ndarray, state: State) -> None:
         memory[..., columns] = getattr(state, name)
     memory[..., _STEP_COUNT : _STEP_COUNT + 2] = 0  # a 64-bit index into the ring of actions; its newest is the last
     memory[..., _HISTORY] = np.tile(state.observed_action, HISTORY_LENGTH)
-    memory[..., _TRAJECTORY_TYPE] = _bits(state.target.moving)
+    _write_target(memory, state.target)
+
+
+def _write_target(memory: np.ndarray, target: Target) -> None:
+    memory[..., _TRAJECTORY_TYPE] = _bits(np.asarray(target.moving))
     for name, columns in _TARGET_FIELDS.items():
-        memory[..., columns] = getattr(state.target, name)
+        memory[..., columns] = getattr(target, name)
 
 
 def _read(memory: np.ndarray) -> State:
-    moving = memory[:, _TRAJECTORY_TYPE].copy().view(np.int32).astype(bool)
-    target = Target(moving, *(memory[:, columns].copy() for columns in _TARGET_FIELDS.values()))
+    moving: Any = memory[:, _TRAJECTORY_TYPE].copy().view(np.int32).astype(bool)
+    # NumPy's arrays where the simulator's states have JAX's.
+    towards: dict[str, Any] = {name: memory[:, columns].copy() for name, columns in _TARGET_FIELDS.items()}
     newest = (memory[:, _STEP_COUNT].copy().view(np.int32) - 1) % HISTORY_LENGTH
     history = memory[:, _HISTORY].reshape(-1, HISTORY_LENGTH, 4)
-    fields = {name: memory[:, columns].copy() for name, columns in _FIELDS.items()}
-    return State(**fields, observed_action=history[np.arange(len(memory)), newest], target=target)
+    fields: dict[str, Any] = {name: memory[:, columns].copy() for name, columns in _FIELDS.items()}
+    fields["observed_action"] = history[np.arange(len(memory)), newest]
+    return State(**fields, target=Target(moving, **towards))

@@ -105,12 +105,17 @@ def _sample(options: argparse.Namespace) -> int:
 def _train(options: argparse.Namespace) -> int:
     config = _load_config(options)
     if options.generate_dynamics:
+        if options.drone:
+            raise UserError("--generate-dynamics: writes into --dynamics-dir; leave --drone out")
         options.num_drones = options.num_teachers
         return _sample(options)
     from raptor_jax.dynamics import files
 
     first, last = options.teachers or (0, options.num_teachers)
-    drones = files.load_directory(options.dynamics_dir, last)[first:]
+    if options.drone:
+        drones = files.load_named(options.drone, last)[first:]
+    else:
+        drones = files.load_directory(options.dynamics_dir, last)[first:]
     if options.distributed:
         _join_processes()
     _require_device(options.device)

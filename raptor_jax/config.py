@@ -18,7 +18,7 @@ import yaml
 from pydantic import Field
 
 from raptor_jax.errors import UserError
-from raptor_jax.storage import Unreadable, read_bytes
+from raptor_jax.storage import Unreadable, read_yaml
 
 DEFAULT_CONFIG = "configs/pre_training.yaml"
 
@@ -28,16 +28,6 @@ _MAX_BYTES = 1 << 16
 # Above, steps and sizes would not fit the device's integers.
 PositiveInt = Annotated[int, Field(gt=0, lt=2**31)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML without aliases: settings need none, and a few lines of them stand for more than any memory holds."""
-
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark
-            raise yaml.composer.ComposerError(None, None, "aliases are not read; write the value out", mark)
-        return super().compose_node(parent, index)
 
 
 class Section(pydantic.BaseModel):
@@ -273,12 +263,9 @@ def load(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Config
     """
     path = find(path)
     try:
-        values = yaml.load(read_bytes(path, _MAX_BYTES).decode(), _Loader)
+        values = read_yaml(path, _MAX_BYTES)
     except Unreadable as error:
-        raise UserError(f"{path}: {error}; name a YAML file of settings") from None
-    # PyYAML's own error is one of many: a wrong date, number or tag fails in the function that converts it.
-    except Exception as error:
-        raise UserError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
+        raise UserError(f"{path}: {error}; correct it, or name another YAML file of settings") from None
     return build(values if values is not None else {}, overrides or {}, str(path))
 
 

@@ -2,7 +2,7 @@
 
 Importing this module registers both, so that Gymnasium makes them by name:
 
-    gymnasium.make("raptor_jax.gymnasium_env:raptor_jax/Quadrotor-v0", drone="data/dynamics/0000.json")
+    gymnasium.make("raptor_jax.gymnasium_env:raptor_jax/Quadrotor-v0", drone="crazyflie")
     gymnasium.make_vec("raptor_jax.gymnasium_env:raptor_jax/Quadrotor-v0", num_envs=64, drones=drones)
 
 Both do what `raptor_jax.simulator` does. An observation [26] is position error (3, m, world frame), rotation matrix row
@@ -31,7 +31,7 @@ import numpy as np
 from flax import struct
 
 from raptor_jax.config import Config
-from raptor_jax.dynamics.files import DroneFile, load_drone, stack_for_training
+from raptor_jax.dynamics.files import DroneFile, find_drone, load_drone, stack_for_training
 from raptor_jax.dynamics.parameters import Drone
 from raptor_jax.dynamics.tasks import for_training
 from raptor_jax.errors import UserError
@@ -78,7 +78,7 @@ class QuadrotorEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         """Makes the environment; the first call must be `reset`.
 
         Args:
-            drone: the drone, or its JSON file.
+            drone: the drone, its file, or the name of a platform that ships.
             config: settings, of which the section `environment` counts; None for the defaults.
 
         Raises:
@@ -147,7 +147,7 @@ class QuadrotorVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         """Makes the environments; the first call must be `reset`.
 
         Args:
-            drones: the drones, or their JSON files.
+            drones: the drones, their files, or names of platforms that ship.
             num_envs: N; None for one environment of each drone.
             config: as of `QuadrotorEnv`.
 
@@ -238,7 +238,7 @@ _step_all = jax.jit(jax.vmap(_step_or_begin, in_axes=(0, 0, 0, None)), static_ar
 
 
 def _file(drone: DroneFile | str | Path) -> DroneFile:
-    return drone if isinstance(drone, DroneFile) else load_drone(drone)
+    return drone if isinstance(drone, DroneFile) else load_drone(find_drone(drone))
 
 
 def _spaces() -> tuple[gymnasium.spaces.Box, gymnasium.spaces.Box]:

@@ -88,12 +88,15 @@ def sample_drones(
 
 
 def load_drones(path: str | Path) -> list[DroneFile]:
-    """Reads the drones of a directory, ordered by number, or the one of a JSON file.
+    """Reads the drones of a directory, ordered by number, or the one that a file or a platform's name stands for.
 
     Raises:
         UserError: there are none, or one is not a valid drone; see `raptor_jax.dynamics.files.load_drone`.
+
+    >>> load_drones("crazyflie")[0].drone.dynamics.mass  # kg
+    array(0.0306)
     """
-    return files.load_directory(path) if Path(path).is_dir() else [files.load_drone(path)]
+    return files.load_directory(path) if Path(path).is_dir() else files.load_named([path])
 
 
 def make_environment(drones: DroneFile | Sequence[DroneFile], config: Config | None = None) -> Environment:

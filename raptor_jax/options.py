@@ -77,7 +77,13 @@ def _sample_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _train_options(parser: argparse.ArgumentParser) -> None:
-    _dynamics_option(parser)
+    _dynamics_option(parser).add_argument(
+        "--drone",
+        nargs="+",
+        metavar="NAME|FILE",
+        help="train on these drones instead: platforms by name, or JSON or YAML files; teachers are numbered in the"
+        " order of the drones' names",
+    )
     parser.add_argument(
         "--output-dir",
         type=Path,
@@ -166,7 +172,8 @@ def _inspect_options(parser: argparse.ArgumentParser) -> None:
         "path",
         type=Path,
         metavar="PATH",
-        help="output directory of a run, its checkpoints or one of them; or a drone, a start, an exported .npz, curves",
+        help="output directory of a run, its checkpoints or one of them; or a drone's file, a platform's name, a start,"
+        " an exported .npz, curves",
     )
     parser.add_argument(
         "--teacher", type=_number_of(0), metavar="N", help="show the drone, the result and the curve of one teacher"
@@ -204,14 +211,19 @@ def _teacher_options(parser: argparse.ArgumentParser, output: str) -> None:
     )
 
 
-def _dynamics_option(parser: argparse.ArgumentParser, config: str = configs.DEFAULT_CONFIG) -> None:
+def _dynamics_option(
+    parser: argparse.ArgumentParser, config: str = configs.DEFAULT_CONFIG
+) -> "argparse._MutuallyExclusiveGroup":
+    """Adds --config and --dynamics-dir, and returns the group for what is named instead of the latter."""
     parser.add_argument("--config", default=config, help="YAML file of settings (default: %(default)s)")
-    parser.add_argument(
+    drones = parser.add_mutually_exclusive_group()
+    drones.add_argument(
         "--dynamics-dir",
         type=Path,
         default=Path("data/dynamics"),
         help="the drones, one JSON file each (default: %(default)s)",
     )
+    return drones
 
 
 def _device_option(parser: argparse.ArgumentParser) -> None:

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import tempfile
 import warnings
 import zipfile
@@ -11,12 +12,53 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import numpy as np
+import yaml
 
 from raptor_jax.errors import first_line
 
 
 class Unreadable(Exception):
     """A file that cannot be read, whoever wrote it; the message says why, and the caller adds which and the way out."""
+
+
+class _YamlLoader(yaml.SafeLoader):
+    """YAML of what JSON has: no dates, sets or binary, keys that are text and come once, and no aliases.
+
+    A few lines of aliases stand for more than any memory holds.
+    """
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 (PyYAML declares it so)
+        first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":timestamp", ":merge", ":value"))]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+    yaml_constructors = {
+        f"tag:yaml.org,2002:{name}": yaml.SafeLoader.yaml_constructors[f"tag:yaml.org,2002:{name}"]
+        for name in ("null", "bool", "int", "float", "str", "seq", "map")
+    } | {None: yaml.SafeLoader.construct_undefined}
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark
+            raise yaml.composer.ComposerError(None, None, "aliases are not read; write the value out", mark)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, str) or key in seen:
+                problem = f"the key {key} comes twice" if isinstance(key, str) else "a key should be text"
+                raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+# YAML 1.1, which PyYAML reads, takes 1e-3 and -.1 for text.
+_YamlLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(?:(?:\d+\.\d*|\.\d+)(?:[eE][-+]?\d+)?|\d+[eE][-+]?\d+)$"),
+    list("-+.0123456789"),
+)
 
 
 def read_bytes(path: Path, most: int) -> bytes:
@@ -55,6 +97,16 @@ def read_object(path: Path, most: int) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise Unreadable(f"holds a JSON {type(value).__name__}, not an object")
     return cast(dict[str, Any], value)
+
+
+def read_yaml(path: Path, most: int) -> Any:
+    """Returns what a YAML file of at most `most` bytes holds, of the types that JSON has. Raises Unreadable."""
+    content = read_bytes(path, most)
+    try:
+        return yaml.load(content.decode(), _YamlLoader)
+    # PyYAML's own error is one of many: a wrong number or tag fails in the function that converts it.
+    except Exception as error:
+        raise Unreadable(f"not readable as YAML: {' '.join(str(error).split())}") from None
 
 
 def read_arrays(path: Path, most: int) -> dict[str, np.ndarray]:

@@ -1,11 +1,11 @@
-"""Drones in and out of L2F's JSON files.
+"""Drones in and out of files: L2F's JSON, and the same content as YAML, for a person to write.
 
-A file mirrors the `Drone` tree key by key, so reading and writing are one walk over its dataclasses. What L2F's schema
-has and our simulator has no use for is written as a constant, so that `l2f` and RLtools load our files unchanged; they
-ignore `metadata`, which says how a drone was made.
+What we write is complete, so that `l2f` and RLtools load it unchanged; they ignore `metadata`, which says how a drone
+was made.
 """
 
-import dataclasses
+import difflib
+import itertools
 import json
 import os
 import re
@@ -18,66 +18,32 @@ import jax
 import numpy as np
 
 from raptor_jax.config import EnvironmentConfig
+from raptor_jax.dynamics import platforms
 from raptor_jax.dynamics.parameters import (
     Drone,
     Dynamics,
-    FieldSpecification,
-    field_specification,
     hovering_throttle,
     stack,
     thrust_to_weight,
 )
-from raptor_jax.dynamics.platforms import crazyflie
+from raptor_jax.dynamics.schema import is_number, read_group, write_group
 from raptor_jax.dynamics.tasks import for_training, no_disturbances, task
 from raptor_jax.dynamics.validation import (
     FieldError,
     check_body,
     check_drone,
     check_thrust,
-    check_value,
     wrong_value,
 )
 from raptor_jax.errors import UserError
-from raptor_jax.storage import Unreadable, read_object, write_text
+from raptor_jax.storage import Unreadable, read_object, read_yaml, write_text
 
 _MAX_BYTES = 1 << 20
 """A drone's file holds 3 kB; what is much larger is something else."""
 
-_DERIVED = (
-    "dynamics.rotor_thrust_coefficients",
-    "dynamics.J_inv",
-    "dynamics.hovering_throttle_relative",
-    "mdp",
-    "disturbances",
-    "trajectory",
-)
-"""What a file may lack: it follows from the rest, or from the default task."""
-
-_L2F_ONLY: dict[str, dict[str, Any]] = {
-    "mdp.reward": {"position_error_integral": 0.0},
-    "mdp.observation_noise": {"imu_acceleration": 0.0},
-    "mdp.termination": {"position_integral_threshold": 10000.0, "orientation_integral_threshold": 50000.0},
-    "": {
-        "domain_randomization": {
-            "thrust_to_weight_min": 0.0,
-            "thrust_to_weight_max": 0.0,
-            "torque_to_inertia_min": 0.0,
-            "torque_to_inertia_max": 0.0,
-            "mass_min": 0.0,
-            "mass_max": 0.0,
-            "mass_size_deviation": 0.0,
-            "rotor_time_constant_rising_min": 0.0,
-            "rotor_time_constant_rising_max": 0.0,
-            "rotor_time_constant_falling_min": 0.0,
-            "rotor_time_constant_falling_max": 0.0,
-            "rotor_torque_constant_min": 0.0,
-            "rotor_torque_constant_max": 0.0,
-            "orientation_offset_angle_max": 0.0,
-            "disturbance_force_max": 0.0,
-        }
-    },
-}
-"""Keys by group that L2F demands and our simulator has no use for, with the values that switch them off."""
+_YAML = (".yaml", ".yml")
+_MAX_YAML_BYTES = 1 << 16
+"""YAML is what a person writes, and slow to read."""
 
 
 class DroneFile(NamedTuple):
@@ -95,26 +61,64 @@ def load_drone(path: str | Path) -> DroneFile:
     """Reads and checks one drone.
 
     `J_inv` and `hovering_throttle_relative` are computed where they are missing; a missing thrust curve becomes the
-    Crazyflie's, scaled to `metadata.thrust_to_weight`; a missing `mdp` or `trajectory` becomes the default task's,
-    missing `disturbances` become none. Everything else must be there. Unknown keys are ignored, as L2F does.
+    Crazyflie's, scaled to `metadata.thrust_to_weight`; missing falling time constants are the rising ones; a missing
+    `mdp` (and with it the hovering throttle) or `trajectory` becomes the default task's, missing `disturbances` become
+    none. `schema` has what else may be missing, or written shorter. Everything else must be there.
+
+    Args:
+        path: a file of JSON, or, if it ends in .yaml or .yml, of YAML.
 
     Raises:
-        UserError: no file, no JSON, or a field that is missing or wrong; one line that names the file and the field.
+        UserError: no file, no JSON or YAML, or a field that is missing or wrong; one line that names the file and the
+            field.
     """
     path = Path(path)
     try:
-        content = read_object(path, _MAX_BYTES)
+        content = _read_yaml(path) if path.suffix.lower() in _YAML else read_object(path, _MAX_BYTES)
     except Unreadable as error:
-        raise UserError(f"{path}: {error}; name a drone's JSON file (3 kB), or take this one away") from None
+        raise UserError(f"{path}: {error}; name a drone's file, JSON or YAML, or take this one away") from None
     try:
         metadata = content.get("metadata", {})
         _check_metadata(metadata)
-        drone = _complete(_read_group(Drone, content, ""), metadata)
+        drone = _complete(read_group(Drone, content, ""), metadata)
         _check_supported(content)
         check_drone(drone)
     except FieldError as error:
         raise UserError(f"{path}: {error}") from None
     return DroneFile(path.stem, path, drone, metadata)
+
+
+def load_named(drones: Sequence[str | Path], num: int | None = None) -> list[DroneFile]:
+    """Reads drones that are named one by one, in the order that `load_directory` will read them in from a run.
+
+    Args:
+        drones: paths, or names of platforms; see `find_drone`.
+        num: how many to read, the first ones in that order; None reads all.
+
+    Raises:
+        UserError: one is not there or `load_drone` rejects it, two have the same name, or there are too few.
+    """
+    paths = sorted(map(find_drone, drones), key=by_number)
+    for one, other in itertools.pairwise(paths):
+        if one.stem == other.stem:
+            raise UserError(f"{one} and {other}: both would be called {one.stem}; rename one, or name it once")
+    return [load_drone(path) for path in _first(paths, num, "--drone")]
+
+
+def find_drone(drone: str | Path) -> Path:
+    """Returns the file that a path names, or else the platform of that name.
+
+    Raises:
+        UserError: it is neither.
+    """
+    known = platforms.names()
+    if str(drone) in known and not os.path.isfile(drone):
+        return platforms.path_of(str(drone))
+    if os.path.lexists(drone):
+        return Path(drone)
+    alike = difflib.get_close_matches(str(drone), known, 1)
+    hint = f"did you mean {alike[0]}? Platforms are" if alike else "name a drone's file or a platform:"
+    raise UserError(f"{drone}: no such file, and no platform; {hint} {', '.join(known)}")
 
 
 def load_directory(directory: str | Path, num: int | None = None) -> list[DroneFile]:
@@ -130,9 +134,7 @@ def load_directory(directory: str | Path, num: int | None = None) -> list[DroneF
     paths = drone_paths(directory)
     if not paths:
         raise UserError(f"{directory}: holds no *.json files; name a directory of drones, or sample some into it")
-    if num is not None and num > len(paths):
-        raise UserError(f"{directory}: holds {len(paths)} drones, fewer than the {num} asked for; ask for fewer")
-    return [load_drone(path) for path in paths[:num]]
+    return [load_drone(path) for path in _first(paths, num, str(directory))]
 
 
 def drone_paths(directory: str | Path) -> list[Path]:
@@ -175,7 +177,7 @@ def save_drone(path: str | Path, drone: Drone, metadata: Mapping[str, Any]) -> N
 
 def to_json(drone: Drone, metadata: Mapping[str, Any]) -> str:
     """Returns the text of a drone's file; key order is L2F's."""
-    content = _write_group(drone, "")
+    content = write_group(drone, "")
     content["trajectory"] = {"MIXTURE_N": 2} | content.pop("trajectory")
     return json.dumps({**content, "metadata": dict(metadata)}, allow_nan=False) + "\n"
 
@@ -186,6 +188,19 @@ def by_number(path: Path) -> tuple[list[str | int], str]:
     pieces: list[str | int] = [*re.split(r"(\d+)", path.stem)]
     pieces[1::2] = [int(piece) for piece in pieces[1::2]]
     return pieces, path.name
+
+
+def _first(paths: Sequence[Path], num: int | None, source: str) -> Sequence[Path]:
+    if num is not None and num > len(paths):
+        raise UserError(f"{source}: holds {len(paths)} drones, fewer than the {num} asked for; ask for fewer")
+    return paths[:num]
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    content = read_yaml(path, _MAX_YAML_BYTES)
+    if not isinstance(content, dict):
+        raise Unreadable("holds no fields, such as dynamics")
+    return content
 
 
 def _check_metadata(metadata: Any) -> None:
@@ -202,51 +217,6 @@ def _check_metadata(metadata: Any) -> None:
             raise wrong_value(name, value, "should be finite")
 
 
-def _read_group(group: type, values: Any, name: str) -> Any:
-    """Returns a dataclass of the tree from its JSON object; a missing field is None if it can be derived."""
-    if not isinstance(values, dict):
-        raise wrong_value(name, values, "should be an object")
-    prefix = f"{name}." if name else ""
-    return group(**{field.name: _read_field(field, values, prefix + field.name) for field in dataclasses.fields(group)})
-
-
-def _read_field(field: dataclasses.Field, values: dict[str, Any], name: str) -> Any:
-    specification = field_specification(field)
-    if field.name not in values:
-        if name in _DERIVED:
-            return None
-        raise FieldError(name, "is missing", f"add {_expected(specification)}")
-    value = values[field.name]
-    if specification is None:
-        assert isinstance(field.type, type)
-        return _read_group(field.type, value, name)
-    if not _has_shape(value, specification.shape, specification.kind):
-        raise wrong_value(name, value, f"should be {_expected(specification)}")
-    try:
-        array: np.ndarray = np.array(value, dtype=specification.kind)
-    except OverflowError:
-        raise wrong_value(name, value, f"should be finite ({specification.unit})") from None
-    check_value(name, array, specification)
-    return array
-
-
-def _has_shape(value: Any, shape: tuple[int, ...], kind: type) -> bool:
-    if shape:
-        return isinstance(value, list) and len(value) == shape[0] and all(_has_shape(v, shape[1:], kind) for v in value)
-    if kind is bool:
-        return isinstance(value, bool)
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _expected(specification: FieldSpecification | None) -> str:
-    if specification is None:
-        return "an object, as in L2F's files"
-    if specification.kind is bool:
-        return f"true or false ({specification.unit})"
-    size = " x ".join(map(str, specification.shape))
-    return f"{size} numbers ({specification.unit})" if size else f"a number ({specification.unit})"
-
-
 def _complete(drone: Drone, metadata: Mapping[str, Any]) -> Drone:
     """Fills in what the file lacked."""
     drone = drone.replace(dynamics=_complete_dynamics(drone.dynamics, metadata))
@@ -254,13 +224,17 @@ def _complete(drone: Drone, metadata: Mapping[str, Any]) -> Drone:
     if drone.disturbances is None:
         drone = drone.replace(disturbances=no_disturbances())
     if drone.mdp is None:
-        drone = drone.replace(mdp=default_mdp)
+        # As `with_task`: the hovering throttle belongs to the task, and RLtools' files have the nominal drone's.
+        throttle = np.asarray(hovering_throttle(drone.dynamics))
+        drone = drone.replace(mdp=default_mdp, dynamics=drone.dynamics.replace(hovering_throttle_relative=throttle))
     if drone.trajectory is None:
         drone = drone.replace(trajectory=default_trajectory)
     return drone
 
 
 def _complete_dynamics(dynamics: Dynamics, metadata: Mapping[str, Any]) -> Dynamics:
+    if dynamics.rotor_time_constants_falling is None:
+        dynamics = dynamics.replace(rotor_time_constants_falling=dynamics.rotor_time_constants_rising)
     check_body(dynamics)
     if dynamics.rotor_thrust_coefficients is None:
         dynamics = _with_nominal_thrust(dynamics, metadata)
@@ -278,10 +252,10 @@ def _with_nominal_thrust(dynamics: Dynamics, metadata: Mapping[str, Any]) -> Dyn
         problem = "is missing, and so is metadata.thrust_to_weight"
         raise FieldError("dynamics.rotor_thrust_coefficients", problem, "add one of the two")
     ratio = metadata["thrust_to_weight"]
-    if not _has_shape(ratio, (), float) or not 1 <= ratio < np.inf:
+    if not is_number(ratio) or not 1 <= ratio < np.inf:
         reason = "should be a number of at least 1, because dynamics.rotor_thrust_coefficients is missing"
         raise wrong_value("metadata.thrust_to_weight", ratio, reason)
-    nominal = dynamics.replace(rotor_thrust_coefficients=crazyflie().rotor_thrust_coefficients)
+    nominal = dynamics.replace(rotor_thrust_coefficients=platforms.crazyflie().rotor_thrust_coefficients)
     scale = ratio / thrust_to_weight(nominal)
     return nominal.replace(rotor_thrust_coefficients=scale * nominal.rotor_thrust_coefficients)
 
@@ -291,17 +265,3 @@ def _check_supported(content: Mapping[str, Any]) -> None:
     if weight != 0:
         reason = "is not supported: the simulator keeps no integral of the position error"
         raise wrong_value("mdp.reward.position_error_integral", weight, reason, "set it to 0")
-
-
-def _write_group(group: Any, name: str) -> dict[str, Any]:
-    """Returns a dataclass of the tree as a JSON object, with the keys that only L2F has."""
-    prefix = f"{name}." if name else ""
-    content = {}
-    for field in dataclasses.fields(group):
-        specification = field_specification(field)
-        value = getattr(group, field.name)
-        if specification is None:
-            content[field.name] = _write_group(value, prefix + field.name)
-        else:
-            content[field.name] = np.asarray(value, dtype=specification.kind).tolist()
-    return content | _L2F_ONLY.get(name, {})

@@ -93,7 +93,7 @@ def _describe_file(path: Path) -> dict[str, Any]:
         return {"kind": "start", "path": str(path), "arrays": _arrays(arrays), "provenance": provenance}
     if path.name == results.FILE:
         return _describe_run(path.parent)
-    return {"kind": "drone", **describe_drone(files.load_drone(path))}
+    return {"kind": "drone", **describe_drone(files.load_drone(files.find_drone(path)))}
 
 
 def _describe_run(run: Path) -> dict[str, Any]:

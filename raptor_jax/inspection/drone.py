@@ -8,17 +8,19 @@ from rich.console import Console
 from rich.table import Table
 
 from raptor_jax.dynamics import files, parameters
+from raptor_jax.inspection.drone_sheet import describe_sheet, show_sheet
 from raptor_jax.progress import say
 
 
 def describe_drone(file: files.DroneFile) -> dict[str, Any]:
-    """Returns the drone's `path`, two ratios that tell how it flies, and every parameter by its dotted name."""
+    """Returns the drone's `path`, two ratios that tell how it flies, every parameter, and what follows from them."""
     dynamics = file.drone.dynamics
     return {
         "path": str(file.path),
         "thrust_to_weight": float(parameters.thrust_to_weight(dynamics)),
         "torque_to_inertia": float(parameters.torque_to_inertia(dynamics)),
         "parameters": _fields(file.drone, ""),
+        "sheet": describe_sheet(file.drone),
         "metadata": file.metadata,
     }
 
@@ -35,6 +37,7 @@ def show_drone(drone: dict[str, Any], console: Console) -> None:
         text = np.array2string(np.asarray(parameter["value"]), precision=6, separator=", ")
         table.add_row(name, text.replace("\n", ""), parameter["unit"])
     console.print(table)
+    show_sheet(drone["sheet"], console)
 
 
 def _fields(group: Any, prefix: str) -> dict[str, Any]:

@@ -146,7 +146,7 @@ def test_a_missing_thrust_curve_follows_from_thrust_to_weight(content, tmp_path)
     ("field", "value"),
     [
         ("dynamics", None),
-        ("integration", None),
+        ("integration", 0.01),
         ("dynamics.mass", None),
         ("mdp.reward.scale", None),
         ("mdp.init", None),
@@ -254,3 +254,90 @@ def test_a_drone_with_the_other_task_is_saved_with_it(tmp_path):
     drone, metadata = sample_drone(SamplingConfig(), 0)
     save_drone(tmp_path / "0.json", with_task(drone, "raptor"), metadata)
     assert load_drone(tmp_path / "0.json").drone.mdp.reward.constant == 1.5
+
+
+BY_HAND = """
+dynamics:
+  mass: 0.8                     # kg
+  rotor_positions: [[0.08, -0.09, 0], [-0.07, -0.09, 0], [-0.07, 0.09, 0], [0.08, 0.09, 0]]
+  rotor_thrust_coefficients: [0, 1.5, 8]
+  rotor_torque_constants: 1e-2
+  rotor_time_constants_rising: .04
+  J: [3e-3, 2.5E-3, 5.0e-03]
+metadata: {measured: 2026-11-20, by: [a, b]}
+"""
+BARE = {
+    "mass": 0.8,
+    "rotor_positions": [[0.08, -0.09, 0], [-0.07, -0.09, 0], [-0.07, 0.09, 0], [0.08, 0.09, 0]],
+    "rotor_thrust_directions": [[0, 0, 1]] * 4,
+    "rotor_torque_directions": [[0, 0, -1], [0, 0, 1], [0, 0, -1], [0, 0, 1]],
+    "rotor_thrust_coefficients": [[0, 1.5, 8]] * 4,
+    "rotor_torque_constants": [0.01] * 4,
+    "rotor_time_constants_rising": [0.04] * 4,
+    "rotor_time_constants_falling": [0.04] * 4,
+    "gravity": [0, 0, -9.81],
+    "J": [[0.003, 0, 0], [0, 0.0025, 0], [0, 0, 0.005]],
+    "action_limit": {"min": 0, "max": 1},
+}
+
+
+@pytest.mark.parametrize("ending", ["yaml", "yml"])
+def test_a_drone_by_hand_is_the_one_that_is_written_out(tmp_path, ending):
+    short = tmp_path / f"short.{ending}"
+    short.write_text(BY_HAND)
+    whole = write(tmp_path / "whole.json", {"dynamics": BARE, "integration": {"dt": 0.01}})
+    file = load_drone(short)
+    jax.tree.map(np.testing.assert_array_equal, file.drone, load_drone(whole).drone)
+    assert file.name == "short"
+    # A date stays text, so that a run can keep it.
+    assert file.metadata == {"measured": "2026-11-20", "by": ["a", "b"]}
+    save_drone(tmp_path / "kept.json", file.drone, file.metadata)
+    jax.tree.map(np.testing.assert_array_equal, load_drone(tmp_path / "kept.json").drone, file.drone)
+
+
+def test_short_forms_are_read_from_json_too(tmp_path):
+    content = {"dynamics": {**BARE, "J": [0.003, 0.0025, 0.005], "rotor_torque_constants": 0.01}}
+    short = load_drone(write(tmp_path / "short.json", content)).drone
+    whole = load_drone(write(tmp_path / "whole.json", {"dynamics": BARE})).drone
+    jax.tree.map(np.testing.assert_array_equal, short, whole)
+
+
+@pytest.mark.parametrize(
+    ("line", "instead", "expected"),
+    [
+        ("  mass: 0.8", "  mass: 0.8 kg", "dynamics.mass: '0.8 kg"),
+        ("  mass: 0.8", "  mas: 0.8", "dynamics.mas: is no field of a drone; write mass"),
+        ("  mass: 0.8", "  mass: 0.8\n  rotor_torque_direction: 1", "dynamics.rotor_torque_direction: is no field"),
+        ("  mass: 0.8", "  mass: 0.8\n  mass: 0.9", "the key mass comes twice"),
+        ("  mass: 0.8", "  mass: &m 0.8\n  x: *m", "aliases are not read"),
+        (
+            "[3e-3, 2.5E-3, 5.0e-03]",
+            "[3e-3, 2.5E-3]",
+            "numbers (kg m^2, body frame), or its 3 diagonal entries",
+        ),
+        ("  rotor_torque_constants: 1e-2", "  rotor_torque_constants: [1e-2, 1e-2]", "or those of one rotor for all"),
+        ("  rotor_time_constants_rising: .04", "", "dynamics.rotor_time_constants_rising: is missing"),
+        ("[0, 1.5, 8]", "[0, 0, 1]", "thrust-to-weight of 0.5097"),
+        ("2026-11-20", ".inf", "metadata.measured: inf should be finite"),
+        ("2026-11-20", "!!timestamp 2026-11-20", "not readable as YAML"),
+        ("dynamics:", "- dynamics:", "not readable as YAML"),
+    ],
+)
+def test_a_mistake_by_hand_is_named_in_one_line(tmp_path, line, instead, expected):
+    path = tmp_path / "a.yaml"
+    assert line in BY_HAND
+    path.write_text(BY_HAND.replace(line, instead))
+    message = error_of(load_drone, path)
+    assert message.startswith(f"{path}: ")
+    assert expected in message
+
+
+@pytest.mark.parametrize("text", ["", "- 1", "mass", "dynamics"])
+def test_yaml_without_fields_is_no_drone(tmp_path, text):
+    (tmp_path / "a.yaml").write_text(text)
+    assert "holds no fields" in error_of(load_drone, tmp_path / "a.yaml")
+
+
+def test_rotors_at_one_place_are_not_a_short_form(tmp_path):
+    (tmp_path / "a.yaml").write_text(BY_HAND.replace("[[0.08, -0.09, 0],", "[0.08, -0.09, 0] # ["))
+    assert "dynamics.rotor_positions" in error_of(load_drone, tmp_path / "a.yaml")

@@ -226,6 +226,19 @@ def yaml_file(random: Random, content: Mapping[str, Mapping[str, Any]]) -> bytes
     return damaged(random, whole, YAML_SNIPPETS) if random.randrange(3) == 0 else whole
 
 
+def yaml_drone(random: Random, content: Mapping[str, Mapping[str, Any]]) -> bytes:
+    """Returns the bytes of a drone in YAML: the given one edited, some values of YAML's own sorts, then damaged."""
+    lines = []
+    drone = edited(random, content)
+    for name, group in drone.items() if isinstance(drone, dict) else ():
+        lines.append(f"{name}:")
+        for key, value in group.items() if isinstance(group, dict) else ():
+            text = _scalar(random) if random.randrange(20) == 0 else json.dumps(value)
+            lines.append(f"  {key if random.randrange(40) else _scalar(random)}: {text}")
+    whole = "\n".join(lines).encode("utf-8", "surrogatepass")
+    return damaged(random, whole, YAML_SNIPPETS) if random.randrange(3) == 0 else whole
+
+
 def _scalar(random: Random) -> str:
     kind = random.randrange(4)
     return random.choice(YAML_SCALARS) if kind < 2 else text(random) if kind == 2 else json.dumps(value(random))

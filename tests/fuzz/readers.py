@@ -19,6 +19,7 @@ import yaml
 from raptor_jax import analysis, checkpoints, config, evaluation, metrics, sac, starts
 from raptor_jax.dynamics import files, sampling
 from raptor_jax.dynamics.parameters import stack
+from raptor_jax.inspection.drone import describe_drone
 from raptor_jax.population import apg, best
 from raptor_jax.results import FILE, Results
 from raptor_jax.storage import write_json, write_text
@@ -91,7 +92,15 @@ def all_readers(run: Path) -> list[Reader]:
             0.2,
             yaml.safe_dump(settings).encode(),
         ),
-        _of_file("drone", "0.json", _json_drawer(drone), files.load_drone, 0.3, drone),
+        _of_file("drone", "0.json", _json_drawer(drone), files.load_drone, 0.2, drone),
+        _of_file(
+            "drone in YAML",
+            "0.yaml",
+            lambda random: mutations.yaml_drone(random, _DRONE_BY_HAND),
+            _keep_drone,
+            0.1,
+            yaml.safe_dump(_DRONE_BY_HAND).encode(),
+        ),
         _of_run("results", FILE, _json_drawer(results.read_bytes()), 0.1, run),
         _of_run("curves", metrics.CURVES, _npz_drawer(curves), 0.16, run),
         _of_file("start", "start.npz", _npz_drawer(start), _load_start, 0.1, start.read_bytes()),
@@ -100,6 +109,26 @@ def all_readers(run: Path) -> list[Reader]:
         _checkpoint_files(run),
         _checkpoint_arrays(run),
     ]
+
+
+_DRONE_BY_HAND: dict[str, Any] = {
+    "dynamics": {
+        "mass": 0.8,
+        "rotor_positions": [[0.08, -0.09, 0.0], [-0.07, -0.09, 0.0], [-0.07, 0.09, 0.0], [0.08, 0.09, 0.0]],
+        "rotor_thrust_coefficients": [0.0, 1.5, 8.0],
+        "rotor_torque_constants": 0.01,
+        "rotor_time_constants_rising": 0.04,
+        "J": [0.003, 0.0025, 0.005],
+    },
+    "metadata": {"measured": "yesterday", "by": ["a", "b"]},
+}
+
+
+def _keep_drone(path: Path) -> None:
+    """Reads a drone, looks at it, and writes it as a run keeps it."""
+    file = files.load_drone(path)
+    describe_drone(file)
+    files.to_json(file.drone, file.metadata)
 
 
 def _of_file(
@@ -191,7 +220,7 @@ COMMANDS = ("sample", "train", "train-start", "evaluate", "report", "inspect", "
 ON_A_RUN = COMMANDS[3:]
 OPTIONS = (
     *(f"--{key.replace('_', '-')}" for key in config.all_keys()),
-    *("--config", "--dynamics-dir", "--output-dir", "--num-teachers", "--num-drones", "--generate-dynamics"),
+    *("--config", "--dynamics-dir", "--drone", "--output-dir", "--num-teachers", "--num-drones", "--generate-dynamics"),
     *(
         "--overwrite",
         "--output",

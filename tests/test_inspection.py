@@ -1,11 +1,11 @@
 """The command `inspect`: what it tells of runs, checkpoints and files, and of damage."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 
 from raptor_jax import checkpoints, cli
@@ -90,10 +90,8 @@ def test_checkpoints_under_another_name_are_told_of_without_their_run(capsys, sa
 def test_a_damaged_checkpoint_is_told_of_after_the_rest_was_shown(capsys, saved, tmp_path, kind, asked):
     shutil.copytree(saved, tmp_path / "run")
     damaged = tmp_path / "run" / checkpoints.DIRECTORY / kind / str(STEP)
-    largest = max((damaged / "default").rglob("d/*"), key=os.path.getsize)
-    content = bytearray(largest.read_bytes())
-    content[len(content) // 2] ^= 1
-    largest.write_bytes(content)
+    for data in (damaged / "default").rglob("d/*"):
+        data.write_bytes(bytes(byte ^ 1 for byte in data.read_bytes()))
     path = tmp_path / "run" if asked == "run" else damaged
     assert cli.main(["inspect", str(path)]) == cli.USAGE
     captured = capsys.readouterr()
@@ -103,6 +101,20 @@ def test_a_damaged_checkpoint_is_told_of_after_the_rest_was_shown(capsys, saved,
     assert cli.main(["inspect", "--json", str(path)]) == cli.USAGE
     found = json.loads(capsys.readouterr().out)
     assert [one["whole"] for one in found["checkpoints"] if one["of"] == kind] == [False]
+
+
+def test_a_checkpoint_of_other_numbers_than_were_saved_is_not_whole(capsys, saved, tmp_path):
+    shutil.copytree(saved, tmp_path / "run")
+    step, tree = checkpoints.load_best(saved)
+    path = tmp_path / "run" / checkpoints.best_path(step)
+    shutil.rmtree(path)
+    tree["actor"]["output"]["bias"][1, 2] += 1e-3
+    with ocp.StandardCheckpointer() as checkpointer:
+        checkpointer.save(path.absolute(), tree)
+    assert cli.main(["inspect", str(path)]) == cli.USAGE
+    assert "what it holds is not what was saved" in capsys.readouterr().err
+    assert cli.main(["evaluate", "--device", "cpu", str(tmp_path / "run")]) == cli.USAGE
+    assert "what it holds is not what was saved" in capsys.readouterr().err
 
 
 def test_a_teacher_tells_its_result_drone_and_curves(capsys, tmp_path):

@@ -169,6 +169,8 @@ def _columns(runs: Sequence[_Run]) -> dict[str, np.ndarray]:
 
 
 def _column(values: list[Any]) -> np.ndarray:
+    # Keys of others may hold anything; lists need not even fit together.
+    values = [value if isinstance(value, str | int | float) else None for value in values]
     if any(isinstance(value, str) for value in values):
         return np.array([value or "" for value in values])
     return np.array([np.nan if value is None else value for value in values])

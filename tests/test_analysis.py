@@ -7,6 +7,7 @@ import pytest
 
 from raptor_jax import analysis
 from raptor_jax.errors import UserError
+from raptor_jax.results import FILE
 from tests.runs import CHUNK, POINTS, write_run
 
 
@@ -158,3 +159,15 @@ def test_no_run_at_all(tmp_path):
         analysis.load(tmp_path)
     with pytest.raises(UserError, match="no run to read"):
         analysis.load()
+
+
+def test_keys_of_others_that_hold_no_numbers_are_missing(tmp_path):
+    write_run(tmp_path / "run", 2)
+    path = tmp_path / "run" / FILE
+    content = json.loads(path.read_text())
+    content["teachers"][0] |= {"tags": [1], "note": "text"}
+    content["teachers"][1] |= {"tags": [1, 2], "note": [1]}
+    path.write_text(json.dumps(content))
+    teachers = analysis.load(tmp_path / "run").teachers
+    assert np.isnan(teachers["tags"]).all()
+    assert teachers["note"].tolist() == ["text", ""]

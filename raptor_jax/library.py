@@ -4,6 +4,7 @@ Errors that a caller can mend are `UserError`. Their messages name settings as t
 the argument `overwrite`, `--sac.gamma` the key "sac.gamma" of `load_config`.
 """
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -96,7 +97,7 @@ def load_drones(path: str | Path) -> list[DroneFile]:
     >>> load_drones("crazyflie")[0].drone.dynamics.mass  # kg
     array(0.0306)
     """
-    return files.load_directory(path) if Path(path).is_dir() else files.load_named([path])
+    return files.load_directory(path) if os.path.isdir(path) else files.load_named([path])
 
 
 def make_environment(drones: DroneFile | Sequence[DroneFile], config: Config | None = None) -> Environment:

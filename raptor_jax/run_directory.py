@@ -59,7 +59,7 @@ def require(output_dir: Path, overwrite: bool, resume: bool) -> None:
 
 def has_begun(output_dir: Path) -> bool:
     """Returns whether a directory has all that a run goes on with, but for checkpoints."""
-    return (output_dir / DIRECTORY / CONFIG).is_file()
+    return os.path.isfile(output_dir / DIRECTORY / CONFIG)
 
 
 def require_space(output_dir: Path, checkpoint_bytes: int) -> None:

@@ -1,5 +1,6 @@
 """The command `train-start`: trains one actor on many drones, and writes it with its provenance."""
 
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,7 +33,7 @@ def train_start(config: Config, files: Sequence[DroneFile], path: Path, console:
     Raises:
         UserError: the file exists, or cannot be written.
     """
-    if path.exists():
+    if os.path.lexists(path):
         raise UserError(f"{path}: already exists; name another file with --output, or remove it")
     drones = jax.tree.map(jnp.asarray, stack_for_training(files, config.environment))
     plan = schedule(config)

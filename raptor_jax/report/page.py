@@ -27,8 +27,7 @@ def write(run: Path, output: Path) -> int:
     Raises:
         UserError: the directory holds no run with a checkpoint and curves, or `output` cannot be written.
     """
-    if output.is_dir() or not output.absolute().parent.is_dir():
-        raise UserError(f"--output: {output}: cannot be written; name a file in a directory that exists")
+    judge.require_writable("--output", output)
     population = analysis.load(run)
     text = assemble(f"Report of {run.resolve().name}", content.of(population, _fly(run, population)))
     try:

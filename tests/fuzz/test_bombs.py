@@ -112,14 +112,27 @@ def test_what_only_looks_like_a_file(tmp_path, make):
         ("train", "--config", "x" * 5000),
         ("train", "--dynamics-dir", "x" * 5000),
         ("train", "--num-teachers", "9" * 5000),
+        ("train", "--drone", "x" * 5000),
+        ("train", "--drone", "race", "--output-dir", "x" * 5000),
+        ("train", "--drone", "race", "--output-dir", "x" * 5000, "--resume"),
+        ("train", "--drone", "race", "--output-dir", "x" * 5000, "--overwrite"),
+        ("train-start", "--dynamics-dir", "x" * 5000),
         ("evaluate", "x" * 5000),
+        ("evaluate", "nowhere", "--json", "x" * 5000),
+        ("evaluate", "nowhere", "--matrix", "x" * 5000),
+        ("report", "x" * 5000),
+        ("report", "nowhere", "--output", "x" * 5000),
+        ("export", "x" * 5000, "--format", "npz"),
+        ("rollout", "x" * 5000),
+        ("inspect", "x" * 5000, "--teacher", "0"),
         ("evaluate", "nowhere", "--episodes", "1" + "0" * 30),
         ("inspect", "x" * 5000),
         ("inspect", "a\nb\x1b[2J"),
         ("inspect", "\x1b" * 5000),
     ],
 )
-def test_arguments_of_any_length_and_kind(tmp_path, arguments):
+def test_arguments_of_any_length_and_kind(tmp_path, monkeypatch, arguments):
+    monkeypatch.chdir(tmp_path)
     refusal(lambda: command(arguments), tmp_path)
 
 

@@ -117,6 +117,15 @@ def test_a_checkpoint_of_other_numbers_than_were_saved_is_not_whole(capsys, save
     assert "what it holds is not what was saved" in capsys.readouterr().err
 
 
+def test_a_checkpoint_without_a_list_of_teachers_is_told_of(capsys, tmp_path):
+    path = tmp_path / "best" / "7"
+    with ocp.StandardCheckpointer() as checkpointer:
+        checkpointer.save((path / "default").absolute(), {"teacher_id": np.int32(3)})
+    (one,) = told(capsys, path)["checkpoints"]
+    assert (one["step"], one["teachers"], one["kept"]) == (7, None, {"teacher_id": 3})
+    assert "teacher_id" in shown(capsys, path)
+
+
 def test_a_teacher_tells_its_result_drone_and_curves(capsys, tmp_path):
     returns = write_run(tmp_path / "run", 3)
     found = told(capsys, tmp_path / "run", "--teacher", 1)

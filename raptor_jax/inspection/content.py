@@ -127,12 +127,12 @@ def _describe_checkpoint(path: Path, most_bytes: int, with_kept: bool) -> dict[s
     """Returns what lies in KIND/STEP; `whole` is None where that is not known, because it was not read."""
     found = checkpoints.examine(path, most_bytes)
     arrays = _arrays(found.arrays)
-    teachers = found.arrays.get("teacher_id")
+    teachers = getattr(found.arrays.get("teacher_id"), "shape", ())
     about = {
         "of": path.parent.name,
         "step": int(path.name),
         "path": str(path),
-        "teachers": teachers.shape[0] if teachers and teachers.shape else None,
+        "teachers": teachers[0] if teachers else None,
         "bytes": sum(array["bytes"] for array in arrays),
         "whole": False if found.problem else None if found.tree is None else True,
         "has_digest": found.has_digest,

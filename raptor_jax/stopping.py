@@ -31,7 +31,9 @@ def on_signals(console: Console) -> Iterator[Requests]:
         for each in before:
             # The system's own: it ends the process even inside a call that takes minutes.
             signal.signal(each, signal.SIG_DFL)
-        console.print(f"{signal.Signals(number).name}: stops after this chunk and saves; again to stop at once")
+        said = f"{signal.Signals(number).name}: stops after this chunk and saves; again to stop at once"
+        # The signal may have come in the midst of a print, and a print within a print of the same thread is an error.
+        threading.Thread(target=console.print, args=(said,)).start()
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
     try:

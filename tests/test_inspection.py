@@ -45,9 +45,11 @@ def test_a_run_tells_of_its_teachers_its_curves_and_its_checkpoints(capsys, save
     assert {array["name"]: array["shape"] for array in found["arrays"]}["eval_reward"] == [2, 2]
     of = [(one["of"], one["step"], one["whole"], one["has_digest"]) for one in found["checkpoints"]]
     assert of == [("best", STEP, True, True), ("latest", STEP, True, True)]
+    assert found["checkpoints"][0]["kept"]["mean_return"] == [1.0, 2.0]
     text = shown(capsys, saved)
     assert text.count("yes, by its digest") == 2
     assert "eval_reward" in text
+    assert "actor/hidden_0/kernel" in text
     assert "sac.actor_hidden_dim 8" in text
 
 

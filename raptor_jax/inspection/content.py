@@ -22,8 +22,9 @@ _READ_IN_PASSING = 1 << 30
 def describe(path: Path) -> dict[str, Any]:
     """Returns what a path holds; `kind` says what it is.
 
-    Every kind has `path`. Of a "run": `run` and `teachers` of results.json, `arrays` of the curves and `checkpoints`.
-    Of "checkpoints": these and the `config` beside them, with each one's `kept` where one alone was asked for. Of a
+    Every kind has `path`. Of a "run": `run` and `teachers` of results.json, `arrays` of the curves and `checkpoints`,
+    the newest kept actors with their `arrays` and `kept`. Of "checkpoints": these and the `config` beside them, with
+    `arrays` and `kept` where one alone was asked for. Of a
     "start", which an exported teacher is too: `arrays` and `provenance`. Of "curves": `arrays`. Of a "drone": see
     `describe_drone`.
 
@@ -100,13 +101,14 @@ def _describe_run(run: Path) -> dict[str, Any]:
     found = results.read(run / results.FILE)
     curves = metrics.load_curves(run / metrics.CURVES) if os.path.lexists(run / metrics.CURVES) else {}
     steps = _checkpoints_in(run / checkpoints.DIRECTORY)
+    newest = max((step for step in steps if step.parent.name == "best"), key=lambda step: int(step.name), default=None)
     return {
         "kind": "run",
         "path": str(run),
         "run": found["run"],
         "teachers": found["teachers"],
         "arrays": _arrays(curves),
-        "checkpoints": [_describe_checkpoint(step, _READ_IN_PASSING, with_kept=False) for step in steps],
+        "checkpoints": [_describe_checkpoint(step, _READ_IN_PASSING, with_kept=step == newest) for step in steps],
     }
 
 

@@ -39,23 +39,20 @@ def _show_run(found: dict[str, Any], console: Console) -> None:
     _show_settings(about["config"], console)
     _show_arrays("curves", found["arrays"], console)
     if found["checkpoints"]:
-        _show_list(found["checkpoints"], console)
+        _show_all(found["checkpoints"], console)
     else:
         console.print("no checkpoint yet")
 
 
 def _show_checkpoints(found: dict[str, Any], console: Console) -> None:
     say(console, f"{found['path']}:")
-    _show_list(found["checkpoints"], console)
     if found["config"] is not None:
         _show_settings(found["config"], console)
-    for one in found["checkpoints"]:
-        if "arrays" in one:
-            _show_arrays(f"{one['of']}/{one['step']}/default", one["arrays"], console)
-            _show_kept(one["kept"], console)
+    _show_all(found["checkpoints"], console)
 
 
-def _show_list(found: Sequence[dict[str, Any]], console: Console) -> None:
+def _show_all(found: Sequence[dict[str, Any]], console: Console) -> None:
+    """Prints a line for each checkpoint, and the arrays of those that have them told."""
     table = Table("checkpoint", "step", "teachers", "size", "whole")
     for one in found:
         table.add_row(
@@ -66,6 +63,10 @@ def _show_list(found: Sequence[dict[str, Any]], console: Console) -> None:
             _verdict(one),
         )
     console.print(table)
+    for one in found:
+        if "arrays" in one:
+            _show_arrays(f"{one['of']}/{one['step']}/default", one["arrays"], console)
+            _show_kept(one["kept"], console)
 
 
 def _verdict(one: dict[str, Any]) -> str:

@@ -88,10 +88,13 @@ def _watched(place: Path) -> Iterator[None]:
     global _watch
     _watch = _watch or _Watch()
     _watch.place, _watch.seen = os.path.realpath(place), []
+    # A command imports what it needs, and Python would keep what it compiled of that beside the sources.
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
         yield
     finally:
         _watch.place = None
+        sys.dont_write_bytecode = before
     assert not _watch.seen, f"reading had side effects: {_watch.seen}"
 
 

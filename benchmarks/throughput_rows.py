@@ -144,19 +144,24 @@ def _train(options: argparse.Namespace, limits: Limits, config: Config, row: dic
         "note": "; ".join(notes),
     }
     if config.training.algorithm == "sac":
-        gflops = rate * update_gflop(config, targets=1)
-        gigabytes = 2e-9 * tree_bytes(population.teachers) / now.teacher_ids.size
-        found |= {
-            "gflops": gflops,
-            "of_gemm_peak": gflops / (limits["gemm_gflops"][row["precision"]] * mesh.size),
-            "of_bandwidth": rate * gigabytes / (limits["bandwidth_gbs"] * mesh.size),
-            "transition_bytes": replay.row_bytes(config.sac),
-        }
+        teacher_bytes = tree_bytes(population.teachers) / now.teacher_ids.size
+        found |= of_limits(limits, config, rate / mesh.size, teacher_bytes, row["precision"])
     if measured := device.memory_stats():
         found["peak_of_planned"] = measured["peak_bytes_in_use"] / table.total
     elif before is not None:
         found["peak_of_planned"] = (peak_of_process() - before) / table.total
     return found
+
+
+def of_limits(limits: Limits, config: Config, rate: float, teacher_bytes: float, precision: str) -> dict[str, Any]:
+    """Returns how far from a device's limits SAC is at a rate, in updates/s of a device, of teachers of that size."""
+    gflops = rate * update_gflop(config, targets=1)
+    return {
+        "gflops": gflops * jax.device_count(),
+        "of_gemm_peak": gflops / limits["gemm_gflops"][precision],
+        "of_bandwidth": rate * 2e-9 * teacher_bytes / limits["bandwidth_gbs"],
+        "transition_bytes": replay.row_bytes(config.sac),
+    }
 
 
 def reset_peak() -> int | None:

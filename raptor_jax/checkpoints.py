@@ -174,7 +174,8 @@ def load_learning(output_dir: Path, step: int) -> dict[str, Any]:
     Raises:
         UserError: it is not whole.
     """
-    tree = _read(output_dir / DIRECTORY / "latest" / str(step))
+    path = output_dir / DIRECTORY / "latest" / str(step)
+    tree = _read(path, _digest_beside(path))
     tree.pop("teacher_id", None)
     return tree
 
@@ -194,7 +195,7 @@ def load_best(output_dir: Path, step: int | None = None) -> tuple[int, dict[str,
     if not steps:
         raise UserError(f"{directory}: holds no checkpoint; name the output directory of a run")
     path = directory / str(steps[0])
-    tree = _read(path)
+    tree = _read(path, _digest_beside(path))
     if problem := _problem_of(tree):
         raise UserError(f"{path}: not the kept actors of a run: {problem}; restore the files of the run")
     return steps[0], tree
@@ -216,19 +217,19 @@ class Examined(NamedTuple):
 def examine(path: Path, most_bytes: int) -> Examined:
     """Looks at a checkpoint of either kind, DIRECTORY/KIND/STEP; reads its arrays if they are at most so many bytes."""
     arrays: dict[str, jax.ShapeDtypeStruct] = {}
-    has_digest = _digest_beside(path) is not None
+    digest = _digest_beside(path)
+    has_digest = digest is not None
     try:
         with _whole(path / "default"), ocp.StandardCheckpointer() as checkpointer:
             for keys, leaf in jax.tree.leaves_with_path(_target(checkpointer, path / "default")):
                 arrays["/".join(str(key.key) for key in keys)] = jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
-        return Examined(arrays, _read(path) if tree_bytes(arrays) <= most_bytes else None, has_digest, None)
+        return Examined(arrays, _read(path, digest) if tree_bytes(arrays) <= most_bytes else None, has_digest, None)
     except UserError as error:
         return Examined(arrays, None, has_digest, str(error))
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path, digest: str | None) -> dict[str, Any]:
     """Returns the tree of DIRECTORY/KIND/STEP as NumPy arrays, on whatever devices it was saved."""
-    digest = _digest_beside(path)
     with _whole(path / "default"), ocp.StandardCheckpointer() as checkpointer:
         tree = checkpointer.restore((path / "default").absolute(), target=_target(checkpointer, path / "default"))
         if digest is not None:

@@ -181,6 +181,12 @@ def read(path: Path) -> dict[str, Any]:
     return content
 
 
+def require_teacher(run: Path, ids: Sequence[int], teacher_id: int) -> None:
+    """Raises UserError unless a run has a teacher; `ids` are those that it has."""
+    if teacher_id not in ids:
+        raise UserError(f"--teacher {teacher_id}: {run} has the teachers {min(ids)} to {max(ids)}; name one of them")
+
+
 def _entry(teacher_id: int, file: DroneFile) -> dict[str, Any]:
     dynamics = file.drone.dynamics
     return {

@@ -7,15 +7,13 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import jax
-import numpy as np
 import yaml
 
 from raptor_jax import config as configs
 from raptor_jax.checkpoints import DIRECTORY
 from raptor_jax.config import Config
 from raptor_jax.dynamics.files import DroneFile, load_directory, save_drone
-from raptor_jax.dynamics.parameters import Drone
+from raptor_jax.dynamics.parameters import same
 from raptor_jax.errors import UserError
 from raptor_jax.memory import readable_bytes
 from raptor_jax.metrics import CURVES
@@ -114,22 +112,16 @@ def require_same_run(output_dir: Path, config: Config, files: Sequence[DroneFile
         )
     kept = {file.name: file.drone for file in load_directory(output_dir / DIRECTORY / "dynamics")}
     given = {file.name: file.drone for file in files}
-    strange = sorted(name for name in kept.keys() | given.keys() if not _same(kept.get(name), given.get(name)))
+    strange = sorted(
+        name
+        for name in kept.keys() | given.keys()
+        if not (name in kept and name in given and same(kept[name], given[name]))
+    )
     if strange:
         raise UserError(
             f"{output_dir}: cannot go on with other drones: {', '.join(strange[:5])}{' ...' if strange[5:] else ''}"
             " not as they were; name the --dynamics-dir or --drone, and as many teachers, that it was trained on"
         )
-
-
-def _same(a: Drone | None, b: Drone | None) -> bool:
-    if a is None or b is None:
-        return False
-    # A hover drone has no trajectory: then not even the trees are alike.
-    leaves, others = jax.tree.leaves_with_path(a), jax.tree.leaves_with_path(b)
-    return [path for path, _ in leaves] == [path for path, _ in others] and all(
-        np.array_equal(leaf, other) for (_, leaf), (_, other) in zip(leaves, others, strict=True)
-    )
 
 
 def _flat(config: Config) -> dict[str, object]:

@@ -16,7 +16,7 @@ from raptor_jax.analysis import PARAMETERS
 from raptor_jax.config import Config
 from raptor_jax.dynamics import files
 from raptor_jax.dynamics.files import DroneFile
-from raptor_jax.dynamics.parameters import Drone, stack
+from raptor_jax.dynamics.parameters import Drone, same, stack
 from raptor_jax.errors import printable
 from raptor_jax.judge import Flights, load_flights, require_writable
 from raptor_jax.progress import say
@@ -77,12 +77,7 @@ def fly_matrix(
 
 def _place(own: DroneFile, drones: Sequence[DroneFile]) -> int | None:
     """Returns the column of the drone with the physics of a teacher's own."""
-    return next((column for column, file in enumerate(drones) if _same(own.drone, file.drone)), None)
-
-
-def _same(one: Drone, other: Drone) -> bool:
-    pairs = zip(jax.tree.leaves(one.dynamics), jax.tree.leaves(other.dynamics), strict=True)
-    return all(np.array_equal(a, b) for a, b in pairs)
+    return next((column for column, file in enumerate(drones) if same(own.drone.dynamics, file.drone.dynamics)), None)
 
 
 def _fly(
@@ -96,9 +91,7 @@ def _fly(
             lambda leaf, column=column: jnp.broadcast_to(leaf[column], (teachers, *leaf.shape[1:])), drones
         )
         found = evaluation.evaluate(settings, actors, everywhere, episodes, evaluation.JUDGEMENT)
-        columns.append(
-            [np.asarray(found.mean_return), np.asarray(found.std_return), np.asarray(found.share_terminated)]
-        )
+        columns.append(jax.device_get((found.mean_return, found.std_return, found.share_terminated)))
     means, deviations, crashes = np.stack(columns, axis=-1)
     return means, deviations, crashes
 
@@ -123,13 +116,10 @@ def _show(matrix: Matrix, pass_return: float, console: Console) -> None:
         )
     console.print(table)
     hardest = int(np.argmin(passed.sum(axis=0)))
-    if is_own.any():
-        console.print(
-            f"own drones: {passed[is_own].mean():.0%} pass, median {np.median(matrix.mean_return[is_own]):.0f}"
-        )
-    if not is_own.all():
-        others = matrix.mean_return[~is_own]
-        console.print(f"other drones: {passed[~is_own].mean():.0%} pass, median {np.median(others):.0f}")
+    for name, where in (("own", is_own), ("other", ~is_own)):
+        if where.any():
+            median = np.median(matrix.mean_return[where])
+            console.print(f"{name} drones: {passed[where].mean():.0%} pass, median {median:.0f}")
     say(
         console,
         f"the drone that fewest pass on: {matrix.drones[hardest].path.name}, {passed[:, hardest].sum()} of"

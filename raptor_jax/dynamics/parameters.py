@@ -192,6 +192,15 @@ def stack(drones: Sequence[Drone]) -> Drone:
     return jax.tree.map(lambda *leaves: np.stack(leaves), *drones)
 
 
+def same(a: Drone | Dynamics, b: Drone | Dynamics) -> bool:
+    """Returns whether two drones, or their dynamics, are alike in every number."""
+    # A hover drone has no trajectory: then not even the trees are alike.
+    leaves, others = jax.tree.leaves_with_path(a), jax.tree.leaves_with_path(b)
+    return [path for path, _ in leaves] == [path for path, _ in others] and all(
+        np.array_equal(leaf, other) for (_, leaf), (_, other) in zip(leaves, others, strict=True)
+    )
+
+
 def rotor_thrust(dynamics: Dynamics, rotor_state: Array) -> Array:
     """Returns each rotor's thrust in N at the given rotor states, [..., 4] (L2F `multirotor_dynamics`)."""
     constant, linear, quadratic = (dynamics.rotor_thrust_coefficients[..., i] for i in range(3))

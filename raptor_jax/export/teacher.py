@@ -12,7 +12,7 @@ from raptor_jax import checkpoints, judge, sac
 from raptor_jax.config import Config
 from raptor_jax.dynamics.files import DroneFile
 from raptor_jax.errors import UserError, first_line
-from raptor_jax.results import FILE, read
+from raptor_jax.results import FILE, read, require_teacher
 from raptor_jax.simulator import ACTION_DIM
 
 _deterministic_action = jax.jit(sac.deterministic_action, static_argnums=0)
@@ -68,9 +68,9 @@ def read_teachers(run: Path, teacher_id: int | None, overrides: dict[str, int] |
         UserError: the directory holds no run, or no such teacher.
     """
     judged = judge.load_kept(run, overrides or {})
-    ids = [entry["teacher_id"] for entry in judged.results.teachers]
-    if teacher_id is not None and teacher_id not in ids:
-        raise UserError(f"--teacher {teacher_id}: {run} has the teachers {min(ids)} to {max(ids)}; name one of them")
+    ids = judged.ids
+    if teacher_id is not None:
+        require_teacher(run, ids, teacher_id)
     entries, origin = _provenance(run, judged.step, ids)
     actors = jax.tree.map(np.asarray, judged.actors)
     return [

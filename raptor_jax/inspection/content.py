@@ -24,9 +24,8 @@ def describe(path: Path) -> dict[str, Any]:
 
     Every kind has `path`. Of a "run": `run` and `teachers` of results.json, `arrays` of the curves and `checkpoints`,
     the newest kept actors with their `arrays` and `kept`. Of "checkpoints": these and the `config` beside them, with
-    `arrays` and `kept` where one alone was asked for. Of a
-    "start", which an exported teacher is too: `arrays` and `provenance`. Of "curves": `arrays`. Of a "drone": see
-    `describe_drone`.
+    `arrays` and `kept` where one alone was asked for. Of a "start", which an exported teacher is too: `arrays` and
+    `provenance`. Of "curves": `arrays`. Of a "drone": see `describe_drone`.
 
     Raises:
         UserError: it holds nothing of ours, or what a reader of it needs is damaged.
@@ -67,11 +66,10 @@ def describe_teacher(path: Path, teacher: int) -> dict[str, Any]:
     run = next(inside, path)
     found = results.read(run / results.FILE)
     ids = [entry["teacher_id"] for entry in found["teachers"]]
-    if teacher not in ids:
-        raise UserError(f"--teacher {teacher}: {run} has the teachers {min(ids)} to {max(ids)}; name one of them")
+    results.require_teacher(run, ids, teacher)
     row = ids.index(teacher)
     drones = files.load_directory(run / checkpoints.DIRECTORY / "dynamics")
-    curves = metrics.load_curves(run / metrics.CURVES) if os.path.lexists(run / metrics.CURVES) else {}
+    curves = _curves_in(run)
     if len(drones) != len(ids) or (curves and curves["teacher_id"].tolist() != ids):
         raise UserError(f"{run}: its teachers, drones and curves are not of one run; restore its files")
     return {
@@ -99,7 +97,7 @@ def _describe_file(path: Path) -> dict[str, Any]:
 
 def _describe_run(run: Path) -> dict[str, Any]:
     found = results.read(run / results.FILE)
-    curves = metrics.load_curves(run / metrics.CURVES) if os.path.lexists(run / metrics.CURVES) else {}
+    curves = _curves_in(run)
     steps = _checkpoints_in(run / checkpoints.DIRECTORY)
     newest = max((step for step in steps if step.parent.name == "best"), key=lambda step: int(step.name), default=None)
     return {
@@ -110,6 +108,12 @@ def _describe_run(run: Path) -> dict[str, Any]:
         "arrays": _arrays(curves),
         "checkpoints": [_describe_checkpoint(step, _READ_IN_PASSING, with_kept=step == newest) for step in steps],
     }
+
+
+def _curves_in(run: Path) -> dict[str, np.ndarray]:
+    """Returns the curves of a run; {} before its first evaluation."""
+    path = run / metrics.CURVES
+    return metrics.load_curves(path) if os.path.lexists(path) else {}
 
 
 def _checkpoints_in(path: Path) -> list[Path]:

@@ -52,9 +52,9 @@ _SHARED = {
     "training.tensorboard-teachers": 1,
 }
 RUNS = {
-    "sac": {
+    "model_free": {
         **_SHARED,
-        "training.algorithm": "sac",
+        "sac.horizon": 0,
         "training.steps-per-teacher": 1024,
         "training.rescue-rounds": 0,
         "training.pass-return": -1e6,
@@ -64,33 +64,32 @@ RUNS = {
         "sac.n-warmup-steps": 32,
     },
     # Nobody clears this bar by two standard errors, so that there is a rescue round.
-    "apg": {
+    "windows": {
         **_SHARED,
-        "training.algorithm": "apg",
         "training.start": "scratch",
         "training.steps-per-teacher": 512,
         "training.rescue-rounds": 1,
         "training.pass-return": 1e6,
-        "apg.environments-per-teacher": 2,
-        "apg.horizon": 8,
+        "environment.environments-per-teacher": 2,
+        "sac.horizon": 8,
     },
 }
-"""Runs of seconds that have everything a long one has, by algorithm."""
-STATUS = {"sac": 0, "apg": 3}
+"""Runs of seconds that have everything a long one has, by what they are."""
+STATUS = {"model_free": 0, "windows": 3}
 """How they end: every teacher passes, or none."""
 PLACES = ("before the first checkpoint", "inside a save", "inside a results write", "elsewhere")
 
 
-def arguments_of(directory: Path, algorithm: str, output_dir: str, *more: str) -> list[str]:
+def arguments_of(directory: Path, kind: str, output_dir: str, *more: str) -> list[str]:
     """Returns the arguments that train on the drones of a directory; `output_dir` is relative to it."""
-    options = {**RUNS[algorithm], "dynamics-dir": directory / "dynamics", "output-dir": directory / output_dir}
+    options = {**RUNS[kind], "dynamics-dir": directory / "dynamics", "output-dir": directory / output_dir}
     settings = [f"--{name}={value}" for name, value in options.items()]
     return ["train", "--device=cpu", *settings, *more]
 
 
-def command(directory: Path, algorithm: str, output_dir: str, *more: str) -> list[str]:
+def command(directory: Path, kind: str, output_dir: str, *more: str) -> list[str]:
     """Returns the command with these arguments, without a shell or a script around it that a signal would hit."""
-    return [sys.executable, "-m", "raptor_jax.cli", *arguments_of(directory, algorithm, output_dir, *more)]
+    return [sys.executable, "-m", "raptor_jax.cli", *arguments_of(directory, kind, output_dir, *more)]
 
 
 def prepare(directory: Path) -> None:
@@ -98,11 +97,9 @@ def prepare(directory: Path) -> None:
     sampling.write_drones(directory / "dynamics", SamplingConfig(), DRONES)
 
 
-def finish(directory: Path, algorithm: str, output_dir: str, *arguments: str) -> subprocess.CompletedProcess:
+def finish(directory: Path, kind: str, output_dir: str, *arguments: str) -> subprocess.CompletedProcess:
     """Trains to the end; returns the process with its output."""
-    return subprocess.run(
-        command(directory, algorithm, output_dir, *arguments), capture_output=True, text=True, check=False
-    )
+    return subprocess.run(command(directory, kind, output_dir, *arguments), capture_output=True, text=True, check=False)
 
 
 def numbers(run: Path) -> dict[str, np.ndarray]:
@@ -142,11 +139,11 @@ def _leaves(tree: dict, prefix: tuple[str, ...] = ()) -> Iterator[tuple[tuple[st
             yield (*prefix, key), np.asarray(value)
 
 
-def kill(directory: Path, algorithm: str, output_dir: str, moment: Callable[[Path], bool], *arguments: str) -> bool:
+def kill(directory: Path, kind: str, output_dir: str, moment: Callable[[Path], bool], *arguments: str) -> bool:
     """Starts a run and kills it as soon as `moment(run)` comes true; returns whether it was still running then."""
     run = directory / output_dir
     with tempfile.TemporaryFile() as output:
-        process = subprocess.Popen(command(directory, algorithm, output_dir, *arguments), stdout=output, stderr=output)
+        process = subprocess.Popen(command(directory, kind, output_dir, *arguments), stdout=output, stderr=output)
         while process.poll() is None and not moment(run):
             time.sleep(0.0002)
         process.send_signal(signal.SIGKILL)
@@ -208,15 +205,15 @@ def place(run: Path) -> str:
     return PLACES[3] if checkpoints.resumable_steps(run) else PLACES[0]
 
 
-def survive(directory: Path, algorithm: str, moment: Callable[[Path], bool], undisturbed: Path) -> tuple[str, str]:
+def survive(directory: Path, kind: str, moment: Callable[[Path], bool], undisturbed: Path) -> tuple[str, str]:
     """Kills a run and lets it go on to the end; returns where the kill hit, and what is wrong in the end or ""."""
     run = directory / "killed"
     shutil.rmtree(run, ignore_errors=True)
-    if not kill(directory, algorithm, run.name, moment):
+    if not kill(directory, kind, run.name, moment):
         return "after the end", ""
     where = place(run)
-    resumed = finish(directory, algorithm, run.name, "--resume")
-    if resumed.returncode != STATUS[algorithm]:
+    resumed = finish(directory, kind, run.name, "--resume")
+    if resumed.returncode != STATUS[kind]:
         return where, f"status {resumed.returncode}: {resumed.stderr.strip()}"
     differing = differences(run, undisturbed)
     left = [name for name in os.listdir(run) if name.startswith(".") and name != LOCK]
@@ -226,21 +223,21 @@ def survive(directory: Path, algorithm: str, moment: Callable[[Path], bool], und
 def kill_many(directory: Path, kills: int, seed: int) -> int:
     """Kills that many runs, prints each and the counts; returns the exit status."""
     draw = random.Random(seed)
-    for algorithm in RUNS:
-        if (done := finish(directory, algorithm, f"undisturbed_{algorithm}")).returncode != STATUS[algorithm]:
+    for kind in RUNS:
+        if (done := finish(directory, kind, f"undisturbed_{kind}")).returncode != STATUS[kind]:
             sys.exit(done.stderr)
     counts, failed = Counter(), 0
     aims = itertools.cycle((None, inside_a_save, inside_a_write))
-    for algorithm, aim in zip(itertools.cycle(RUNS), aims, strict=False):
+    for kind, aim in zip(itertools.cycle(RUNS), aims, strict=False):
         if counts.total() == kills:
             break
         moment = nth(draw.randint(1, 12), aim) if aim else after(draw.uniform(0, 6))
-        where, wrong = survive(directory, algorithm, moment, directory / f"undisturbed_{algorithm}")
+        where, wrong = survive(directory, kind, moment, directory / f"undisturbed_{kind}")
         if where not in PLACES:
             continue
         counts[where] += 1
         failed += bool(wrong)
-        print(f"{counts.total():3d} {algorithm}, killed {where}: {wrong or 'resumed to the same numbers'}", flush=True)
+        print(f"{counts.total():3d} {kind}, killed {where}: {wrong or 'resumed to the same numbers'}", flush=True)
     for where in PLACES:
         print(f"{where}: {counts[where]}")
     print(f"{counts.total()} kills, {counts.total() - failed} resumed to the same numbers, {failed} failed")

@@ -23,10 +23,11 @@ import numpy as np
 from matplotlib.axes import Axes
 
 METHODS = {
-    "gradients, from the shipped start": [],
-    "gradients, from scratch": ["--training.start", "scratch"],
-    "gradients, from the start, 4 times as long": ["--training.steps-per-teacher", "2560000"],
-    "SAC (configs/sac.yaml)": ["--config", "configs/sac.yaml"],
+    "horizon 200 (the default)": [],
+    "horizon 200, from scratch": ["--training.start", "scratch"],
+    "horizon 64": ["--sac.horizon", "64", "--environment.environments-per-teacher", "25"],
+    "horizon 32": ["--sac.horizon", "32", "--environment.environments-per-teacher", "50"],
+    "horizon 0, model-free (configs/model_free.yaml)": ["--config", "configs/model_free.yaml"],
 }
 RLTOOLS_TASK = ["--environment.task=raptor", "--environment.l2f-initial-angle=true", "--training.pass-return=300"]
 
@@ -48,7 +49,7 @@ def main() -> None:
 
     panels = 2 if options.rltools else 1
     figure, axes = plt.subplots(1, panels, figsize=(6.5 * panels, 4.5), squeeze=False)
-    for color, (name, arguments) in zip(("C0", "C1", "C2", "C3"), METHODS.items(), strict=True):
+    for color, (name, arguments) in zip(("C0", "C1", "C2", "C4", "C3"), METHODS.items(), strict=True):
         run = train(options, name, options.dynamics_dir, arguments)
         draw(axes[0, 0], run, name, color)
     axes[0, 0].set(

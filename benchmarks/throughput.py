@@ -33,7 +33,7 @@ from raptor_jax.errors import UserError
 from raptor_jax.results import FILE, machine, versions
 from raptor_jax.storage import write_json
 
-SETTINGS = ("configs/pre_training.yaml", "configs/sac.yaml", "configs/raptor_reference.yaml")
+SETTINGS = ("configs/pre_training.yaml", "configs/model_free.yaml", "configs/raptor_reference.yaml")
 PRECISIONS = ("float32", "tensorfloat32", "bfloat16")
 COLUMNS = {
     "setting": ("setting", "{}"),

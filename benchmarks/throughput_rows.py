@@ -23,8 +23,9 @@ from raptor_jax.dynamics.sampling import sample_drone
 from raptor_jax.dynamics.tasks import for_training
 from raptor_jax.errors import first_line
 from raptor_jax.population import best
+from raptor_jax.population import sac as populations
 from raptor_jax.population.blocks import tree_bytes
-from raptor_jax.rounds import ALGORITHMS, Round
+from raptor_jax.rounds import Round
 from raptor_jax.simulator import ACTION_DIM, episode
 from raptor_jax.simulator.episode import Episode
 
@@ -120,7 +121,7 @@ def _train(options: argparse.Namespace, limits: Limits, config: Config, row: dic
         population, _ = now.programs.warm_up(population, now.drones)
         population = with_full_replay(mesh, now, population)
     # A run evaluates in between, and its memory may peak there.
-    devices.fetch(now.programs.select(ALGORITHMS[config.training.algorithm].actors(population), now.drones))
+    devices.fetch(now.programs.select(population.teachers.actor, now.drones))
 
     def call() -> None:
         nonlocal population
@@ -143,7 +144,7 @@ def _train(options: argparse.Namespace, limits: Limits, config: Config, row: dic
         "planned_bytes": table._asdict(),
         "note": "; ".join(notes),
     }
-    if config.training.algorithm == "sac":
+    if config.sac.horizon == 0:
         teacher_bytes = tree_bytes(population.teachers) / now.teacher_ids.size
         found |= of_limits(limits, config, rate / mesh.size, teacher_bytes, row["precision"])
     if measured := device.memory_stats():
@@ -187,7 +188,7 @@ def sampled(config: Config, rows: np.ndarray) -> Drone:
 
 def in_shorter_calls(config: Config, updates: int | None) -> Config:
     """Returns settings of a run that makes at most so many updates in a call."""
-    plan = ALGORITHMS[config.training.algorithm].schedule(config)
+    plan = populations.schedule(config)
     if updates is None or updates >= plan.chunk_updates:
         return config
     steps = updates * plan.chunk_steps // plan.chunk_updates
@@ -203,7 +204,7 @@ def prepared(mesh: Mesh, config: Config, teachers: int) -> tuple[Round, memory.M
     compile_seconds = time.perf_counter() - began
     own = jax.tree.map(lambda leaf: leaf[: now.teacher_ids.size // mesh.size], drones)
     shapes = rounds.shapes(config, own, start)
-    kept = jax.eval_shape(best.create, ALGORITHMS[config.training.algorithm].actors(shapes))
+    kept = jax.eval_shape(best.create, shapes.teachers)
     table = memory.plan(config, own, shapes, kept)
     temporaries = memory.temporaries(program for program in now.programs if program is not None)
     return now, table._replace(temporaries=max(table.temporaries, temporaries)), compile_seconds

@@ -72,7 +72,7 @@ class Population:
     evaluation: Curves
     """Of the evaluations during the training: `reward`, `episode_length`, `share_terminated`..."""
     training: Curves
-    """Of the training itself; the names depend on the algorithm, `step_reward` is common."""
+    """Of the training itself: `episode_reward`, `critic_loss`, `actor_loss`, `alpha`, `q_value`, `entropy`..."""
 
     def __len__(self) -> int:
         """Returns T."""

@@ -2,7 +2,7 @@
 
     checkpoints/config.yaml              the settings of the run
     checkpoints/dynamics/0000.json ...   the drones under their own names; numbers in order are the teacher axis
-    checkpoints/best/STEP/default        the kept actor of each teacher
+    checkpoints/best/STEP/default        the kept actor of each teacher, with the critics and the alpha that it had
     checkpoints/latest/STEP/default      all that learns, as it was at STEP
     checkpoints/latest/STEP/notes        JSON: where the run stood, and its results so far
 
@@ -37,6 +37,7 @@ from raptor_jax import sac
 from raptor_jax.errors import UserError, first_line
 from raptor_jax.population.best import Best
 from raptor_jax.population.blocks import tree_bytes
+from raptor_jax.population.state import Population
 
 KEPT = 2
 """Checkpoints of each kind on disk, so that a whole one is left while the next is written."""
@@ -66,19 +67,26 @@ class Writer:
                         manager.delete(newer)
 
     def save(
-        self, step: int, best: Best, population: Any, teacher_ids: np.ndarray, with_replay: bool, notes: dict[str, Any]
+        self,
+        step: int,
+        best: Best,
+        population: Population,
+        teacher_ids: np.ndarray,
+        with_replay: bool,
+        notes: dict[str, Any],
     ) -> None:
         """Saves what is kept of all teachers and, in the background, the population that is being trained.
 
         Args:
             step: environment steps of a teacher.
             best: of all T teachers.
-            population: of either algorithm, R' teachers on the devices.
+            population: R' teachers on the devices.
             teacher_ids: [R'] their identities.
             with_replay: whether the replay is saved too.
             notes: what JSON can hold of where the run stands.
         """
-        kept = {**vars(best), "actor": layers(best.actor), "teacher_id": self._teacher_ids}
+        networks = {"actor": layers(best.actor), "critic": layers(best.critic)}
+        kept = {**vars(best), **networks, "teacher_id": self._teacher_ids}
         kept = jax.tree.map(np.array, kept)
         learning = {**_copied(learning_of(population, with_replay)), "teacher_id": teacher_ids}
         # A copy: the run changes its results while orbax still writes.
@@ -137,20 +145,20 @@ def best_path(step: int) -> str:
     return f"{DIRECTORY}/best/{step}/default"
 
 
-def layers(actor: sac.Parameters) -> dict[str, Any]:
-    """Returns an actor's weights as {layer: {kernel, bias}}."""
-    return actor["params"]["mlp"]
+def layers(network: sac.Parameters) -> dict[str, Any]:
+    """Returns a network's weights as {layer: {kernel, bias}}."""
+    return network["params"]["mlp"]
 
 
-def learning_of(population: Any, with_replay: bool) -> dict[str, Any]:
-    """Returns what is saved of a population of either algorithm, as nested dictionaries of arrays."""
+def learning_of(population: Population, with_replay: bool) -> dict[str, Any]:
+    """Returns what is saved of a population, as nested dictionaries of arrays."""
     tree = flax.serialization.to_state_dict(population.replace(keys=jax.random.key_data(population.keys)))
-    if not with_replay:
-        tree.pop("replay", None)
+    if not with_replay or population.replay is None:
+        del tree["replay"]
     return tree
 
 
-def put_back(population: Any, tree: dict[str, Any]) -> Any:
+def put_back(population: Population, tree: dict[str, Any]) -> Population:
     """Returns a population with everything that a tree of `learning_of` holds; what it lacks stays."""
     whole = {**flax.serialization.to_state_dict(population), **tree}
     restored = flax.serialization.from_state_dict(population, whole)
@@ -263,12 +271,17 @@ def _read_notes(path: Path) -> dict[str, Any]:
 
 def actor_of(tree: dict[str, Any]) -> sac.Parameters:
     """Returns the weights of a tree of `load_best` as the networks take them, each [T, ...]."""
-    return {"params": {"mlp": tree["actor"]}}
+    return _network(tree["actor"])
 
 
 def best_of(tree: dict[str, Any]) -> Best:
-    """Returns a tree of `load_best` as a population's kept actors."""
-    return Best(actor_of(tree), tree["mean_return"], tree["std_return"], tree["step"])
+    """Returns a tree of `load_best` as what is kept of a population."""
+    scalars = {name: tree[name] for name in ("alpha", "mean_return", "std_return", "step")}
+    return Best(actor=_network(tree["actor"]), critic=_network(tree["critic"]), **scalars)
+
+
+def _network(layers: dict[str, Any]) -> sac.Parameters:
+    return {"params": {"mlp": layers}}
 
 
 def estimated_bytes(best: Best, learner_bytes: int) -> int:
@@ -318,16 +331,17 @@ def _whole(path: Path) -> Iterator[None]:
 
 def _problem_of(tree: Any) -> str | None:
     """Returns what keeps a tree from being what `Writer.save` keeps of T teachers; None if nothing does."""
-    vectors = {"mean_return": "f", "std_return": "f", "step": "i", "teacher_id": "i"}
-    if not isinstance(tree, dict) or tree.keys() != {*vectors, "actor"}:
-        return f"it should hold actor, {', '.join(vectors)}"
+    vectors = {"alpha": "f", "mean_return": "f", "std_return": "f", "step": "i", "teacher_id": "i"}
+    if not isinstance(tree, dict) or tree.keys() != {*vectors, "actor", "critic"}:
+        return f"it should hold actor, critic, {', '.join(vectors)}"
     teachers = np.shape(tree["teacher_id"])
     for name, kind in vectors.items():
         array = tree[name]
         if len(teachers) != 1 or np.shape(array) != teachers or np.asarray(array).dtype.kind != kind:
             return f"{name} should be one number for each teacher"
-    if any(np.asarray(leaf).dtype != np.float32 for leaf in jax.tree.leaves(tree["actor"])):
-        return "the actor's weights should be float32"
+    for name in ("actor", "critic"):
+        if any(np.asarray(leaf).dtype != np.float32 for leaf in jax.tree.leaves(tree[name])):
+            return f"the {name}'s weights should be float32"
     return None
 
 

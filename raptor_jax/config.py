@@ -22,6 +22,20 @@ from raptor_jax.storage import Unreadable, read_yaml
 
 DEFAULT_CONFIG = "configs/pre_training.yaml"
 
+_RENAMED = {
+    "apg": "sac.*, and environment.environments_per_teacher",
+    "apg.environments_per_teacher": "environment.environments_per_teacher",
+    "apg.horizon": "sac.horizon",
+    "apg.gamma": "sac.gamma",
+    "apg.learning_rate": "sac.actor_learning_rate",
+    "apg.gradient_clip": "sac.gradient_clip",
+    "apg.state_gradient_limit": "sac.state_gradient_limit",
+    "apg.survival_width": "sac.survival_width",
+    "sac.learning_rate": "sac.actor_learning_rate and sac.critic_learning_rate",
+    "training.algorithm": "sac.horizon (0 is model-free SAC)",
+}
+"""Keys of version 0.1, and those that replace them."""
+
 _MAX_BYTES = 1 << 16
 """A file of all settings has 4 kB."""
 
@@ -51,7 +65,9 @@ class EnvironmentConfig(Section):
     task: Literal["file", "default", "raptor"] = Field(
         "file", description="reward, resets, limits and trajectories: as in each drone's file, or one of the two tables"
     )
-    environments_per_teacher: PositiveInt = Field(16, description="simulators that each SAC teacher flies at once")
+    environments_per_teacher: PositiveInt = Field(
+        8, description="simulators that each teacher flies at once; as many windows make an update"
+    )
     l2f_initial_angle: bool = Field(
         False, description="draw initial angles from U(0, 1) rad as l2f 2.0.18 does, instead of U(0, max_angle)"
     )
@@ -96,34 +112,71 @@ class SamplingConfig(Section):
 
 
 class SacConfig(Section):
-    """Soft actor-critic: networks, losses, optimisers and replay."""
+    """Soft actor-critic: horizon, networks, losses, optimisers and replay."""
 
+    horizon: int = Field(
+        200,
+        ge=0,
+        le=10_000,
+        description="H, steps through the simulator that the actor's objective is expanded by: windows of so many steps"
+        " are flown on-policy; 0 is model-free SAC on a replay",
+    )
     actor_hidden_dim: PositiveInt = Field(64, description="units in each of the actor's two hidden layers")
     critic_hidden_dim: PositiveInt = Field(64, description="units in each of a critic's two hidden layers")
-    gamma: float = Field(0.98, ge=0, lt=1, description="discount per step")
+    gamma: float = Field(0.99, ge=0, lt=1, description="discount per step")
+    td_lambda: float = Field(
+        0.95, ge=0, le=1, description="lambda of the critics' targets over a window; used at a horizon above 0"
+    )
     tau: float = Field(0.02, gt=0, le=1, description="Polyak rate of the target critics")
-    target_entropy: float = Field(-2.0, description="entropy that alpha is tuned to [nat]")
-    initial_alpha: float = Field(0.2, gt=0, description="entropy weight at the start")
-    learning_rate: float = Field(4e-3, gt=0, description="Adam step of actor and critics")
-    alpha_learning_rate: float = Field(1e-3, gt=0, description="Adam step of log alpha")
+    target_entropy: float = Field(-8.0, description="entropy that alpha is tuned to [nat]")
+    initial_alpha: float = Field(1e-3, gt=0, description="entropy weight at the start")
+    actor_learning_rate: float = Field(
+        8e-3, gt=0, description="Adam step of the actor; at a horizon above 0 it falls to 0 along a cosine"
+    )
+    critic_learning_rate: float = Field(2e-3, gt=0, description="Adam step of the critics")
+    alpha_learning_rate: float = Field(1e-2, gt=0, description="Adam step of log alpha")
+    gradient_clip: float = Field(
+        1.0,
+        gt=0,
+        description="greatest norm of the gradient of a step's mean reward in the actor; used at a horizon above 0",
+    )
+    state_gradient_limit: float = Field(
+        200.0,
+        gt=0,
+        description="greatest norm of the gradient of a window's return in the state of a step; used at a horizon"
+        " above 0",
+    )
+    survival_width: float = Field(
+        0.1,
+        gt=0,
+        description="width, as a share of the limits, over which the probability of termination rises; used at a"
+        " horizon above 0",
+    )
     adam_beta1: Decay = Field(0.9, description="decay of Adam's first moment")
-    adam_beta2: Decay = Field(0.999, description="decay of Adam's second moment")
-    adam_epsilon: float = Field(1e-7, ge=0, description="added to Adam's denominator")
+    adam_beta2: Decay = Field(0.99, description="decay of Adam's second moment")
+    adam_epsilon: float = Field(1e-8, ge=0, description="added to Adam's denominator")
     adam_variance_floor: float = Field(
-        1e-7, ge=0, description="least second moment in Adam's denominator, under the root"
+        0.0, ge=0, description="least second moment in Adam's denominator, under the root"
     )
-    n_warmup_steps: int = Field(
-        8000, ge=1, description="environment steps of a teacher collected with the untrained policy before learning"
+    n_warmup_steps: PositiveInt = Field(
+        8000,
+        description="environment steps of a teacher collected with the untrained policy before learning; at horizon 0",
     )
-    steps_per_update: PositiveInt = Field(1, description="steps of every environment between two critic updates")
-    actor_update_interval: PositiveInt = Field(2, description="critic updates per update of actor and alpha")
-    critic_batch_size: PositiveInt = Field(256, description="transitions per critic update")
-    actor_batch_size: PositiveInt = Field(256, description="of these, transitions per actor update")
+    steps_per_update: PositiveInt = Field(
+        1, description="steps of every environment between two critic updates; at horizon 0"
+    )
+    actor_update_interval: PositiveInt = Field(4, description="critic updates per update of actor and alpha")
+    critic_batch_size: PositiveInt = Field(
+        256, description="transitions per critic update: of the replay, or of the windows at a horizon above 0"
+    )
+    actor_batch_size: PositiveInt = Field(
+        256, description="of these, transitions per actor update; at horizon 0, above it the windows"
+    )
     replay_capacity: PositiveInt = Field(
-        65_536, description="transitions kept per teacher; never more than it will collect"
+        65_536, description="transitions kept per teacher; never more than it will collect; at horizon 0"
     )
     replay_precision: Literal["float16", "float32"] = Field(
-        "float16", description="how the replay stores a number: 64 or 128 bytes for a transition"
+        "float16", description="how the replay stores a number: 64 or 128 bytes for a transition; at horizon 0"
     )
     matmul_precision: Literal["float32", "tensorfloat32", "bfloat16"] = Field(
         "float32",
@@ -131,7 +184,8 @@ class SacConfig(Section):
     )
     soft_target: Literal["reference", "textbook"] = Field(
         "reference",
-        description="entropy term of the target: as RLtools, neither discounted nor masked at termination; or both",
+        description="entropy term of the target at horizon 0: as RLtools, neither discounted nor masked at termination;"
+        " or both",
     )
     log_std_min: float = Field(-20.0, description="lower clip of the policy's log standard deviation")
     log_std_max: float = Field(2.0, description="upper clip of the policy's log standard deviation")
@@ -148,32 +202,13 @@ class SacConfig(Section):
         return self
 
 
-class ApgConfig(Section):
-    """Analytic policy gradients: windows of flight and the gradient of their return."""
-
-    environments_per_teacher: PositiveInt = Field(8, description="windows that an update flies")
-    horizon: PositiveInt = Field(200, description="length of a window [steps]")
-    gamma: float = Field(0.99, ge=0, le=1, description="discount per step of a window")
-    learning_rate: float = Field(8e-3, gt=0, description="Adam step at the start; it falls to 0 along a cosine")
-    gradient_clip: float = Field(1.0, gt=0, description="greatest norm of the gradient of a step's mean reward")
-    state_gradient_limit: float = Field(
-        200.0, gt=0, description="greatest norm of the gradient that one window's return has in the state of a step"
-    )
-    survival_width: float = Field(
-        0.1, gt=0, description="width, as a share of the limits, over which the probability of termination rises"
-    )
-
-
 class TrainingConfig(Section):
-    """The run: its algorithm, length, evaluation, checkpoints and logs."""
+    """The run: its length, evaluation, checkpoints and logs."""
 
-    algorithm: Literal["apg", "sac"] = Field(
-        "apg", description="what the teachers learn by: gradients through the simulator, or soft actor-critic"
-    )
     start: str = Field(
         "packaged",
-        description="the actor that apg begins with: packaged, the one that comes with raptor_jax; scratch, random"
-        " weights; or a file that train-start wrote. sac begins with random weights",
+        description="the actor that teachers begin with: packaged, the one that comes with raptor_jax; scratch, random"
+        " weights; or a file that train-start wrote. At sac.horizon 0 it is always scratch",
     )
     steps_per_teacher: PositiveInt = Field(
         640_000, lt=2**31, description="environment steps of one teacher, all its environments together"
@@ -223,7 +258,6 @@ class Config(pydantic.BaseModel):
     environment: EnvironmentConfig = EnvironmentConfig()
     sampling: SamplingConfig = SamplingConfig()
     sac: SacConfig = SacConfig()
-    apg: ApgConfig = ApgConfig()
     training: TrainingConfig = TrainingConfig()
 
 
@@ -292,6 +326,8 @@ def _one_line(problem: Mapping[str, Any], overrides: Mapping[str, Any], source: 
     dotted = ".".join(map(str, problem["loc"]))
     where = _option(dotted) if dotted in overrides else f"{source}: {dotted}"
     if problem["type"] == "extra_forbidden":
+        if replacement := renamed(dotted):
+            return f"{where}: {replacement}"
         alike = nearest(dotted)
         return (
             f"{where}: unknown key; {f'did you mean {alike}?' if alike else 'raptor-jax train --help lists all keys'}"
@@ -307,6 +343,11 @@ def _one_line(problem: Mapping[str, Any], overrides: Mapping[str, Any], source: 
 
 def _option(dotted: str) -> str:
     return f"--{dotted.replace('_', '-')}"
+
+
+def renamed(dotted: str) -> str | None:
+    """Returns what replaces a key of an earlier version, None for a key that never was one."""
+    return f"no longer a setting; use {_RENAMED[dotted]}" if dotted in _RENAMED else None
 
 
 @functools.cache

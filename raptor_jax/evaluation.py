@@ -75,9 +75,11 @@ class Policy(Protocol):
         """Returns the actions [B, 4] at the observations [B, 26] of B episodes, one step after the last call."""
 
 
-@functools.partial(jax.jit, static_argnames=("config", "episodes", "stream"))
-def evaluate(config: Config, actors: sac.Parameters, drones: Drone, episodes: int, stream: int) -> Evaluation:
-    """Flies each actor on its own drone, with the mean action.
+@functools.partial(jax.jit, static_argnames=("config", "episodes", "stream", "sampled"))
+def evaluate(
+    config: Config, actors: sac.Parameters, drones: Drone, episodes: int, stream: int, sampled: bool = False
+) -> Evaluation:
+    """Flies each actor on its own drone, with the mean action or with sampled ones.
 
     Args:
         config: settings; the seeds follow from `training.seed`.
@@ -85,8 +87,10 @@ def evaluate(config: Config, actors: sac.Parameters, drones: Drone, episodes: in
         drones: every array [T, ...].
         episodes: episodes of each teacher; the same initial draws for all teachers.
         stream: SELECTION or JUDGEMENT.
+        sampled: draw every action from the policy, as in training.
     """
-    flights = jax.vmap(jax.vmap(functools.partial(fly, config), in_axes=(None, None, 0)), in_axes=(0, 0, None))
+    one = functools.partial(fly, config, sampled=sampled)
+    flights = jax.vmap(jax.vmap(one, in_axes=(None, None, 0)), in_axes=(0, 0, None))
     return summary(flights(actors, drones, episode_keys(config, episodes, stream)))
 
 
@@ -135,11 +139,16 @@ def evaluate_policy(config: Config, policy: Policy, drones: Drone, episodes: int
     return summary(flights)
 
 
-def fly(config: Config, actor: sac.Parameters, drone: Drone, key: jax.Array) -> Flight:
-    """Flies one episode of one drone to its end."""
+def fly(config: Config, actor: sac.Parameters, drone: Drone, key: jax.Array, sampled: bool = False) -> Flight:
+    """Flies one episode of one drone to its end, with the mean action or with sampled ones."""
 
     def step(flight: Flight, key: jax.Array) -> tuple[Flight, None]:
-        action = sac.deterministic_action(config.sac, actor, flight.episode.observation)
+        if sampled:
+            key, noise_key = jax.random.split(key)
+            noise = jax.random.normal(noise_key, (ACTION_DIM,))
+            action, _ = sac.sample_action(config.sac, actor, flight.episode.observation, noise)
+        else:
+            action = sac.deterministic_action(config.sac, actor, flight.episode.observation)
         return proceed(config, drone, flight, action, key), None
 
     start_key, step_keys = flight_keys(config, key)

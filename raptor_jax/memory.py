@@ -1,7 +1,7 @@
 """What a run will hold in device memory, told before anything is allocated."""
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import psutil
@@ -9,16 +9,14 @@ import psutil
 from raptor_jax.config import Config
 from raptor_jax.dynamics.parameters import Drone
 from raptor_jax.errors import UserError
+from raptor_jax.population.best import Best
 from raptor_jax.population.blocks import tree_bytes
+from raptor_jax.population.state import Population
 from raptor_jax.replay import row_bytes
 from raptor_jax.simulator import episode
 
 _MARGIN = 0.95
 """Share of the free memory that a suggested capacity fills: what is free changes from one look to the next."""
-
-
-LARGEST = {"sac": "--sac.replay-capacity", "apg": "--apg.environments-per-teacher or --apg.horizon"}
-"""The settings that most of an algorithm's memory goes by."""
 
 
 class MemoryTable(NamedTuple):
@@ -37,16 +35,21 @@ class MemoryTable(NamedTuple):
         return sum(self)
 
 
-def plan(config: Config, drones: Drone, population: Any, best: Any) -> MemoryTable:
+def largest(config: Config) -> str:
+    """Returns the options that most of the memory depends on."""
+    return "--environment.environments-per-teacher or --sac.horizon" if config.sac.horizon else "--sac.replay-capacity"
+
+
+def plan(config: Config, drones: Drone, population: Population, best: Best) -> MemoryTable:
     """Returns the table from shapes alone; the temporaries are their least.
 
     Args:
         config: settings.
         drones: every array [T, ...].
-        population: its shapes, of either algorithm.
+        population: its shapes.
         best: shapes of what is kept.
     """
-    replay = tree_bytes(getattr(population, "replay", None))
+    replay = tree_bytes(population.replay)
     learner = tree_bytes(population.replace(keys=None)) - replay + tree_bytes(best) + tree_bytes(drones)
     episodes = max(config.training.eval_episodes, config.training.final_eval_episodes)
     return MemoryTable(replay, learner, learner, evaluation_bytes(config, drones, episodes))
@@ -79,7 +82,7 @@ def available_bytes(device: jax.Device) -> int:
 
 def fitting_capacity(table: MemoryTable, config: Config, teachers: int, available: int) -> int:
     """Returns the largest replay, in transitions of a teacher, that fits beside the rest; 0 where none would do."""
-    if config.training.algorithm != "sac":
+    if config.sac.horizon:
         return 0
     environments = config.environment.environments_per_teacher
     rest = _MARGIN * available - (table.total - table.replay)

@@ -62,6 +62,8 @@ def _with_dashes(argument: str) -> str:
 def _unknown(argument: str) -> str:
     name = argument.partition("=")[0]
     dotted = name.removeprefix("--").replace("-", "_")
+    if replacement := configs.renamed(dotted):
+        return f"{name}: {replacement}"
     alike = configs.nearest(dotted) if "." in dotted else None
     if alike == dotted:
         hint = "it is a setting of another command"
@@ -122,7 +124,7 @@ def _start_options(parser: argparse.ArgumentParser) -> None:
         "--output", type=Path, default=Path("start.npz"), help="the file that it writes (default: %(default)s)"
     )
     _device_option(parser)
-    _config_options(parser, ("environment", "sac", "apg", "training"))
+    _config_options(parser, ("environment", "sac", "training"))
 
 
 def _evaluate_options(parser: argparse.ArgumentParser) -> None:

@@ -36,7 +36,12 @@ JUDGED = (
 """What the judgement of the kept actor adds to a teacher's entry; null until the end of the run."""
 
 
-JUST_TRAINED: dict[str, Any] = {**dict.fromkeys(JUDGED), "passed": None, "final_path": None}
+JUST_TRAINED: dict[str, Any] = {
+    **dict.fromkeys(JUDGED),
+    "stochastic_mean_return": None,
+    "passed": None,
+    "final_path": None,
+}
 """What a teacher's entry says before it is judged."""
 
 
@@ -152,6 +157,11 @@ class Results:
             entry.update({name: number(np.asarray(getattr(evaluation, name))[row]) for name in JUDGED})
             entry["passed"] = entry["mean_return"] is not None and entry["mean_return"] > pass_return
             entry["final_path"] = final_path
+
+    def set_stochastic(self, evaluation: Evaluation) -> None:
+        """Notes the mean returns [T] of the kept actors with sampled actions, in the episodes that judged them."""
+        for entry, value in zip(self.teachers, np.asarray(evaluation.mean_return), strict=True):
+            entry["stochastic_mean_return"] = number(value)
 
     @property
     def all_passed(self) -> bool:

@@ -13,13 +13,10 @@ from raptor_jax import replay as replays
 from raptor_jax.config import Config
 from raptor_jax.dynamics.parameters import Drone
 from raptor_jax.errors import UserError
-from raptor_jax.population import apg as apg_population
-from raptor_jax.population import sac as sac_population
+from raptor_jax.population import sac as populations
 from raptor_jax.population.per_teacher import revive
 from raptor_jax.population.schedule import Schedule
-
-ALGORITHMS: dict[str, Any] = {"apg": apg_population, "sac": sac_population}
-"""What a population learns by: modules with `schedule`, `create`, `train` and `actors`; sac has `collect` too."""
+from raptor_jax.population.state import Population
 
 
 class Programs(NamedTuple):
@@ -27,7 +24,7 @@ class Programs(NamedTuple):
 
     create: jax.stages.Compiled
     warm_up: jax.stages.Compiled | None
-    """None for an algorithm that learns from its first step."""
+    """None where learning begins with the first step."""
     train: jax.stages.Compiled
     select: jax.stages.Compiled
 
@@ -47,7 +44,7 @@ class Round(NamedTuple):
     """[R'] on the devices."""
     programs: Programs
 
-    def create(self) -> Any:
+    def create(self) -> Population:
         """Returns the population before its first step."""
         return self.programs.create(self.drones, self.teacher_ids)
 
@@ -55,7 +52,7 @@ class Round(NamedTuple):
         """Returns arrays [R', ...] of the devices as NumPy arrays [R, ...]."""
         return jax.tree.map(lambda leaf: leaf[: self.rows.size], devices.fetch(values))
 
-    def revived(self, mesh: Mesh, population: Any, broken: np.ndarray, times: np.ndarray) -> Any:
+    def revived(self, mesh: Mesh, population: Population, broken: np.ndarray, times: np.ndarray) -> Population:
         """Returns a population whose broken teachers go on with fresh draws, and with no broken rows in their replay.
 
         Args:
@@ -65,8 +62,8 @@ class Round(NamedTuple):
             times: [R] how often each teacher has been put back by now.
         """
 
-        def mend(population: Any, broken: jax.Array, times: jax.Array) -> Any:
-            if hasattr(population, "replay"):
+        def mend(population: Population, broken: jax.Array, times: jax.Array) -> Population:
+            if population.replay is not None:
                 population = population.replace(replay=replays.mended(population.replay, broken))
             return revive(population, broken, times)
 
@@ -87,9 +84,8 @@ def most_steps(config: Config) -> int:
     Raises:
         UserError: they are more than can be counted.
     """
-    algorithm = ALGORITHMS[config.training.algorithm]
     attempts = range(config.training.rescue_rounds + 1)
-    steps = sum(algorithm.schedule(config_of(config, attempt)).total_steps for attempt in attempts)
+    steps = sum(populations.schedule(config_of(config, attempt)).total_steps for attempt in attempts)
     if steps >= 2**31:
         raise UserError(
             f"training.steps_per_teacher: {config.training.steps_per_teacher} and the rescue rounds make {steps:,}"
@@ -98,11 +94,10 @@ def most_steps(config: Config) -> int:
     return steps
 
 
-def shapes(config: Config, drones: Drone, start: sac.Parameters | None) -> Any:
+def shapes(config: Config, drones: Drone, start: sac.Parameters | None) -> Population:
     """Returns the shapes of a population on drones [T, ...]."""
     teachers = jax.tree.leaves(drones)[0].shape[0]
-    create = ALGORITHMS[config.training.algorithm].create
-    return jax.eval_shape(lambda: create(config, drones, jnp.arange(teachers), start))
+    return jax.eval_shape(lambda: populations.create(config, drones, jnp.arange(teachers), start))
 
 
 def prepare(
@@ -129,25 +124,24 @@ def prepare(
     filled = devices.padded(rows, mesh)
     placed = devices.spread(mesh, jax.tree.map(lambda leaf: leaf[filled], drones))
     ids = devices.spread(mesh, teacher_ids[filled])
-    algorithm = ALGORITHMS[config.training.algorithm]
-    plan = algorithm.schedule(config)
+    plan = populations.schedule(config)
 
-    def create(drones: Drone, teacher_ids: jax.Array) -> Any:
-        return algorithm.create(config, drones, teacher_ids, start, attempt)
+    def create(drones: Drone, teacher_ids: jax.Array) -> Population:
+        return populations.create(config, drones, teacher_ids, start, attempt)
 
     def evaluate(actors: sac.Parameters, drones: Drone) -> evaluation.Evaluation:
         return evaluation.evaluate(config, actors, drones, config.training.eval_episodes, evaluation.SELECTION)
 
     population = jax.eval_shape(create, placed, ids)
-    train = functools.partial(algorithm.train, config, iterations=plan.chunk_iterations)
+    train = functools.partial(populations.train, config, iterations=plan.chunk_iterations)
     warm_up = None
     if plan.warmup_iterations:
-        collect = functools.partial(algorithm.collect, config, iterations=plan.warmup_iterations)
+        collect = functools.partial(populations.collect, config, iterations=plan.warmup_iterations)
         warm_up = devices.on_each(mesh, collect, population, placed, donate=True)
     programs = Programs(
         create=devices.on_each(mesh, create, placed, ids),
         warm_up=warm_up,
         train=devices.on_each(mesh, train, population, placed, donate=True),
-        select=devices.on_each(mesh, evaluate, algorithm.actors(population), placed),
+        select=devices.on_each(mesh, evaluate, population.teachers.actor, placed),
     )
     return Round(attempt, rows, config, plan, placed, ids, programs)

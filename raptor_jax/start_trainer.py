@@ -16,13 +16,13 @@ from raptor_jax.dynamics.files import DroneFile, stack_for_training
 from raptor_jax.dynamics.parameters import Drone
 from raptor_jax.errors import UserError
 from raptor_jax.population import start as pooled
-from raptor_jax.population.apg import schedule
+from raptor_jax.population.expansion import schedule
 from raptor_jax.population.schedule import crossed
 from raptor_jax.results import machine, versions
 
 
 def train_start(config: Config, files: Sequence[DroneFile], path: Path, console: Console) -> None:
-    """Trains an actor on all drones at once from random weights, and writes it to `path`.
+    """Trains an actor on all drones at once from random weights, and writes the best evaluated one to `path`.
 
     Args:
         config: settings; the steps of `training` count for each drone.
@@ -38,14 +38,17 @@ def train_start(config: Config, files: Sequence[DroneFile], path: Path, console:
     drones = jax.tree.map(jnp.asarray, stack_for_training(files, config.environment))
     plan = schedule(config)
     now = pooled.create(config, drones)
-    began, step, curve = time.perf_counter(), 0, []
+    began, step, curve, best, kept = time.perf_counter(), 0, [], -np.inf, now.teacher.actor
     for _ in range(plan.chunks):
         before = step
         now, _ = pooled.train(config, now, drones, iterations=plan.chunk_iterations)
         step += plan.chunk_steps
         if step >= plan.total_steps or crossed(before, step, config.training.eval_frequency):
-            returns = _returns(config, now.learner.actor, drones)
+            returns = _returns(config, now.teacher.actor, drones)
             curve.append({"step": step, **_summary(returns, config.training.pass_return)})
+            if np.mean(returns) > best:
+                # A copy: the next chunk is given the arrays.
+                best, kept = np.mean(returns), jax.device_get(now.teacher.actor)
             console.print(f"step {step:,} of {plan.total_steps:,} for each drone  " + _text(curve[-1]), highlight=False)
     made = {
         "config": config.model_dump(),
@@ -57,7 +60,7 @@ def train_start(config: Config, files: Sequence[DroneFile], path: Path, console:
         "curve": curve,
     }
     try:
-        starts.save(path, now.learner.actor, made)
+        starts.save(path, kept, made)
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error.strerror}; name another with --output") from None
 

@@ -30,7 +30,7 @@ def load(config: Config) -> sac.Parameters | None:
     Raises:
         UserError: the file is missing, is not a start, or does not fit the configured networks.
     """
-    if config.training.algorithm == "sac" or config.training.start == SCRATCH:
+    if config.sac.horizon == 0 or config.training.start == SCRATCH:
         return None
     path = _path(config.training.start)
     arrays, _ = read(path)

@@ -23,8 +23,9 @@ from raptor_jax.metrics import CURVES, Curves, TensorBoard
 from raptor_jax.population import best
 from raptor_jax.population.blocks import tree_bytes
 from raptor_jax.population.schedule import crossed
+from raptor_jax.population.state import Population
 from raptor_jax.results import FILE, Results, print_table
-from raptor_jax.rounds import ALGORITHMS, Round
+from raptor_jax.rounds import Round
 from raptor_jax.storage import move_aside, write_json
 
 LOGS = "logs"
@@ -126,7 +127,7 @@ def _require_memory(
     share = -(-len(job.files) // mesh.size)
     own = jax.tree.map(lambda leaf: leaf[:share], drones)
     shapes = rounds.shapes(job.config, own, start)
-    kept = jax.eval_shape(best.create, ALGORITHMS[job.config.training.algorithm].actors(shapes))
+    kept = jax.eval_shape(best.create, shapes.teachers)
     table = memory.plan(job.config, own, shapes, kept)
     available = memory.available_bytes(jax.local_devices()[0])
     memory.require_fit(table, job.config, share, available)
@@ -140,7 +141,6 @@ class _Run:
     def __init__(self, mesh: Mesh, job: Job, drones: Drone, start: sac.Parameters | None, console: Console) -> None:
         self.mesh, self.job, self.config, self.drones, self.start = mesh, job, job.config, drones, start
         self.output_dir, self.console = job.output_dir, console
-        self.algorithm = ALGORITHMS[self.config.training.algorithm]
         self.step = self.began = self.teacher_updates = 0
         about = {"status": "running", "output_dir": str(job.output_dir), "config": self.config.model_dump()}
         self.results = Results(about, job.teacher_ids.tolist(), job.files)
@@ -161,9 +161,8 @@ class _Run:
         else:
             # Half of a first checkpoint may be there.
             self.checkpoints.forget_after(-1)
-            self.population: Any = self.now.create()
-            actors = self.now.of_real_teachers(self.algorithm.actors(self.population))
-            self.best = jax.device_get(best.create(actors))
+            self.population: Population = self.now.create()
+            self.best = jax.device_get(best.create(self.now.of_real_teachers(self.population.teachers)))
         programs = [program for program in self.now.programs if program is not None]
         seconds = time.perf_counter() - began
         self.console.print(f"compiled in {seconds:.1f} s (the same shapes come from the cache next time)")
@@ -210,7 +209,7 @@ class _Run:
                 raise
             raise UserError(
                 f"out of device memory after step {self.step}; train fewer teachers (--num-teachers), or lower"
-                f" {memory.LARGEST[self.config.training.algorithm]}"
+                f" {memory.largest(self.config)}"
             ) from None
 
     def _round(self, attempt: int, rows: np.ndarray) -> Round:
@@ -227,7 +226,7 @@ class _Run:
                 return True
             self.console.print(f"rescue round {attempt}: trains the {rows.size} teachers that fall short again")
             # The round before goes first: two replays might not fit.
-            self.population = None
+            del self.population
             self.now = self._round(attempt, rows)
             self.population = self.now.create()
             self.began = self.step
@@ -281,11 +280,15 @@ class _Run:
         def judge(actors: sac.Parameters, drones: Drone) -> evaluation.Evaluation:
             return evaluation.evaluate(self.config, actors, drones, episodes, evaluation.JUDGEMENT)
 
+        def sample(actors: sac.Parameters, drones: Drone) -> evaluation.Evaluation:
+            return evaluation.evaluate(self.config, actors, drones, episodes, evaluation.JUDGEMENT, sampled=True)
+
         with self._timed("compiling"):
-            program = devices.on_each(self.mesh, judge, actors, self.everyone)
+            programs = [devices.on_each(self.mesh, each, actors, self.everyone) for each in (judge, sample)]
         with self._timed("evaluating"):
-            judgement = devices.fetch(program(actors, self.everyone))
+            judgement, stochastic = (devices.fetch(program(actors, self.everyone)) for program in programs)
         self.results.set_judgement(judgement, self.config.training.pass_return, checkpoints.best_path(self.step))
+        self.results.set_stochastic(stochastic)
 
     def _chunk(self, program: jax.stages.Compiled, steps: int, updates: int) -> None:
         with self._timed("training"):
@@ -329,11 +332,11 @@ class _Run:
             self.population = self.now.revived(self.mesh, self.population, again, self.restarts)
 
     def _evaluate(self, bar: progress.Bar) -> None:
-        actors = self.algorithm.actors(self.population)
+        teachers = self.population.teachers
         with self._timed("evaluating"):
-            found = self.now.programs.select(actors, self.now.drones)
+            found = self.now.programs.select(teachers.actor, self.now.drones)
             self.best = self.keep(
-                self.best, self.now.rows, actors, found.mean_return, found.std_return, jnp.int32(self.step)
+                self.best, self.now.rows, teachers, found.mean_return, found.std_return, jnp.int32(self.step)
             )
             values = {name: self._of_all(value) for name, value in vars(found).items()}
         values["reward"] = values.pop("mean_return")
@@ -358,7 +361,7 @@ class _Run:
     def _save(self) -> None:
         """Saves all that a resume needs; the curves first, for a checkpoint promises that they reach as far as it."""
         self._write_results()
-        replay = getattr(self.population, "replay", None)
+        replay = self.population.replay
         notes = {
             "attempt": self.now.attempt,
             "rows": self.now.rows.tolist(),
@@ -385,7 +388,7 @@ class _Run:
                 notes = checkpoints.load_notes(self.output_dir, step)
                 _, kept = checkpoints.load_best(self.output_dir, step)
                 now = self._round(notes["attempt"], np.asarray(notes["rows"]))
-                population = self._restored(now, step, notes)
+                population = self._restored(now, step)
                 return {**notes, "step": step, "best": checkpoints.best_of(kept), "population": population}
             except UserError as error:
                 self.console.print(f"[yellow]{escape(str(error))}; goes back to the one before[/]", soft_wrap=True)
@@ -397,11 +400,12 @@ class _Run:
         self.console.print("no checkpoint to go on from yet: starts at the beginning")
         return None
 
-    def _restored(self, now: Round, step: int, notes: dict[str, Any]) -> Any:
+    def _restored(self, now: Round, step: int) -> Population:
         """Returns the population of a checkpoint; with an empty replay, where that has none or one of another size."""
         population = now.create()
         tree = checkpoints.load_learning(self.output_dir, step)
-        if "replay" in tree and tree["replay"]["rows"].shape[1:] != population.replay.rows.shape[1:]:
+        saved = tree.get("replay")
+        if saved and population.replay and saved["rows"].shape[1:] != population.replay.rows.shape[1:]:
             del tree["replay"]
         places = devices.padded(np.arange(now.rows.size), self.mesh)
         tree = jax.tree.map(lambda leaf: leaf[places] if leaf.ndim else leaf, tree)
@@ -418,8 +422,8 @@ class _Run:
             self.console.print(f"[yellow]{error}; the curves begin anew at step {self.step:,}[/]", soft_wrap=True)
         self.checkpoints.forget_after(self.step)
         self.console.print(f"goes on from step {self.step:,}")
-        fly = self.now.programs.warm_up
-        if fly and (missing := saved["replay_rows"] - int(self.population.replay.filled)):
+        fly, replay = self.now.programs.warm_up, self.population.replay
+        if fly and replay is not None and (missing := saved["replay_rows"] - int(replay.filled)):
             for _ in range(-(-missing // self.now.plan.warmup_steps)):
                 self.population, _ = fly(self.population, self.now.drones)
             self.console.print(f"filled the replay anew, with {missing:,} steps or more of the policies as they are")

@@ -1,4 +1,4 @@
-"""A population that is small enough to compile quickly, for the tests of everything that learns."""
+"""A population that is small enough to compile quickly, model-free, for the tests of everything that learns."""
 
 from pathlib import Path
 
@@ -22,10 +22,13 @@ def tiny_config() -> Config:
         {
             "environment": {"environments_per_teacher": 2, "episode_steps": 5},
             "sac": {
+                "horizon": 0,
                 "actor_hidden_dim": 8,
                 "critic_hidden_dim": 8,
                 "critic_batch_size": 8,
                 "actor_batch_size": 4,
+                "target_entropy": -2.0,
+                "actor_update_interval": 2,
                 "n_warmup_steps": 8,
                 "replay_capacity": 20_000,
             },

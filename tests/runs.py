@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from raptor_jax import checkpoints, config, results, starts
+from raptor_jax import checkpoints, config, results, sac, starts
 from raptor_jax.config import Config
 from raptor_jax.dynamics import files, sampling
 from raptor_jax.evaluation import Evaluation
@@ -74,7 +74,7 @@ def _curves(returns: np.ndarray) -> Curves:
         reward = returns * point / (POINTS - 1)
         curves.add("eval", step, {"reward": np.where(others & bool(rescue), np.nan, reward)})
         if point:
-            curves.add("train", step, {"step_reward": np.where(others & bool(rescue), np.nan, reward / 500)})
+            curves.add("train", step, {"episode_reward": np.where(others & bool(rescue), np.nan, reward)})
     return curves
 
 
@@ -83,9 +83,15 @@ def write_actors(run: Path) -> None:
     settings = config.load(run / checkpoints.DIRECTORY / "config.yaml", {})
     content = results.read(run / FILE)
     returns = np.array([teacher["mean_return"] for teacher in content["teachers"]], np.float32)
-    start = starts.load(settings)
+    teacher = sac.create(settings.sac, jax.random.key(0), starts.load(settings))
+    actor, critic = (
+        jax.tree.map(lambda leaf: np.stack([leaf] * len(returns)), checkpoints.layers(network))
+        for network in (teacher.actor, teacher.critic)
+    )
     kept = {
-        "actor": jax.tree.map(lambda leaf: np.stack([leaf] * len(returns)), checkpoints.layers(start)),
+        "actor": actor,
+        "critic": critic,
+        "alpha": np.full_like(returns, 1e-3),
         "mean_return": returns,
         "std_return": np.full_like(returns, 20),
         "step": np.full(len(returns), content["teachers"][0]["best_step"], np.int32),

@@ -49,7 +49,7 @@ def test_the_start_of_a_rescue_round_is_a_point_of_its_own(runs):
     assert step.tolist() == [0, 1000, 2000, 3000, 4000, 4000, 5000, 6000, 7000, 8000]
     assert np.isnan(reward[:3, POINTS:]).all()
     assert reward[3].tolist() == pytest.approx([0, -5, -10, -15, -20] * 2)
-    assert population.training["step_reward"].shape == (4, 2 * (POINTS - 1))
+    assert population.training["episode_reward"].shape == (4, 2 * (POINTS - 1))
 
 
 def test_the_best_so_far_never_falls_and_outlasts_the_round(runs):
@@ -86,7 +86,7 @@ def test_runs_with_other_points_share_an_axis(runs, tmp_path):
     with np.load(tmp_path / "c" / "curves.npz") as curves:
         other = dict(curves)
     other["eval_step"] = other["eval_step"] + 500
-    other["train_gradient_norm"] = other.pop("train_step_reward")
+    other["train_entropy"] = other.pop("train_episode_reward")
     np.savez(tmp_path / "c" / "curves.npz", **other)
     population = analysis.load(a, tmp_path / "c")
     reward = population.evaluation["reward"]
@@ -96,7 +96,7 @@ def test_runs_with_other_points_share_an_axis(runs, tmp_path):
     assert not (np.isfinite(reward[0]) & np.isfinite(reward[4])).any()
     np.testing.assert_allclose(analysis.best_so_far(population)[0, -1], returns[0])
     assert np.isnan(population.training["gradient_norm"][:4]).all()
-    assert np.isnan(population.training["step_reward"][4:]).all()
+    assert np.isnan(population.training["episode_reward"][4:]).all()
 
 
 def test_a_run_that_was_not_judged_yet(tmp_path):

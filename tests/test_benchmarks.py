@@ -21,12 +21,12 @@ environment: {environments_per_teacher: 2, episode_steps: 10}
 sac:
   actor_hidden_dim: 8
   critic_hidden_dim: 8
+  horizon: 0
   critic_batch_size: 8
   actor_batch_size: 8
   n_warmup_steps: 16
   replay_capacity: 200
 training:
-  algorithm: sac
   steps_per_teacher: 256
   eval_episodes: 2
   final_eval_episodes: 2

@@ -113,7 +113,7 @@ def test_an_output_path_that_is_a_file(capsys, drones, tmp_path):
 
 
 def test_a_run_that_ends_before_it_learns(capsys, drones, tmp_path):
-    arguments = ("--output-dir", tmp_path / "run", "--training.algorithm", "sac", "--training.steps-per-teacher", 100)
+    arguments = ("--output-dir", tmp_path / "run", "--sac.horizon", 0, "--training.steps-per-teacher", 100)
     assert "n_warmup_steps" in refusal(capsys, "train", "--dynamics-dir", drones, *arguments)
     assert not (tmp_path / "run").exists()
 
@@ -121,7 +121,7 @@ def test_a_run_that_ends_before_it_learns(capsys, drones, tmp_path):
 def test_a_replay_that_does_not_fit_names_the_capacity_that_does(capsys, drones, tmp_path, monkeypatch):
     monkeypatch.setattr("raptor_jax.memory.available_bytes", lambda device: 2**30)
     steps = ("--training.steps-per-teacher", 10**9, "--sac.replay-capacity", 10**9)
-    steps += ("--training.algorithm", "sac", "--training.rescue-rounds", 0)
+    steps += ("--sac.horizon", 0, "--training.rescue-rounds", 0)
     line = refusal(capsys, "train", "--dynamics-dir", drones, "--output-dir", tmp_path / "run", *steps)
     fitting = int(line.split("--sac.replay-capacity ")[1].split()[0])
     # Two teachers, 64 bytes a transition, and a little for the rest.

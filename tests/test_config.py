@@ -1,5 +1,7 @@
 """Configuration files and overrides: what is accepted, and how the rest is refused."""
 
+import re
+
 import pytest
 import yaml
 
@@ -11,7 +13,7 @@ def test_the_shipped_default_is_what_the_code_defaults_to():
     assert config.load(config.DEFAULT_CONFIG) == config.Config()
 
 
-@pytest.mark.parametrize("name", ["pre_training", "quickstart", "raptor", "raptor_reference", "sac", "start"])
+@pytest.mark.parametrize("name", ["pre_training", "quickstart", "raptor", "raptor_reference", "model_free", "start"])
 def test_every_shipped_configuration_loads_and_survives_a_round_trip(name, tmp_path):
     loaded = config.load(f"configs/{name}.yaml")
     copy = tmp_path / "copy.yaml"
@@ -21,7 +23,22 @@ def test_every_shipped_configuration_loads_and_survives_a_round_trip(name, tmp_p
 
 def test_the_reference_configuration_names_every_constant_of_the_algorithm():
     written = yaml.safe_load(config.find("configs/raptor_reference.yaml").read_text())
-    assert set(written["sac"]) == set(config.SacConfig.model_fields)
+    of_windows = {"td_lambda", "gradient_clip", "state_gradient_limit", "survival_width"}
+    assert set(written["sac"]) == set(config.SacConfig.model_fields) - of_windows
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("apg:\n  horizon: 100", "apg: no longer a setting; use sac.*, and environment.environments_per_teacher"),
+        ("training:\n  algorithm: sac", "training.algorithm: no longer a setting; use sac.horizon"),
+        ("sac:\n  learning_rate: 1e-3", "sac.learning_rate: no longer a setting; use sac.actor_learning_rate and"),
+    ],
+)
+def test_a_key_of_an_earlier_version_is_refused_with_the_new_one(tmp_path, text, expected):
+    (tmp_path / "old.yaml").write_text(text)
+    with pytest.raises(UserError, match=re.escape(f"old.yaml: {expected}")):
+        config.load(tmp_path / "old.yaml")
 
 
 def test_overrides_win_over_the_file_and_may_be_text(tmp_path):
@@ -35,7 +52,7 @@ def test_overrides_win_over_the_file_and_may_be_text(tmp_path):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("sac:\n  learnin_rate: 1", "sac.learnin_rate: unknown key; did you mean sac.learning_rate?"),
+        ("sac:\n  learnin_rate: 1", "sac.learnin_rate: unknown key; did you mean sac.alpha_learning_rate?"),
         ("sca:\n  tau: 1", "sca: unknown key; did you mean sac?"),
         ("training:\n  critic_batch_sizes: 1", "did you mean sac.critic_batch_size?"),
         ("sac:\n  tau: fast", "sac.tau: 'fast' should be a valid number"),
@@ -66,8 +83,8 @@ def test_a_wrong_file_is_refused_in_one_line_that_names_it(tmp_path, text, expec
 
 
 def test_a_wrong_override_names_the_option_and_not_the_file():
-    with pytest.raises(UserError, match=r"^--sac.learning-rate: '1e-3x' should be a valid number"):
-        config.load(config.DEFAULT_CONFIG, {"sac.learning_rate": "1e-3x"})
+    with pytest.raises(UserError, match=r"^--sac.critic-learning-rate: '1e-3x' should be a valid number"):
+        config.load(config.DEFAULT_CONFIG, {"sac.critic_learning_rate": "1e-3x"})
 
 
 def test_a_missing_file_is_refused_with_the_shipped_names(tmp_path):

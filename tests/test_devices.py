@@ -16,13 +16,13 @@ from raptor_jax.dynamics.parameters import stack
 from tests.simulator.drones import sampled_drones
 
 small = {"critic_hidden_dim": 8, "actor_hidden_dim": 8, "critic_batch_size": 8, "actor_batch_size": 8}
-sac = {"sac": {**small, "n_warmup_steps": 32, "replay_capacity": 64}, "training": {"algorithm": "sac"}}
-apg = {"apg": {"horizon": 4, "environments_per_teacher": 2}}
+model_free = {"sac": {**small, "horizon": 0, "n_warmup_steps": 32, "replay_capacity": 64}}
+windows = {"sac": {**small, "horizon": 4}, "environment": {"environments_per_teacher": 2}}
 mesh = devices.mesh()
 drones = stack(sampled_drones(6))
 found = {"devices": mesh.size, "padded": devices.padded(np.arange(6), mesh).tolist()}
-for name, settings in (("sac", sac), ("apg", apg)):
-    config = Config.model_validate(settings | {"training": {"algorithm": name, "steps_per_teacher": 640}})
+for name, settings in (("model_free", model_free), ("windows", windows)):
+    config = Config.model_validate(settings | {"training": {"steps_per_teacher": 640}})
     now = rounds.prepare(mesh, config, 0, np.arange(6), drones, np.arange(6), None)
     population = now.create()
     found[name] = {
@@ -46,10 +46,10 @@ def test_the_last_teacher_fills_the_devices(found):
     assert found["padded"] == [0, 1, 2, 3, 4, 5, 5, 5]
 
 
-@pytest.mark.parametrize("algorithm", ["sac", "apg"])
-def test_no_device_waits_for_another_in_a_chunk_of_training(found, algorithm):
-    assert found[algorithm]["teachers_of_a_device"] == [2]
-    text = found[algorithm]["text"]
+@pytest.mark.parametrize("kind", ["model_free", "windows"])
+def test_no_device_waits_for_another_in_a_chunk_of_training(found, kind):
+    assert found[kind]["teachers_of_a_device"] == [2]
+    text = found[kind]["text"]
     # The text is that of the program: it names the scan over the updates.
     assert "while" in text
     for collective in ("all-reduce", "all-gather", "all-to-all", "collective-permute", "reduce-scatter"):

@@ -24,8 +24,8 @@ DRONE = re.search(r"(?m)^    dynamics:\n(?:      .*\n)+", PAGE)
 TINY = {
     "environment.episode-steps": 5,
     "sac.actor-hidden-dim": 8,
-    "apg.environments-per-teacher": 2,
-    "apg.horizon": 4,
+    "environment.environments-per-teacher": 2,
+    "sac.horizon": 4,
     "training.start": "scratch",
     "training.steps-per-teacher": 64,
     "training.rescue-rounds": 0,

@@ -22,8 +22,8 @@ from raptor_jax.simulator import episode
 
 PAGE = Path(__file__).parents[1] / "docs" / "library.md"
 TINY = """
-environment: {episode_steps: 10}
-apg: {environments_per_teacher: 2, horizon: 5}
+environment: {episode_steps: 10, environments_per_teacher: 2}
+sac: {horizon: 5}
 training:
   steps_per_teacher: 200
   eval_frequency: 100

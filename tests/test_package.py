@@ -16,7 +16,7 @@ LAYERS = (
     ("dynamics",),
     ("simulator",),
     ("sac",),
-    ("apg", "replay"),
+    ("replay",),
     ("population",),
     ("evaluation", "foundation", "starts", "memory", "checkpoints", "metrics", "progress", "devices", "stopping"),
     ("results", "l2f_simulator", "l2f_evaluation"),

@@ -12,14 +12,14 @@ from raptor_jax.config import Config, build
 from raptor_jax.dynamics import sampling
 from raptor_jax.dynamics.parameters import stack
 from raptor_jax.errors import UserError
-from raptor_jax.population import apg as population
+from raptor_jax.population import sac as population
 from tests.simulator.drones import on_device, sampled_drones
 
 SETTINGS = {
     "sac.actor-hidden-dim": 8,
     "environment.episode-steps": 20,
-    "apg.environments-per-teacher": 2,
-    "apg.horizon": 8,
+    "environment.environments-per-teacher": 2,
+    "sac.horizon": 8,
     "training.steps-per-teacher": 64,
     "training.log-frequency": 16,
     "training.eval-frequency": 32,
@@ -37,12 +37,12 @@ def test_the_shipped_start_fits_the_default_settings_and_says_how_it_was_made():
     expected = jax.eval_shape(lambda: sac.create(Config().sac, jax.random.key(0)).actor)
     assert jax.tree.map(np.shape, actor) == jax.tree.map(np.shape, expected)
     made = starts.provenance("packaged")
-    assert build(made["config"], {}, "provenance").training.algorithm == "apg"
+    assert build(made["config"], {}, "provenance").sac.horizon == 200
     assert made["curve"][-1]["share_passing"] > 0.8
     assert {"jax", "python"} <= made["versions"].keys()
 
 
-@pytest.mark.parametrize("overrides", [{"training.start": "scratch"}, {"training.algorithm": "sac"}])
+@pytest.mark.parametrize("overrides", [{"training.start": "scratch"}, {"sac.horizon": 0}])
 def test_nothing_is_loaded_where_nothing_is_needed(overrides):
     assert starts.load(build({}, overrides, "test")) is None
 
@@ -141,7 +141,7 @@ def test_from_the_shipped_start_a_few_updates_make_good_teachers():
     drones = on_device(stack(sampled_drones(4)))
     now = population.create(config, drones, jnp.arange(4), starts.load(config))
     now, _ = population.train(config, now, drones, iterations=updates)
-    found = evaluation.evaluate(config, population.actors(now), drones, 32, evaluation.JUDGEMENT)
+    found = evaluation.evaluate(config, now.teachers.actor, drones, 32, evaluation.JUDGEMENT)
     assert np.all(found.mean_return > config.training.pass_return)
     assert np.median(found.mean_return) > 350
     assert np.all(found.position_offset < 0.1)

@@ -22,6 +22,7 @@ CONFIG = build(
     {
         "environment": {"environments_per_teacher": 4, "episode_steps": 20},
         "sac": {
+            "horizon": 0,
             "actor_hidden_dim": 8,
             "critic_hidden_dim": 8,
             "critic_batch_size": 8,
@@ -29,7 +30,6 @@ CONFIG = build(
             "n_warmup_steps": 32,
         },
         "training": {
-            "algorithm": "sac",
             "rescue_rounds": 0,
             "steps_per_teacher": 128,
             "log_frequency": 32,
@@ -194,13 +194,12 @@ def test_a_frequency_is_met_when_a_multiple_is_crossed(before, after, expected):
     assert crossed(before, after, 10) is expected
 
 
-APG = build(
+WINDOWS = build(
     CONFIG.model_dump(),
     {
-        "training.algorithm": "apg",
         "training.start": "scratch",
-        "apg.environments_per_teacher": 2,
-        "apg.horizon": 8,
+        "environment.environments_per_teacher": 2,
+        "sac.horizon": 8,
         "training.rescue_rounds": 2,
     },
     "test",
@@ -212,7 +211,7 @@ def test_teachers_that_fall_short_are_trained_again_longer_and_listed_if_they_ne
     files = [file._replace(drone=calm(file.drone)) for file in drones]
     blown_away = replaced(files[1].drone, disturbances__random_force__std=np.float64(1e4))
     files[1] = files[1]._replace(drone=blown_away)
-    config = build(APG.model_dump(), {"training.pass_return": -50}, "test")
+    config = build(WINDOWS.model_dump(), {"training.pass_return": -50}, "test")
     console = Console(record=True, width=200)
     assert train(config, files, tmp_path / "run", console) is trainer.Ending.NOT_PASSED
     results = results_of(tmp_path / "run")
@@ -236,7 +235,7 @@ def test_teachers_that_fall_short_are_trained_again_longer_and_listed_if_they_ne
 
 def test_a_run_killed_in_a_rescue_round_goes_on_from_the_end_of_the_main_round_with_the_same_curves(tmp_path, drones):
     overrides = {"training.pass_return": 1e6, "training.rescue_rounds": 1, "training.checkpoint_frequency": 1000}
-    config = build(APG.model_dump(), overrides, "test")
+    config = build(WINDOWS.model_dump(), overrides, "test")
     train(config, drones, tmp_path / "run")
     shutil.copytree(tmp_path / "run", tmp_path / "killed")
     for kind in ("best", "latest"):

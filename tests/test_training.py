@@ -14,6 +14,7 @@ CONFIG = Config.model_validate(
     {
         "environment": {"environments_per_teacher": 8, "episode_steps": 100},
         "sac": {
+            "horizon": 0,
             "actor_hidden_dim": 32,
             "critic_hidden_dim": 32,
             "critic_batch_size": 64,
@@ -22,7 +23,8 @@ CONFIG = Config.model_validate(
             "tau": 0.02,
             "target_entropy": -2.0,
             "initial_alpha": 0.2,
-            "learning_rate": 1e-3,
+            "actor_learning_rate": 1e-3,
+            "critic_learning_rate": 1e-3,
             "alpha_learning_rate": 1e-3,
             "actor_update_interval": 2,
             "replay_capacity": 150_000,

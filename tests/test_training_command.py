@@ -28,7 +28,7 @@ TINY = {
     "sac.critic_batch_size": 8,
     "sac.actor-batch-size": 8,
     "sac.n-warmup-steps": 32,
-    "training.algorithm": "sac",
+    "sac.horizon": 0,
     "training.rescue-rounds": 0,
     "training.steps-per-teacher": STEPS,
     "training.log-frequency": 32,
@@ -38,7 +38,7 @@ TINY = {
     "training.checkpoint-frequency": 128,
     "training.tensorboard-teachers": 1,
 }
-TAGS = {"critic_loss", "actor_loss", "alpha", "q_value", "episode_reward", "episode_length"}
+TAGS = {"critic_loss", "actor_loss", "alpha", "q_value", "entropy", "episode_reward", "episode_length"}
 
 
 def command_of(*arguments, pass_return=-1e6):

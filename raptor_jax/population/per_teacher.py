@@ -17,7 +17,7 @@ def revive(population: Any, broken: jax.Array, times: jax.Array) -> Any:
     """Lets teachers that were put back go on from there with fresh random draws.
 
     Args:
-        population: of either algorithm.
+        population: T teachers.
         broken: [T] bool, who is to go on.
         times: [T] int32, how often each of them has been put back by now.
     """
@@ -30,7 +30,7 @@ def freeze_non_finite(before: Any, after: Any, parts: tuple[str, ...]) -> Any:
     """Puts teachers whose numbers are no longer finite back to where they were, and leaves them there.
 
     Args:
-        before: a population, of either algorithm.
+        before: a population.
         after: the same, later.
         parts: the fields that must stay finite and are put back; every array in them [T, ...].
     """

@@ -46,7 +46,8 @@ def of(population: Population, flights: list[dict[str, Any] | None]) -> dict[str
     return {
         "about": (
             f"{run['status']} after {run['step']:,} environment steps of a teacher; {len(population)} teachers,"
-            f" {training['algorithm'].upper()}, seed {training['seed']}; {run['device']}, jax {run['versions']['jax']}"
+            f" SAC at horizon {run['config']['sac']['horizon']}, seed {training['seed']}; {run['device']},"
+            f" jax {run['versions']['jax']}"
         ),
         "run": {name: value for name, value in run.items() if name != "rounds"},
         "pass_return": training["pass_return"],

@@ -36,12 +36,50 @@ def bellman_target(
     return reward + alive * next_value + bonus
 
 
+def lambda_targets(
+    config: SacConfig, reward: jax.Array, terminated: jax.Array, next_value: jax.Array, next_bonus: jax.Array
+) -> jax.Array:
+    """Returns the critics' regression targets over windows of consecutive steps, all arrays [..., H].
+
+    y_k = r_k + gamma (1 - terminated_k) ((1 - lambda) Q_{k+1} + lambda y_{k+1} + b_{k+1}); beyond the window's end
+    y_H is Q_H. The bonus b is the entropy's, -alpha log pi (textbook form of `bellman_target`).
+
+    Args:
+        config: gamma and td_lambda.
+        reward: r_k.
+        terminated: bool, where the step ended its episode.
+        next_value: Q_{k+1}, the smaller of the two target critics after the step.
+        next_bonus: b_{k+1}.
+    """
+
+    def backwards(after: jax.Array, step: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
+        reward, terminated, value, bonus = step
+        mixed = (1 - config.td_lambda) * value + config.td_lambda * after
+        target = reward + config.gamma * (1 - terminated) * (mixed + bonus)
+        return target, target
+
+    steps = [jnp.moveaxis(values, -1, 0) for values in (reward, terminated, next_value, next_bonus)]
+    _, targets = jax.lax.scan(backwards, next_value[..., -1], tuple(steps), reverse=True)
+    return jnp.moveaxis(targets, 0, -1)
+
+
 def critic_loss(
-    config: SacConfig, critic: Parameters, observation: jax.Array, action: jax.Array, target: jax.Array
+    config: SacConfig,
+    critic: Parameters,
+    observation: jax.Array,
+    action: jax.Array,
+    target: jax.Array,
+    weight: jax.Array | None = None,
 ) -> tuple[jax.Array, jax.Array]:
-    """Returns the sum over both critics of half the mean squared error [], and their mean value []."""
+    """Returns the sum over both critics of half the mean squared error [], and their mean value [].
+
+    All arrays [B, ...]; each error counts by its weight, if there are weights.
+    """
     values = critic_values(config, critic, observation, action)
-    return 0.5 * jnp.sum(jnp.mean((values - target[None]) ** 2, axis=-1)), jnp.mean(values)
+    square = (values - target[None]) ** 2
+    if weight is not None:
+        square = weight[None] * square
+    return 0.5 * jnp.sum(jnp.mean(square, axis=-1)), jnp.mean(values)
 
 
 def actor_loss(

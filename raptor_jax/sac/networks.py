@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from raptor_jax.config import SacConfig
-from raptor_jax.simulator import ACTION_DIM
+from raptor_jax.simulator import ACTION_DIM, OBSERVATION_DIM
 
 Parameters = Any
 """A network's weights: nested dictionaries of arrays."""
@@ -109,8 +109,13 @@ class Actor(nn.Module):
         return mean, jnp.clip(log_std, self.config.log_std_min, self.config.log_std_max)
 
 
+def critic_observation_dim(config: SacConfig) -> int:
+    """Returns how many numbers the critics see beside the action: at a horizon above 0 force and torque too."""
+    return OBSERVATION_DIM if config.horizon == 0 else OBSERVATION_DIM + 6
+
+
 class TwinCritic(nn.Module):
-    """Observation [..., 26] and action [..., 4] -> the two critics' values [2, ...].
+    """What the critics see [..., 26 or 32] and action [..., 4] -> the two critics' values [2, ...].
 
     Both critics are one network with a leading axis of 2 on every weight, so that each layer is one batched product.
     """
@@ -149,7 +154,7 @@ def sample_action(
 
 
 def critic_values(config: SacConfig, critic: Parameters, observation: jax.Array, action: jax.Array) -> jax.Array:
-    """Returns the values [2, ...] that both critics give to an action [..., 4] at an observation [..., 26]."""
+    """Returns the values [2, ...] that both critics give to an action [..., 4] at what they see [..., 26 or 32]."""
     return cast(jax.Array, TwinCritic(config).apply(critic, observation, action))
 
 

@@ -1,4 +1,4 @@
-"""Adam with RLtools' denominator, as an optax transformation."""
+"""The optimisers: Adam with RLtools' denominator, and what the actor's gradient goes through before it."""
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +8,21 @@ from optax import tree_utils
 from raptor_jax.config import SacConfig
 
 
-def adam(config: SacConfig, learning_rate: float) -> optax.GradientTransformation:
+def actor_optimizer(config: SacConfig, updates: int) -> optax.GradientTransformation:
+    """Returns the actor's optimiser.
+
+    At horizon 0 that is Adam. The gradients of neighbouring windows differ much in size, and the last updates should
+    settle: at a horizon above 0 the gradient is clipped, and the rate falls to 0 along a cosine over `updates`.
+    """
+    if config.horizon == 0:
+        return adam(config, config.actor_learning_rate)
+    return optax.chain(
+        optax.clip_by_global_norm(config.gradient_clip),
+        adam(config, optax.cosine_decay_schedule(config.actor_learning_rate, updates)),
+    )
+
+
+def adam(config: SacConfig, learning_rate: optax.ScalarOrSchedule) -> optax.GradientTransformation:
     """Returns Adam (Kingma and Ba, 2015) with the denominator sqrt(max(v_hat, floor)) + epsilon.
 
     The floor limits the step of weights whose gradients are tiny; optax's own Adam has a sum there, not a maximum.
@@ -26,7 +40,8 @@ def adam(config: SacConfig, learning_rate: float) -> optax.GradientTransformatio
         first = tree_utils.tree_update_moment(gradients, state.mu, config.adam_beta1, 1)
         second = tree_utils.tree_update_moment_per_elem_norm(gradients, state.nu, config.adam_beta2, 2)
         # One division for each weight instead of three: on a CPU they are a tenth of the update.
-        step_size = -learning_rate / (1 - config.adam_beta1**count)
+        rate = learning_rate(state.count) if callable(learning_rate) else learning_rate
+        step_size = -rate / (1 - config.adam_beta1**count)
         second_correction = 1 / (1 - config.adam_beta2**count)
 
         def scaled(m: jax.Array, v: jax.Array) -> jax.Array:

@@ -8,8 +8,15 @@ from flax import struct
 
 from raptor_jax.config import SacConfig
 from raptor_jax.sac import losses
-from raptor_jax.sac.networks import Actor, Parameters, TwinCritic, critic_values, sample_action
-from raptor_jax.sac.optimizer import adam
+from raptor_jax.sac.networks import (
+    Actor,
+    Parameters,
+    TwinCritic,
+    critic_observation_dim,
+    critic_values,
+    sample_action,
+)
+from raptor_jax.sac.optimizer import actor_optimizer, adam
 from raptor_jax.simulator import ACTION_DIM, OBSERVATION_DIM
 
 
@@ -46,15 +53,18 @@ class Losses(struct.PyTreeNode):
     critic_loss: jax.Array
     actor_loss: jax.Array
     alpha: jax.Array
+    """After the update."""
     q_value: jax.Array
+    entropy: jax.Array
+    """Mean of -log pi."""
 
 
-def create(config: SacConfig, key: jax.Array) -> Teacher:
-    """Returns an untrained teacher."""
+def create(config: SacConfig, key: jax.Array, actor: Parameters | None = None) -> Teacher:
+    """Returns a teacher before its first update; its actor has random weights unless they are given."""
     actor_key, critic_key = jax.random.split(key)
     observation, action = jnp.zeros((1, OBSERVATION_DIM)), jnp.zeros((1, ACTION_DIM))
-    actor = Actor(config).init(actor_key, observation)
-    critic = TwinCritic(config).init(critic_key, observation, action)
+    actor = Actor(config).init(actor_key, observation) if actor is None else actor
+    critic = TwinCritic(config).init(critic_key, jnp.zeros((1, critic_observation_dim(config))), action)
     log_alpha = jnp.log(jnp.float32(config.initial_alpha))
     return Teacher(
         actor=actor,
@@ -62,8 +72,9 @@ def create(config: SacConfig, key: jax.Array) -> Teacher:
         # Copies: two names of one array could not both be donated.
         target_critic=jax.tree.map(jnp.copy, critic),
         log_alpha=log_alpha,
-        actor_optimizer=adam(config, config.learning_rate).init(actor),
-        critic_optimizer=adam(config, config.learning_rate).init(critic),
+        # The length of its schedule does not matter here.
+        actor_optimizer=actor_optimizer(config, updates=1).init(actor),
+        critic_optimizer=adam(config, config.critic_learning_rate).init(critic),
         alpha_optimizer=adam(config, config.alpha_learning_rate).init(log_alpha),
     )
 
@@ -85,10 +96,18 @@ def update(
     chex.assert_shape((batch.reward, batch.terminated), (config.critic_batch_size,))
     critic_key, actor_key = jax.random.split(key)
     teacher, critic_loss, q_value = _update_critic(config, teacher, batch, critic_key)
-    actor_loss = jnp.full_like(critic_loss, jnp.nan)
+    actor_loss = log_probability = jnp.full_like(critic_loss, jnp.nan)
     if with_actor:
-        teacher, actor_loss = _update_actor(config, teacher, batch.observation[: config.actor_batch_size], actor_key)
-    return teacher, Losses(critic_loss, actor_loss, jnp.exp(teacher.log_alpha), q_value)
+        observation = batch.observation[: config.actor_batch_size]
+        teacher, actor_loss, log_probability = _update_actor(config, teacher, observation, actor_key)
+    return teacher, Losses(critic_loss, actor_loss, jnp.exp(teacher.log_alpha), q_value, -log_probability)
+
+
+def update_alpha(config: SacConfig, teacher: Teacher, log_probability: jax.Array) -> Teacher:
+    """Moves alpha towards the target entropy; log_probability: [] mean under the policy."""
+    gradient = jax.grad(losses.alpha_loss, argnums=1)(config, teacher.log_alpha, log_probability)
+    step, optimizer = adam(config, config.alpha_learning_rate).update(gradient, teacher.alpha_optimizer)
+    return teacher.replace(log_alpha=teacher.log_alpha + step, alpha_optimizer=optimizer)
 
 
 def _update_critic(
@@ -110,7 +129,7 @@ def _update_critic(
         return losses.critic_loss(config, critic, batch.observation, batch.action, target)
 
     (value, q_value), gradient = jax.value_and_grad(loss, has_aux=True)(teacher.critic)
-    steps, optimizer = adam(config, config.learning_rate).update(gradient, teacher.critic_optimizer)
+    steps, optimizer = adam(config, config.critic_learning_rate).update(gradient, teacher.critic_optimizer)
     critic = optax.apply_updates(teacher.critic, steps)
     target_critic = optax.incremental_update(critic, teacher.target_critic, config.tau)
     teacher = teacher.replace(critic=critic, target_critic=target_critic, critic_optimizer=optimizer)
@@ -119,7 +138,7 @@ def _update_critic(
 
 def _update_actor(
     config: SacConfig, teacher: Teacher, observation: jax.Array, key: jax.Array
-) -> tuple[Teacher, jax.Array]:
+) -> tuple[Teacher, jax.Array, jax.Array]:
     noise = jax.random.normal(key, (observation.shape[0], ACTION_DIM), observation.dtype)
     alpha = jnp.exp(teacher.log_alpha)
 
@@ -127,15 +146,10 @@ def _update_actor(
         return losses.actor_loss(config, actor, teacher.critic, alpha, observation, noise)
 
     (value, log_probability), gradient = jax.value_and_grad(loss, has_aux=True)(teacher.actor)
-    steps, actor_optimizer = adam(config, config.learning_rate).update(gradient, teacher.actor_optimizer)
-    alpha_gradient = jax.grad(losses.alpha_loss, argnums=1)(config, teacher.log_alpha, log_probability)
-    alpha_step, alpha_optimizer = adam(config, config.alpha_learning_rate).update(
-        alpha_gradient, teacher.alpha_optimizer
+    steps, optimizer = adam(config, config.actor_learning_rate).update(gradient, teacher.actor_optimizer)
+    teacher = update_alpha(config, teacher, log_probability)
+    return (
+        teacher.replace(actor=optax.apply_updates(teacher.actor, steps), actor_optimizer=optimizer),
+        value,
+        log_probability,
     )
-    teacher = teacher.replace(
-        actor=optax.apply_updates(teacher.actor, steps),
-        log_alpha=teacher.log_alpha + alpha_step,
-        actor_optimizer=actor_optimizer,
-        alpha_optimizer=alpha_optimizer,
-    )
-    return teacher, value

@@ -20,7 +20,8 @@ from raptor_jax import analysis, checkpoints, config, evaluation, metrics, sac, 
 from raptor_jax.dynamics import files, sampling
 from raptor_jax.dynamics.parameters import stack
 from raptor_jax.inspection.drone import describe_drone
-from raptor_jax.population import apg, best
+from raptor_jax.population import best
+from raptor_jax.population import sac as populations
 from raptor_jax.results import FILE, Results
 from raptor_jax.storage import write_json, write_text
 from tests.fuzz import mutations
@@ -29,8 +30,7 @@ from tests.fuzz.trial import command
 SETTINGS = config.build(
     {
         "environment": {"environments_per_teacher": 2, "episode_steps": 5},
-        "sac": {"actor_hidden_dim": 8, "critic_hidden_dim": 8},
-        "apg": {"environments_per_teacher": 2, "horizon": 4},
+        "sac": {"horizon": 4, "actor_hidden_dim": 8, "critic_hidden_dim": 8},
         "training": {"steps_per_teacher": 64, "final_eval_episodes": 2},
     },
     {},
@@ -61,8 +61,8 @@ def make_run(directory: Path) -> None:
     drones = files.load_directory(directory / checkpoints.DIRECTORY / "dynamics")
     write_text(directory / checkpoints.DIRECTORY / "config.yaml", config.dump(SETTINGS))
     stacked = jax.tree.map(jnp.asarray, stack([file.drone for file in drones]))
-    population = apg.create(SETTINGS, stacked, jnp.arange(TEACHERS), None)
-    kept = best.create(apg.actors(population)).replace(mean_return=jnp.array([1.0, 2.0]))
+    population = populations.create(SETTINGS, stacked, jnp.arange(TEACHERS), None)
+    kept = best.create(population.teachers).replace(mean_return=jnp.array([1.0, 2.0]))
     writer = checkpoints.Writer(directory, range(TEACHERS))
     writer.save(STEP, kept, population, np.arange(TEACHERS), with_replay=False, notes={})
     writer.close()
@@ -72,7 +72,7 @@ def make_run(directory: Path) -> None:
     write_json(directory / FILE, results.content())
     curves = metrics.Curves(range(TEACHERS))
     for step in (0, STEP):
-        curves.add("train", step, {"step_reward": np.ones(TEACHERS)})
+        curves.add("train", step, {"episode_reward": np.ones(TEACHERS)})
         curves.add("eval", step, {"reward": np.ones(TEACHERS)})
     curves.save(directory / metrics.CURVES)
 

@@ -12,7 +12,7 @@ from raptor_jax.simulator import ACTION_DIM, OBSERVATION_DIM
 from tests.networks import critic_values
 from tests.simulator.transitions import double_precision
 
-CONFIG = SacConfig(actor_hidden_dim=8, critic_hidden_dim=8)
+CONFIG = SacConfig(horizon=0, actor_hidden_dim=8, critic_hidden_dim=8)
 BATCH = 16
 STEP = 1e-6
 """Of the central differences, in float64: their error is about its square, and 1e-16 over it."""

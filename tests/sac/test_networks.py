@@ -15,7 +15,7 @@ from raptor_jax.simulator import ACTION_DIM, OBSERVATION_DIM
 from tests.networks import actor_output, constant_actor, critic_values
 from tests.simulator.transitions import double_precision
 
-CONFIG = SacConfig(actor_hidden_dim=16, critic_hidden_dim=32)
+CONFIG = SacConfig(horizon=0, actor_hidden_dim=16, critic_hidden_dim=32)
 LEAST_P_VALUE = 1e-3
 EXACT = CONFIG.model_copy(update={"log_probability_epsilon": 1e-30})
 """The log-probability without its guard against saturation."""

@@ -48,6 +48,9 @@ def test_steps_follow_the_formula(gradients, floor, epsilon):
     np.testing.assert_allclose(run(adam(config, RATE), gradients), adam_by_hand(config, gradients), rtol=2e-4)
 
 
+FLOORED = SacConfig(adam_variance_floor=1e-7, adam_epsilon=1e-7)
+
+
 def test_without_a_floor_it_is_optax_adam(gradients):
     config = SacConfig(adam_variance_floor=0.0, adam_epsilon=1e-8)
     reference = optax.adam(RATE, b1=config.adam_beta1, b2=config.adam_beta2, eps=1e-8)
@@ -55,7 +58,7 @@ def test_without_a_floor_it_is_optax_adam(gradients):
 
 
 def test_floor_shrinks_the_steps_of_tiny_gradients_only(gradients):
-    steps = np.abs(run(adam(SacConfig(), RATE), gradients))
+    steps = np.abs(run(adam(FLOORED, RATE), gradients))
     np.testing.assert_allclose(steps[0, :2], RATE, rtol=1e-3)
-    root_of_floor = SacConfig().adam_variance_floor ** 0.5
+    root_of_floor = FLOORED.adam_variance_floor**0.5
     np.testing.assert_allclose(steps[0, 3:], RATE * np.abs(gradients[0, 3:]) / root_of_floor, rtol=1e-3)

@@ -12,7 +12,9 @@ from raptor_jax.config import SacConfig
 from raptor_jax.simulator import ACTION_DIM, OBSERVATION_DIM
 from tests.networks import constant_actor, constant_critic, critic_values
 
-CONFIG = SacConfig(actor_hidden_dim=8, critic_hidden_dim=8, critic_batch_size=8, actor_batch_size=4)
+CONFIG = SacConfig(
+    horizon=0, actor_hidden_dim=8, critic_hidden_dim=8, critic_batch_size=8, actor_batch_size=4, target_entropy=-2
+)
 NEGLIGIBLE_ALPHA = -50.0
 """Log of an alpha that removes the entropy term."""
 
@@ -125,7 +127,7 @@ def test_alpha_moves_towards_the_target_entropy(teacher, batch, log_std, directi
 
 
 def test_repeated_updates_on_rewards_without_a_future_fit_them(teacher, batch):
-    config = CONFIG.model_copy(update={"gamma": 0.0, "soft_target": "textbook", "learning_rate": 1e-2})
+    config = CONFIG.model_copy(update={"gamma": 0.0, "soft_target": "textbook", "critic_learning_rate": 1e-2})
     fitted = teacher
     for key in jax.random.split(jax.random.key(2), 500):
         fitted, report = update(config, fitted, batch, key, with_actor=False)
@@ -134,7 +136,7 @@ def test_repeated_updates_on_rewards_without_a_future_fit_them(teacher, batch):
 
 @pytest.mark.parametrize("precision", ["tensorfloat32", "bfloat16"])
 def test_an_update_of_the_usual_size_runs_in_every_precision(precision):
-    config = SacConfig(matmul_precision=precision)
+    config = SacConfig(horizon=0, matmul_precision=precision)
     random = np.random.default_rng(0)
     size = config.critic_batch_size
 

@@ -1,0 +1,214 @@
+"""A window of flight: the part of SAC's actor objective that is known, because the simulator can be differentiated.
+
+One window of H steps in one environment is worth
+
+    J = sum_{k<H} gamma^k (r_k - alpha log pi(a_k|s_k)) + gamma^H (min_j Q'_j(s_H, a_H) - alpha log pi(a_H|s_H)),
+
+the H-step value expansion SVG(H) (Heess et al. 2015) of the soft value (Haarnoja et al. 2018). Actions are drawn by
+reparameterisation, so that the gradient of J goes through policy, simulator and reward, and beyond the window through
+the target critics. The action a_H is that of a frozen actor.
+
+Termination has no gradient. A window therefore flies on beyond its limits, and each reward counts by a smooth
+probability of having survived so far, which falls as the greatest `limit_ratio` of the window passes 1. It is relative
+to the probability at the window's start.
+"""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+
+from raptor_jax.config import Config
+from raptor_jax.dynamics.parameters import Drone
+from raptor_jax.sac.networks import Parameters, critic_values, sample_action
+from raptor_jax.simulator import ACTION_DIM, State, alive_reward, episode, limit_ratio
+from raptor_jax.simulator.episode import Episode
+
+_LOST = 10.0
+"""Survival widths beyond its limits at which a flight is over for all purposes: it has survived with 5e-5."""
+
+_ANGULAR_ACCELERATION = 10.0
+"""rad/s^2 that count as 1 where the critics see the external torque."""
+
+
+class Step(struct.PyTreeNode):
+    """A step of a window, or with a leading axis [H] all of them. No gradient goes through it."""
+
+    observation: jax.Array
+    """[26] before the step."""
+    action: jax.Array
+    """[4] drawn from the policy there."""
+    log_probability: jax.Array
+    """[] of that action."""
+    reward: jax.Array
+    """[] of the task, with the penalty at a termination."""
+    terminated: jax.Array
+    """[] bool, the step left the limits."""
+    length: jax.Array
+    """[] int32, steps of the episode after it."""
+    total_reward: jax.Array
+    """[] of the episode after it."""
+
+
+class Window(struct.PyTreeNode):
+    """A flown window."""
+
+    steps: Step
+    """Every array [H, ...]. What follows a termination belongs to no episode."""
+    last_observation: jax.Array
+    """[26] of s_H."""
+    last_action: jax.Array
+    """[4] a_H."""
+    last_log_probability: jax.Array
+    """[] of a_H."""
+    disturbance: jax.Array
+    """[6] what the critics see beside the observation, the same throughout an episode: see `disturbance`."""
+
+
+class Value(NamedTuple):
+    """What the future after a window is worth: frozen networks, and the entropy weight."""
+
+    actor: Parameters
+    target_critic: Parameters
+    alpha: jax.Array
+    """[]"""
+
+
+class _Carry(NamedTuple):
+    episode: Episode
+    nearest: jax.Array
+    """[] greatest `limit_ratio` of the window so far."""
+
+
+def value_scale(config: Config) -> float:
+    """Returns what the critics' values are multiplied by: with (1 - gamma) they are as large as rewards."""
+    return 1 - config.sac.gamma
+
+
+def disturbance(drone: Drone, state: State) -> jax.Array:
+    """Returns the external force and torque of an episode as the critics see them [6].
+
+    The force as a share of the weight, the torque as the angular acceleration that it causes, in 10 rad/s^2. The actor
+    sees neither, but the return depends on them (asymmetric actor-critic, Pinto et al. 2018).
+    """
+    dynamics = drone.dynamics
+    force = state.force / (dynamics.mass * jnp.linalg.norm(dynamics.gravity))
+    return jnp.concatenate([force, dynamics.J_inv @ state.torque / _ANGULAR_ACCELERATION])
+
+
+def fly(
+    config: Config, actor: Parameters, future: Value, drone: Drone, start: Episode, key: jax.Array
+) -> tuple[jax.Array, tuple[Episode, Window]]:
+    """Flies one window of one episode.
+
+    Args:
+        config: settings.
+        actor: the weights that the gradient is of.
+        future: what comes after the window is worth.
+        drone: one drone.
+        start: a running episode.
+        key: random key of the window.
+
+    Returns:
+        J [], and: the episode to continue with, a fresh one if this one terminated or reached its length; the window.
+    """
+    fresh_key, noise_key, flight_key = jax.random.split(key, 3)
+    noise = jax.random.normal(noise_key, (config.sac.horizon + 1, ACTION_DIM), start.observation.dtype)
+    at_start = _survival(config, limit_ratio(drone, start.state))
+
+    def step(carry: _Carry, inputs: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[_Carry, tuple[jax.Array, Step]]:
+        (now, nearest), (step_key, step_noise, discount) = carry, inputs
+        action, log_probability = sample_action(config.sac, actor, now.observation, step_noise)
+        outcome = episode.advance(drone, now, action, config.environment.episode_steps, step_key)
+        gained = alive_reward(drone, now.state, action, outcome.episode.state)
+        # Far beyond its limits a flight stays where it is: rates without bounds would overflow.
+        lost = nearest > 1 + _LOST * config.sac.survival_width
+        held = jax.tree.map(lambda old, new: jnp.where(lost, old, new), now, outcome.episode)
+        following = _Carry(
+            _with_limited_gradient(config, held), jnp.maximum(nearest, limit_ratio(drone, outcome.episode.state))
+        )
+        before, after = (_survival(config, ratio) / at_start for ratio in (nearest, following.nearest))
+        weighted = after * gained + (before - after) * drone.mdp.reward.termination_penalty
+        weighted -= before * future.alpha * log_probability
+        taken = Step(
+            observation=now.observation,
+            action=action,
+            log_probability=log_probability,
+            reward=outcome.reward,
+            terminated=outcome.terminated,
+            length=outcome.episode.length,
+            total_reward=outcome.episode.total_reward,
+        )
+        return following, (discount * weighted, taken)
+
+    discounts = config.sac.gamma ** jnp.arange(config.sac.horizon)
+    keys = jax.random.split(flight_key, config.sac.horizon)
+    first = _Carry(start, limit_ratio(drone, start.state))
+    last, (rewards, steps) = jax.lax.scan(step, first, (keys, noise[:-1], discounts))
+
+    window, terminal_value = _evaluate_end(config, future, drone, last.episode, steps, noise[-1])
+    survived = _survival(config, last.nearest) / at_start * ~jnp.any(steps.terminated)
+    worth = jnp.sum(rewards) + config.sac.gamma**config.sac.horizon * survived * terminal_value
+    over = jnp.any(steps.terminated) | (last.episode.length >= config.environment.episode_steps)
+    following = jax.tree.map(lambda new, old: jnp.where(over, new, old), episode.start(drone, fresh_key), last.episode)
+    return worth, (following, window)
+
+
+def _evaluate_end(
+    config: Config, future: Value, drone: Drone, last: Episode, steps: Step, noise: jax.Array
+) -> tuple[Window, jax.Array]:
+    """Returns the whole window, and the soft value [] of its last state in units of reward."""
+    seen_by_critics = disturbance(drone, last.state)
+    action, log_probability = sample_action(config.sac, future.actor, last.observation, noise)
+    observation = jnp.concatenate([last.observation, seen_by_critics])
+    values = critic_values(config.sac, future.target_critic, observation, action)
+    soft_value = jnp.min(values) / value_scale(config) - future.alpha * log_probability
+    return Window(steps, last.observation, action, log_probability, seen_by_critics), soft_value
+
+
+def _survival(config: Config, nearest: jax.Array) -> jax.Array:
+    """Returns the smooth probability that a flight has survived whose greatest `limit_ratio` so far is `nearest`."""
+    return jax.nn.sigmoid((1 - nearest) / config.sac.survival_width)
+
+
+def _with_limited_gradient(config: Config, now: Episode) -> Episode:
+    """Limits the gradient that flows back through all that the next step depends on.
+
+    What stays the same in a flight (force and torque) is left out: its gradient, summed over all later steps, leads
+    nowhere, and would take up the whole limit for a light vehicle.
+    """
+    state = now.state
+    moving, observation = _limit_gradient(
+        config.sac.state_gradient_limit, (state.replace(force=None, torque=None, target=None), now.observation)
+    )
+    moving = moving.replace(force=state.force, torque=state.torque, target=state.target)
+    return now.replace(state=moving, observation=observation)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _limit_gradient(limit: float, state: Any) -> Any:
+    """Returns the state as it is; the gradient that flows back through it is cut to the norm `limit`.
+
+    A tumbling vehicle amplifies gradients beyond all bounds, and one such flight would drown the others; one that is
+    not finite counts as 0.
+    """
+    del limit
+    return state
+
+
+def _limit_gradient_forward(limit: float, state: Any) -> tuple[Any, None]:
+    del limit
+    return state, None
+
+
+def _limit_gradient_backward(limit: float, _: None, gradient: Any) -> tuple[Any]:
+    norm = optax.tree.norm(gradient)
+    finite = jnp.isfinite(norm)
+    factor = jnp.minimum(1, limit / jnp.maximum(norm, limit))
+    return (jax.tree.map(lambda leaf: jnp.where(finite, leaf * factor, 0), gradient),)
+
+
+_limit_gradient.defvjp(_limit_gradient_forward, _limit_gradient_backward)

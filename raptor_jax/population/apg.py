@@ -91,13 +91,16 @@ def start_episodes(config: Config, drones: Drone, key: jax.Array) -> Episode:
     return episodes.replace(length=ages)
 
 
-@functools.partial(jax.jit, static_argnames=("config", "iterations"), donate_argnames="population")
-def train(config: Config, population: Population, drones: Drone, iterations: int) -> tuple[Population, WindowMetrics]:
-    """Makes `iterations` updates of every teacher. The population is donated.
+@functools.partial(jax.jit, static_argnames=("config", "iterations", "platform"), donate_argnames="population")
+def train(
+    config: Config, population: Population, drones: Drone, iterations: int, platform: str = "cpu"
+) -> tuple[Population, WindowMetrics]:
+    """Makes `iterations` updates of every teacher. The population is donated. The same on every platform.
 
     Returns:
         The population after, and each teacher's means over the chunk, [T].
     """
+    del platform
 
     def update(population: Population, _: None) -> tuple[Population, WindowMetrics]:
         def one(

@@ -150,15 +150,18 @@ def collect(config: Config, population: Population, drones: Drone, iterations: i
     return freeze_non_finite(population, after, ("teachers", "episodes")), metrics
 
 
-@functools.partial(jax.jit, static_argnames=("config", "iterations"), donate_argnames="population")
-def train(config: Config, population: Population, drones: Drone, iterations: int) -> tuple[Population, ChunkMetrics]:
+@functools.partial(jax.jit, static_argnames=("config", "iterations", "platform"), donate_argnames="population")
+def train(
+    config: Config, population: Population, drones: Drone, iterations: int, platform: str = "cpu"
+) -> tuple[Population, ChunkMetrics]:
     """Flies and learns for `iterations` rounds. The population is donated, so the replay is written in place.
 
     A round is actor_update_interval critic updates, each after steps_per_update steps of every environment; the first
-    of them updates actor and alpha too. On a processor, block after block of teachers goes through all rounds.
+    of them updates actor and alpha too. Compiled for a processor (`platform` is that of the devices, `cpu` or `gpu`),
+    block after block of teachers goes through all rounds.
     """
     teachers = population.active.shape[0]
-    size = block_size(teachers, tree_bytes(population.teachers) // teachers)
+    size = block_size(teachers, tree_bytes(population.teachers) // teachers, platform)
     return block_by_block(functools.partial(_train_block, config, iterations), population, drones, size)
 
 

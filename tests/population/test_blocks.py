@@ -29,4 +29,8 @@ def test_teachers_and_counters_end_as_they_do_all_at_once(tiny_config, drones):
     [(1000, 1000, LARGEST), (7, 1000, 1), (6, 1000, 3), (64, CACHE_BYTES // 2, 2), (64, 2 * CACHE_BYTES, 1)],
 )
 def test_a_processor_takes_as_many_teachers_as_its_cache_holds_in_whole_blocks(teachers, learner_bytes, size):
-    assert block_size(teachers, learner_bytes) == size
+    assert block_size(teachers, learner_bytes, "cpu") == size
+
+
+def test_an_accelerator_takes_all_teachers_at_once():
+    assert block_size(1000, CACHE_BYTES, "gpu") == 1000

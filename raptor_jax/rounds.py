@@ -134,7 +134,12 @@ def prepare(
 
 
 def compiled(
-    mesh: Mesh, config: Config, attempt: int, drones: Drone, teacher_ids: jax.Array, start: sac.Parameters | None
+    mesh: Mesh,
+    config: Config,
+    attempt: int,
+    drones: Drone,
+    teacher_ids: jax.Array | jax.ShapeDtypeStruct,
+    start: sac.Parameters | None,
 ) -> Programs:
     """Compiles the programs of a round, from shapes alone: the devices need not be there.
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import jax
 
-from benchmarks import gpu_program_rows
+from benchmarks import gpu_cards, gpu_program_rows
 from benchmarks.gpu_cards import CARDS
 from raptor_jax import config as configs
 from raptor_jax.config import Config
@@ -70,8 +70,9 @@ def main() -> None:
     print("\n".join(f"{name} {result[name]}" for name in ("date", "machine", "versions")))
     print(f"times are PREDICTED, not measured, unless a column says so\n\n| {' | '.join(COLUMNS)} |")
     print(f"|{'---|' * len(COLUMNS)}")
+    here = [name for name, card in CARDS.items() if gpu_cards.present(card)]
     for setting, config in settings.items():
-        for card in options.cards:
+        for card in options.cards or here or CARDS:
             for teachers in options.teachers:
                 row, compiled = gpu_program_rows.row(config, setting, card, teachers)
                 result["rows"].append(row)
@@ -90,7 +91,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--teachers", type=int, nargs="+", default=[1, 64, 256, 1000], help="sizes of the population")
-    add("--cards", nargs="+", choices=CARDS, default=list(CARDS), help="default: all")
+    add("--cards", nargs="+", choices=CARDS, help="default: this machine's, if it is one of them, else all")
     add("--settings", nargs="+", default=SETTINGS, help="YAML files (default: %(default)s)")
     add("--text", type=Path, metavar="DIR", help="also write the compiled text of each row's training here")
     add("--json", type=Path, metavar="FILE", help="also write every number to this file")

@@ -89,7 +89,7 @@ def counted(config: Config, card: Card, compiled: Compiled) -> dict[str, Any]:
 
     select = of_program(compiled.programs.select)
     return {
-        **_of_steps(iteration, compiled.window),
+        **kernels_of_steps(iteration, compiled.window),
         "kernels_iteration": iteration.per_turn(_launches),
         "kernels_update": iteration.per_turn(_launches) / updates,
         "update_product_flop": iteration.per_turn(lambda kernel: kernel.product_flop) / updates,
@@ -106,11 +106,20 @@ def counted(config: Config, card: Card, compiled: Compiled) -> dict[str, Any]:
     }
 
 
+def kernels_of_steps(iteration: hlo.Loop, window: int) -> dict[str, float]:
+    """Returns the kernels of a simulated step: of loops that fly, and of those that carry gradients back."""
+    if not window:
+        return {}
+    backward = sum(loop.total(_launches) for loop in iteration.loops if _goes_back(loop))
+    forward = sum(loop.total(_launches) for loop in iteration.loops if not _goes_back(loop))
+    return {"kernels_step_forward": forward / window, "kernels_step_backward": backward / window}
+
+
 def predicted_seconds(card: Card, precision: str, kernel: hlo.Kernel) -> float:
     """Returns how long a kernel takes: the longest of its launch, its bytes and its arithmetic.
 
-    A product runs at the card's rate for it. Other arithmetic runs at half the float32 rate, which takes an addition and
-    a multiplication as one. Caches, and more than one kernel at a time, are left out.
+    A product runs at the card's rate for it. Other arithmetic runs at half the float32 rate, which takes an addition
+    and a multiplication as one. Caches, and more than one kernel at a time, are left out.
     """
     arithmetic = kernel.product_flop / card.flops[precision] + 2 * kernel.other_operations / card.flops["float32"]
     return max(LAUNCH_SECONDS, kernel.bytes / card.bandwidth, arithmetic)
@@ -138,8 +147,8 @@ def memory(card: Card, train: jax.stages.Compiled) -> dict[str, Any]:
     }
 
 
-def measured(mesh: Mesh, now: Round) -> float:
-    """Returns the seconds of an update, measured: of calls as a run makes them, from a full replay."""
+def measured(mesh: Mesh, now: Round, at_least: float = 2) -> float:
+    """Returns the seconds of an update, measured in calls as a run makes them, from a full replay, for so long."""
     population = now.create()
     if now.programs.warm_up:
         population, _ = now.programs.warm_up(population, now.drones)
@@ -151,22 +160,13 @@ def measured(mesh: Mesh, now: Round) -> float:
         devices.fetch(vars(metrics))
 
     call()
-    return seconds_per_call(call, at_least=2) / now.plan.chunk_updates
+    return seconds_per_call(call, at_least) / now.plan.chunk_updates
 
 
 def _read(program: jax.stages.Compiled) -> hlo.Loop:
     text = program.as_text()
     assert text is not None
     return hlo.read(text)
-
-
-def _of_steps(iteration: hlo.Loop, window: int) -> dict[str, float]:
-    """Returns the kernels of a simulated step: of loops that fly, and of those that carry gradients back."""
-    if not window:
-        return {}
-    backward = sum(loop.total(_launches) for loop in iteration.loops if _goes_back(loop))
-    forward = sum(loop.total(_launches) for loop in iteration.loops if not _goes_back(loop))
-    return {"kernels_step_forward": forward / window, "kernels_step_backward": backward / window}
 
 
 def _goes_back(loop: hlo.Loop) -> bool:

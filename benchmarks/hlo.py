@@ -66,8 +66,8 @@ class Instruction(NamedTuple):
         """Returns the computation that it uses as `calls`, `to_apply`, `body` or `condition`."""
         return next((name for kind, name in _CALLED.findall(self.attributes) if kind == role), None)
 
-    def index(self) -> int:
-        """Returns the number of a parameter."""
+    def parameter_number(self) -> int:
+        """Returns which argument of its computation a parameter is."""
         return int(self.attributes.partition(")")[0])
 
 
@@ -131,7 +131,8 @@ def read(text: str) -> Loop:
 
 def parse(text: str) -> Module:
     """Returns the computations of a program's text."""
-    entry, computations = "", {}
+    entry = ""
+    computations: dict[str, Computation] = {}
     current: Computation = {}
     for line in text.splitlines():
         if head := _HEAD.match(line):
@@ -228,7 +229,7 @@ def _kernel(module: Module, computation: Computation, instruction: Instruction) 
     for number, name in enumerate(instruction.operands):
         size = computation[name].bytes
         if inside:
-            parameters = [i for i in inside.values() if i.opcode == "parameter" and i.index() == number]
+            parameters = [i for i in inside.values() if i.opcode == "parameter" and i.parameter_number() == number]
             read += sum(_used(inside, parameter.name, size) for parameter in parameters)
         else:
             read += _read(instruction, number, size)

@@ -2,8 +2,9 @@
 # On a machine with a GPU, all that its speed table needs, into the directory that the first argument names: the compiled
 # program with its predicted and its measured time, every setting's speed and memory with a profile of each, a whole run.
 #     scripts/gpu_benchmarks.sh DIRECTORY [TEACHERS ...]
-# Without numbers of teachers it takes 1000, in float32; that is estimated to take 7 minutes on an H100 (2 for the
-# compiled program, 2.5 for the speed, 2.5 for the whole run with its rescue rounds). All that there is takes about an hour:
+# Without numbers of teachers it takes 1000, in float32. That is estimated, not measured, for an H100: 1 minute for the
+# compiled program of the first setting, 2.5 for the speed, and for the whole run with two rescue rounds 2.5 where a
+# simulated step launches 60 kernels, 7 where it launches 250. All that there is takes an hour or more:
 #     PRECISIONS="float32 tensorfloat32 bfloat16" scripts/gpu_benchmarks.sh DIRECTORY 1 4 16 64 256 1000
 # The last number of teachers is that of the compiled program and of the whole run. For a trial anywhere:
 #     SECONDS_A_TURN=0.1 CONFIGS=configs/quickstart.yaml scripts/gpu_benchmarks.sh trial 1
@@ -27,7 +28,7 @@ read -ra CONFIG <<<"${CONFIGS:-configs/pre_training.yaml configs/sac.yaml config
 
 if command -v nvidia-smi >/dev/null; then nvidia-smi -q >"$OUTPUT/nvidia-smi.txt"; fi
 if python3 -c 'import jax_cuda12_plugin' 2>/dev/null; then
-    python3 -m benchmarks.gpu_program --teachers "${@: -1}" --settings "${CONFIG[@]}" \
+    python3 -m benchmarks.gpu_program --teachers "${@: -1}" --settings "${CONFIG[0]}" \
         --json "$OUTPUT/gpu_program.json" | tee "$OUTPUT/gpu_program.md"
 else
     echo "the compiled program is left out: it needs the extra cuda12"

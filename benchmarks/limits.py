@@ -24,7 +24,7 @@ def seconds_per_call(call: Callable[[], Any], at_least: float) -> float:
 
 def measure(precisions: Sequence[str], at_least: float) -> dict[str, Any]:
     """Returns the limits of the first device: GFLOP/s by precision, and GB/s; a turn takes `at_least` seconds."""
-    on_processor = jax.default_backend() == "cpu"
+    on_processor = jax.devices()[0].platform == "cpu"
     return {
         "gemm_gflops": {name: _gemm(name, 2048 if on_processor else 16_384, at_least) for name in precisions},
         "bandwidth_gbs": _bandwidth(2**26 if on_processor else 2**29, at_least),

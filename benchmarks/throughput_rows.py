@@ -89,7 +89,7 @@ def training_row(
     """Returns speed, memory and compile time of one population; of one that does not fit, only that it does not."""
     row = {"setting": Path(setting).stem, "precision": precision, "teachers": teachers}
     config = configs.load(setting, {"sac.matmul_precision": precision})
-    on_processor = jax.default_backend() == "cpu"
+    on_processor = devices.platform(devices.mesh()) == "cpu"
     config = in_shorter_calls(config, options.chunk_updates or (UPDATES_ON_A_PROCESSOR if on_processor else None))
     try:
         return row | _train(options, limits, config, row)

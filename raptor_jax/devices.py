@@ -19,6 +19,11 @@ def mesh() -> Mesh:
     return Mesh(np.asarray(jax.devices()), (TEACHERS,))
 
 
+def platform(mesh: Mesh) -> str:
+    """Returns what the devices are, `cpu` or `gpu`; they need not be there (`jax.experimental.topologies`)."""
+    return str(mesh.devices.flat[0].platform)
+
+
 def leads() -> bool:
     """Returns whether this process is the one that writes the results; every other only computes."""
     return jax.process_index() == 0

@@ -125,6 +125,28 @@ def prepare(
     placed = devices.spread(mesh, jax.tree.map(lambda leaf: leaf[filled], drones))
     ids = devices.spread(mesh, teacher_ids[filled])
     plan = populations.schedule(config)
+    return Round(attempt, rows, config, plan, placed, ids, compiled(mesh, config, attempt, placed, ids, start))
+
+
+def compiled(
+    mesh: Mesh,
+    config: Config,
+    attempt: int,
+    drones: Drone,
+    teacher_ids: jax.Array | jax.ShapeDtypeStruct,
+    start: sac.Parameters | None,
+) -> Programs:
+    """Compiles the programs of a round, from shapes alone: the devices need not be there.
+
+    Args:
+        mesh: the devices.
+        config: settings of the round.
+        attempt: see `Round`.
+        drones: every array [R', ...], or its shape.
+        teacher_ids: [R'], or its shape.
+        start: as of `prepare`.
+    """
+    plan = populations.schedule(config)
 
     def create(drones: Drone, teacher_ids: jax.Array) -> Population:
         return populations.create(config, drones, teacher_ids, start, attempt)
@@ -132,16 +154,17 @@ def prepare(
     def evaluate(actors: sac.Parameters, drones: Drone) -> evaluation.Evaluation:
         return evaluation.evaluate(config, actors, drones, config.training.eval_episodes, evaluation.SELECTION)
 
-    population = jax.eval_shape(create, placed, ids)
-    train = functools.partial(populations.train, config, iterations=plan.chunk_iterations)
+    population = jax.eval_shape(create, drones, teacher_ids)
+    train = functools.partial(
+        populations.train, config, iterations=plan.chunk_iterations, platform=devices.platform(mesh)
+    )
     warm_up = None
     if plan.warmup_iterations:
         collect = functools.partial(populations.collect, config, iterations=plan.warmup_iterations)
-        warm_up = devices.on_each(mesh, collect, population, placed, donate=True)
-    programs = Programs(
-        create=devices.on_each(mesh, create, placed, ids),
+        warm_up = devices.on_each(mesh, collect, population, drones, donate=True)
+    return Programs(
+        create=devices.on_each(mesh, create, drones, teacher_ids),
         warm_up=warm_up,
-        train=devices.on_each(mesh, train, population, placed, donate=True),
-        select=devices.on_each(mesh, evaluate, population.teachers.actor, placed),
+        train=devices.on_each(mesh, train, population, drones, donate=True),
+        select=devices.on_each(mesh, evaluate, population.teachers.actor, drones),
     )
-    return Round(attempt, rows, config, plan, placed, ids, programs)

@@ -1,9 +1,13 @@
 #!/usr/bin/env bash
-# On a machine with a GPU, all that its speed table needs: every setting in every precision against the number of teachers,
-# a whole run, and a profile of each, into the directory that the first argument names.
+# On a machine with a GPU, all that its speed table needs, into the directory that the first argument names: the compiled
+# program with its predicted and its measured time, every setting's speed and memory with a profile of each, a whole run.
 #     scripts/gpu_benchmarks.sh DIRECTORY [TEACHERS ...]
-# The last number of teachers (of 1 4 16 64 256 1000 if none is given) is that of the whole run and of the profiles. For a
-# trial anywhere: SECONDS_A_TURN=0.1 scripts/gpu_benchmarks.sh trial 1 2
+# Without numbers of teachers it takes 1000, in float32. That is estimated, not measured, for an H100: 1 minute for the
+# compiled program of the first setting, 2.5 for the speed, and for the whole run with two rescue rounds 2.5 where a
+# simulated step launches 60 kernels, 7 where it launches 250. All that there is takes an hour or more:
+#     PRECISIONS="float32 tensorfloat32 bfloat16" scripts/gpu_benchmarks.sh DIRECTORY 1 4 16 64 256 1000
+# The last number of teachers is that of the compiled program and of the whole run. For a trial anywhere:
+#     SECONDS_A_TURN=0.1 CONFIGS=configs/quickstart.yaml scripts/gpu_benchmarks.sh trial 1
 set -euo pipefail
 if [ $# = 0 ]; then
     echo "error: name the directory for the results: $0 DIRECTORY [TEACHERS ...]" >&2
@@ -12,19 +16,25 @@ fi
 mkdir -p "$1"
 OUTPUT=$(cd "$1" && pwd)
 shift
-[ $# != 0 ] || set -- 1 4 16 64 256 1000
+[ $# != 0 ] || set -- 1000
 cd "$(dirname "$0")/.."
 if ! python3 -c 'import raptor_jax, orbax.checkpoint' 2>/dev/null; then
     . scripts/environment.sh .venv
     echo "installing raptor_jax and what it needs into .venv"
     python -m pip install --quiet --editable '.[cuda12]'
 fi
+read -ra PRECISION <<<"${PRECISIONS:-float32}"
+read -ra CONFIG <<<"${CONFIGS:-configs/pre_training.yaml configs/model_free.yaml configs/raptor_reference.yaml}"
 
 if command -v nvidia-smi >/dev/null; then nvidia-smi -q >"$OUTPUT/nvidia-smi.txt"; fi
-EVERYTHING=(--precision float32 tensorfloat32 bfloat16)
-python3 -m benchmarks.throughput "${EVERYTHING[@]}" --teachers "$@" --whole-run "${@: -1}" \
-    --seconds "${SECONDS_A_TURN:-5}" --json "$OUTPUT/throughput.json" | tee "$OUTPUT/throughput.md"
+if python3 -c 'import jax_cuda12_plugin' 2>/dev/null; then
+    python3 -m benchmarks.gpu_program --teachers "${@: -1}" --settings "${CONFIG[0]}" \
+        --json "$OUTPUT/gpu_program.json" | tee "$OUTPUT/gpu_program.md"
+else
+    echo "the compiled program is left out: it needs the extra cuda12"
+fi
 # Calls as long as a run's would make profiles that nothing opens.
-python3 -m benchmarks.throughput "${EVERYTHING[@]}" --teachers "${@: -1}" --chunk-updates 20 --seconds 0 \
-    --profile "$OUTPUT/profile" --json "$OUTPUT/profile.json"
+python3 -m benchmarks.throughput --configs "${CONFIG[@]}" --precision "${PRECISION[@]}" --teachers "$@" \
+    --whole-run "${@: -1}" --seconds "${SECONDS_A_TURN:-2}" --chunk-updates 200 --profile "$OUTPUT/profile" \
+    --json "$OUTPUT/throughput.json" | tee "$OUTPUT/throughput.md"
 echo "results: $OUTPUT"

@@ -18,14 +18,15 @@ def tree_bytes(tree: Any) -> int:
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
-def block_size(teachers: int, learner_bytes: int) -> int:
+def block_size(teachers: int, learner_bytes: int, platform: str) -> int:
     """Returns how many of T teachers a chunk trains at once: all on an accelerator, a divisor of T on a processor.
 
     Args:
         teachers: T.
         learner_bytes: weights, moments and targets of one teacher.
+        platform: of the devices that the chunk is compiled for, which need not be the default ones: `cpu`, `gpu`.
     """
-    if jax.default_backend() != "cpu":
+    if platform != "cpu":
         return teachers
     most = max(1, min(LARGEST, CACHE_BYTES // learner_bytes))
     return max(size for size in range(1, most + 1) if teachers % size == 0)

@@ -74,12 +74,14 @@ def collect(config: Config, population: Population, drones: Drone, iterations: i
     return model_free.collect(config, population, drones, iterations)
 
 
-@functools.partial(jax.jit, static_argnames=("config", "iterations"), donate_argnames="population")
-def train(config: Config, population: Population, drones: Drone, iterations: int) -> tuple[Population, ChunkMetrics]:
+@functools.partial(jax.jit, static_argnames=("config", "iterations", "platform"), donate_argnames="population")
+def train(
+    config: Config, population: Population, drones: Drone, iterations: int, platform: str = "cpu"
+) -> tuple[Population, ChunkMetrics]:
     """Makes `iterations` updates of every actor, with the flights and critic updates that go with them.
 
-    The population is donated, so that a replay is written in place. At horizon 0 a processor trains block after block
-    of teachers through all iterations.
+    The population is donated, so that a replay is written in place. Compiled for a processor (`platform` is that of the
+    devices, `cpu` or `gpu`), block after block of teachers goes through all iterations at horizon 0.
 
     Returns:
         The population after, and what the chunk reports of each teacher, [T].
@@ -87,5 +89,5 @@ def train(config: Config, population: Population, drones: Drone, iterations: int
     if config.sac.horizon:
         return expansion.train(config, iterations, population, drones)
     teachers = population.active.shape[0]
-    size = block_size(teachers, tree_bytes(population.teachers) // teachers)
+    size = block_size(teachers, tree_bytes(population.teachers) // teachers, platform)
     return block_by_block(functools.partial(model_free.train, config, iterations), population, drones, size)

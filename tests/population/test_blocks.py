@@ -7,12 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from raptor_jax.population import model_free
 from raptor_jax.population import sac as population
 from raptor_jax.population.blocks import CACHE_BYTES, LARGEST, block_by_block, block_size
 
 
 def test_teachers_and_counters_end_as_they_do_all_at_once(tiny_config, drones):
-    train = functools.partial(population._train_block, tiny_config, 3)
+    train = functools.partial(model_free.train, tiny_config, 3)
 
     def run(size: int):
         fresh = population.create(tiny_config, drones, jnp.arange(3))
@@ -29,4 +30,8 @@ def test_teachers_and_counters_end_as_they_do_all_at_once(tiny_config, drones):
     [(1000, 1000, LARGEST), (7, 1000, 1), (6, 1000, 3), (64, CACHE_BYTES // 2, 2), (64, 2 * CACHE_BYTES, 1)],
 )
 def test_a_processor_takes_as_many_teachers_as_its_cache_holds_in_whole_blocks(teachers, learner_bytes, size):
-    assert block_size(teachers, learner_bytes) == size
+    assert block_size(teachers, learner_bytes, "cpu") == size
+
+
+def test_an_accelerator_takes_all_teachers_at_once():
+    assert block_size(1000, CACHE_BYTES, "gpu") == 1000

@@ -128,7 +128,7 @@ class SacConfig(Section):
         0.95, ge=0, le=1, description="lambda of the critics' targets over a window; used at a horizon above 0"
     )
     tau: float = Field(0.02, gt=0, le=1, description="Polyak rate of the target critics")
-    target_entropy: float = Field(-8.0, description="entropy that alpha is tuned to [nat]")
+    target_entropy: float = Field(-12.0, description="entropy that alpha is tuned to [nat]")
     initial_alpha: float = Field(1e-3, gt=0, description="entropy weight at the start")
     actor_learning_rate: float = Field(
         8e-3, gt=0, description="Adam step of the actor; at a horizon above 0 it falls to 0 along a cosine"

@@ -70,7 +70,7 @@ def copy(directory, undisturbed):
 
 
 def train(directory, output_dir, *more):
-    return cli.main(faults.arguments_of(directory, "sac", str(output_dir), *more))
+    return cli.main(faults.arguments_of(directory, "model_free", str(output_dir), *more))
 
 
 def told(capsys):
@@ -107,7 +107,7 @@ def at_step(monkeypatch, step, do):
     ids=["anywhere", "inside a save", "inside a results write"],
 )
 def test_a_killed_run_goes_on_to_the_same_numbers(directory, undisturbed, moment):
-    where, wrong = faults.survive(directory, "sac", moment, undisturbed)
+    where, wrong = faults.survive(directory, "model_free", moment, undisturbed)
     assert where in faults.PLACES
     assert not wrong
 
@@ -165,7 +165,10 @@ def test_a_run_that_is_asked_to_stop_saves_says_how_to_go_on_and_does(
 def test_a_second_signal_ends_it_at_once_and_the_last_checkpoint_is_whole(directory):
     endless = ["--training.steps-per-teacher=1000000000", f"--sac.replay-capacity={STEPS}"]
     process = subprocess.Popen(
-        faults.command(directory, "sac", "twice", *endless), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        faults.command(directory, "model_free", "twice", *endless),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     # After the first evaluations there is a checkpoint, and another one follows every second evaluation.
     while not checkpoints.resumable_steps(directory / "twice") and process.poll() is None:

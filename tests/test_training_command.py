@@ -97,6 +97,8 @@ def test_results_describe_the_run_and_every_teacher(results):
         assert 0 < teacher["episode_length"] <= 20
         assert 0 <= teacher["share_terminated"] <= 1
         assert teacher["best_step"] <= STEPS
+        assert np.isfinite(teacher["stochastic_mean_return"])
+        assert teacher["stochastic_mean_return"] != teacher["mean_return"]
         for name in ("thrust_to_weight", "torque_to_inertia", "mass", "best_eval_reward", "mean_return", "std_return"):
             assert np.isfinite(teacher[name])
 
@@ -115,6 +117,8 @@ def test_plain_orbax_opens_the_kept_actors(run, results):
         assert tree["teacher_id"].tolist() == [0, 1, 2]
         assert tree["actor"]["hidden_0"]["kernel"].shape == (3, 26, 8)
         assert tree["actor"]["output"]["bias"].shape == (3, 8)
+        assert tree["critic"]["hidden_0"]["kernel"].shape == (3, 2, 30, 8)
+        assert np.all(tree["alpha"] > 0)
         row = teacher["teacher_id"]
         assert tree["mean_return"][row] == pytest.approx(teacher["best_eval_reward"])
         assert tree["step"][row] == teacher["best_step"]
@@ -153,6 +157,44 @@ def test_tensorboard_shows_the_first_teachers_and_the_population(run):
         events = EventAccumulator(str(run / "logs" / name)).Reload()
         assert set(events.Tags()["scalars"]) == {"eval/reward", *(f"train/{tag}" for tag in TAGS)}
         assert [point.step for point in events.Scalars("eval/reward")] == [32, 64, 128, 192, 256]
+
+
+def test_the_default_settings_log_what_sac_learns_and_keep_its_critics(directory):
+    # Two updates of the quickstart's settings, and their own horizon.
+    command = [sys.executable, str(SCRIPT), "--config", "configs/quickstart.yaml", "--num-teachers", "2"]
+    settings = {
+        "training.steps-per-teacher": 3200,
+        "training.log-frequency": 1600,
+        "training.eval-frequency": 3200,
+        "training.eval-episodes": 2,
+        "training.final-eval-episodes": 2,
+        "training.rescue-rounds": 0,
+        "training.pass-return": -1e6,
+        "dynamics-dir": "dynamics",
+        "output-dir": "quick",
+        "device": "cpu",
+    }
+    command += [f"--{name}={value}" for name, value in settings.items()]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=directory, check=False)
+    assert done.returncode == 0, done.stderr
+    run = directory / "quick"
+    events = EventAccumulator(str(run / "logs" / "teacher_0000")).Reload()
+    assert set(events.Tags()["scalars"]) == {"eval/reward", *(f"train/{tag}" for tag in TAGS)}
+    with np.load(run / "curves.npz") as curves:
+        for tag in TAGS:
+            assert curves[f"train_{tag}"].shape == (2, 2)
+        for tag in TAGS - {"episode_reward", "episode_length"}:
+            assert np.all(np.isfinite(curves[f"train_{tag}"]))
+    results = json.loads((run / "results.json").read_text())
+    for teacher in results["teachers"]:
+        assert np.isfinite(teacher["stochastic_mean_return"])
+    with ocp.StandardCheckpointer() as checkpointer:
+        best = checkpointer.restore((run / results["teachers"][0]["final_path"]).absolute())
+        latest = checkpointer.restore((run / "checkpoints" / "latest" / "3200" / "default").absolute())
+    assert best["critic"]["hidden_0"]["kernel"].shape == (2, 2, 36, 64)
+    assert best["alpha"].shape == (2,)
+    assert latest["teachers"]["target_critic"]["params"]["mlp"]["hidden_0"]["kernel"].shape == (2, 2, 36, 64)
+    assert "replay" not in latest
 
 
 def test_evaluate_repeats_the_judgement_and_another_seed_does_not(directory, run, results):

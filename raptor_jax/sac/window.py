@@ -77,10 +77,25 @@ class Value(NamedTuple):
     """[]"""
 
 
-class _Carry(NamedTuple):
+class _Now(NamedTuple):
+    """Where a window stands."""
+
     episode: Episode
     nearest: jax.Array
     """[] greatest `limit_ratio` of the window so far."""
+
+
+class _Flown(NamedTuple):
+    """What a step brings, all []."""
+
+    weighted_reward: jax.Array
+    """Reward and penalty, weighted by the probability of having survived so far."""
+    survived: jax.Array
+    """That probability before the step."""
+    reward: jax.Array
+    terminated: jax.Array
+    length: jax.Array
+    total_reward: jax.Array
 
 
 def value_scale(config: Config) -> float:
@@ -116,45 +131,60 @@ def fly(
         J [], and: the episode to continue with, a fresh one if this one terminated or reached its length; the window.
     """
     fresh_key, noise_key, flight_key = jax.random.split(key, 3)
-    noise = jax.random.normal(noise_key, (config.sac.horizon + 1, ACTION_DIM), start.observation.dtype)
-    at_start = _survival(config, limit_ratio(drone, start.state))
+    horizon, gamma = config.sac.horizon, config.sac.gamma
+    noise = jax.random.normal(noise_key, (horizon + 1, ACTION_DIM), start.observation.dtype)
 
-    def step(carry: _Carry, inputs: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[_Carry, tuple[jax.Array, Step]]:
-        (now, nearest), (step_key, step_noise, discount) = carry, inputs
-        action, log_probability = sample_action(config.sac, actor, now.observation, step_noise)
-        outcome = episode.advance(drone, now, action, config.environment.episode_steps, step_key)
-        gained = alive_reward(drone, now.state, action, outcome.episode.state)
-        # Far beyond its limits a flight stays where it is: rates without bounds would overflow.
-        lost = nearest > 1 + _LOST * config.sac.survival_width
-        held = jax.tree.map(lambda old, new: jnp.where(lost, old, new), now, outcome.episode)
-        following = _Carry(
-            _with_limited_gradient(config, held), jnp.maximum(nearest, limit_ratio(drone, outcome.episode.state))
-        )
-        before, after = (_survival(config, ratio) / at_start for ratio in (nearest, following.nearest))
-        weighted = after * gained + (before - after) * drone.mdp.reward.termination_penalty
-        weighted -= before * future.alpha * log_probability
-        taken = Step(
-            observation=now.observation,
-            action=action,
-            log_probability=log_probability,
-            reward=outcome.reward,
-            terminated=outcome.terminated,
-            length=outcome.episode.length,
-            total_reward=outcome.episode.total_reward,
-        )
-        return following, (discount * weighted, taken)
+    def step(
+        now: _Now, inputs: tuple[jax.Array, jax.Array]
+    ) -> tuple[_Now, tuple[_Flown, jax.Array, jax.Array, jax.Array]]:
+        step_key, step_noise = inputs
+        observation = now.episode.observation
+        action, log_probability = sample_action(config.sac, actor, observation, step_noise)
+        following, flown = _take_step(config, drone, now, action, step_key)
+        return following, (flown, observation, action, log_probability)
 
-    discounts = config.sac.gamma ** jnp.arange(config.sac.horizon)
-    keys = jax.random.split(flight_key, config.sac.horizon)
-    first = _Carry(start, limit_ratio(drone, start.state))
-    last, (rewards, steps) = jax.lax.scan(step, first, (keys, noise[:-1], discounts))
+    first = _Now(start, limit_ratio(drone, start.state))
+    last, (flown, observation, action, log_probability) = jax.lax.scan(
+        step, first, (jax.random.split(flight_key, horizon), noise[:-1])
+    )
+    steps = Step(
+        observation=observation,
+        action=action,
+        log_probability=log_probability,
+        reward=flown.reward,
+        terminated=flown.terminated,
+        length=flown.length,
+        total_reward=flown.total_reward,
+    )
+    window, value = _evaluate_end(config, future, drone, last.episode, steps, noise[-1])
+    terminated = jnp.any(flown.terminated)
+    soft_rewards = flown.weighted_reward - flown.survived * future.alpha * log_probability
+    after = gamma**horizon * _survival(config, last.nearest) * ~terminated * value
+    at_start = _survival(config, first.nearest)
+    worth = (jnp.sum(gamma ** jnp.arange(horizon) * soft_rewards) + after) / at_start
+    over = terminated | (last.episode.length >= config.environment.episode_steps)
+    fresh = episode.start(drone, fresh_key)
+    return worth, (jax.tree.map(lambda new, old: jnp.where(over, new, old), fresh, last.episode), window)
 
-    window, terminal_value = _evaluate_end(config, future, drone, last.episode, steps, noise[-1])
-    survived = _survival(config, last.nearest) / at_start * ~jnp.any(steps.terminated)
-    worth = jnp.sum(rewards) + config.sac.gamma**config.sac.horizon * survived * terminal_value
-    over = jnp.any(steps.terminated) | (last.episode.length >= config.environment.episode_steps)
-    following = jax.tree.map(lambda new, old: jnp.where(over, new, old), episode.start(drone, fresh_key), last.episode)
-    return worth, (following, window)
+
+def _take_step(config: Config, drone: Drone, now: _Now, action: jax.Array, key: jax.Array) -> tuple[_Now, _Flown]:
+    """Takes one step of a window: all of it but the network, which gives the action [4]."""
+    outcome = episode.advance(drone, now.episode, action, config.environment.episode_steps, key)
+    gained = alive_reward(drone, now.episode.state, action, outcome.episode.state)
+    # Far beyond its limits a flight stays where it is: rates without bounds would overflow.
+    lost = now.nearest > 1 + _LOST * config.sac.survival_width
+    held = jax.tree.map(lambda old, new: jnp.where(lost, old, new), now.episode, outcome.episode)
+    nearest = jnp.maximum(now.nearest, limit_ratio(drone, outcome.episode.state))
+    before, after = _survival(config, now.nearest), _survival(config, nearest)
+    flown = _Flown(
+        weighted_reward=after * gained + (before - after) * drone.mdp.reward.termination_penalty,
+        survived=before,
+        reward=outcome.reward,
+        terminated=outcome.terminated,
+        length=outcome.episode.length,
+        total_reward=outcome.episode.total_reward,
+    )
+    return _Now(_with_limited_gradient(config, held), nearest), flown
 
 
 def _evaluate_end(

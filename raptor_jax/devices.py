@@ -11,6 +11,8 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from raptor_jax.simulator.compiler import compiling_for
+
 TEACHERS = "teachers"
 
 
@@ -79,9 +81,11 @@ def on_each(mesh: Mesh, function: Callable[..., Any], *arguments: Any, donate: b
         donate: whether the first argument is used up.
     """
     arguments = tuple(shapes(mesh, argument) for argument in arguments)
-    results = jax.eval_shape(function, *arguments)
-    mapped = jax.shard_map(function, mesh=mesh, in_specs=_specs(arguments), out_specs=_specs(results), check_vma=False)
-    return jax.jit(mapped, donate_argnums=(0,) if donate else ()).lower(*arguments).compile()
+    with compiling_for(mesh.devices.flat[0].platform):
+        results = jax.eval_shape(function, *arguments)
+        specs = {"in_specs": _specs(arguments), "out_specs": _specs(results)}
+        mapped = jax.shard_map(function, mesh=mesh, check_vma=False, **specs)
+        return jax.jit(mapped, donate_argnums=(0,) if donate else ()).lower(*arguments).compile()
 
 
 def everywhere(mesh: Mesh, function: Callable[..., Any]) -> Callable[..., Any]:

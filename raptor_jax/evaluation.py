@@ -11,7 +11,7 @@ from flax import struct
 from raptor_jax import sac
 from raptor_jax.config import Config
 from raptor_jax.dynamics.parameters import Drone
-from raptor_jax.simulator import ACTION_DIM, State, episode, reward
+from raptor_jax.simulator import ACTION_DIM, State, draw_noise, episode, reward
 from raptor_jax.simulator.episode import Episode, Outcome
 from raptor_jax.simulator.quaternion import yaw
 
@@ -180,7 +180,10 @@ def start(drone: Drone, key: jax.Array) -> Flight:
 
 def proceed(config: Config, drone: Drone, flight: Flight, action: jax.Array, key: jax.Array) -> Flight:
     """Takes one step of a flight, if it is not finished."""
-    return count(config, flight, episode.advance(drone, flight.episode, action, config.environment.episode_steps, key))
+    noise = draw_noise(drone, key)
+    return count(
+        config, flight, episode.advance(drone, flight.episode, action, config.environment.episode_steps, noise)
+    )
 
 
 def count(config: Config, flight: Flight, outcome: Outcome) -> Flight:

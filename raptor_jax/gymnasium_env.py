@@ -35,7 +35,7 @@ from raptor_jax.dynamics.files import DroneFile, find_drone, load_drone, stack_f
 from raptor_jax.dynamics.parameters import Drone
 from raptor_jax.dynamics.tasks import for_training
 from raptor_jax.errors import UserError
-from raptor_jax.simulator import ACTION_DIM, OBSERVATION_DIM, episode
+from raptor_jax.simulator import ACTION_DIM, OBSERVATION_DIM, draw_noise, episode
 from raptor_jax.simulator.episode import Episode
 from raptor_jax.simulator.step import STATE_LIMIT
 
@@ -217,7 +217,7 @@ def _begin(drone: Drone, key: jax.Array) -> _Flight:
 
 def _step(drone: Drone, flight: _Flight, action: jax.Array, episode_steps: int) -> tuple[_Flight, _Outcome]:
     following_key, step_key = jax.random.split(flight.key)
-    outcome = episode.advance(drone, flight.episode, action, episode_steps, step_key)
+    outcome = episode.advance(drone, flight.episode, action, episode_steps, draw_noise(drone, step_key))
     truncated = outcome.finished & ~outcome.terminated
     following = _Flight(outcome.episode, outcome.finished, following_key)
     return following, (outcome.reward, outcome.terminated, truncated)

@@ -10,10 +10,10 @@ import numpy as np
 
 from raptor_jax import sac
 from raptor_jax.config import Config
-from raptor_jax.dynamics.parameters import Drone
+from raptor_jax.dynamics.parameters import Drone, with_idle_noise
 from raptor_jax.evaluation import Evaluation, Flight, count, episode_keys, flight_keys, start, summary
 from raptor_jax.l2f_simulator import COMMON_OBSERVATION, LARGEST_BATCH, L2FSimulator
-from raptor_jax.simulator import State, Target, episode
+from raptor_jax.simulator import State, Target, draw_noise, episode
 from raptor_jax.simulator.action import from_rotor_state
 
 
@@ -44,7 +44,8 @@ def evaluate(config: Config, actors: sac.Parameters, drones: Drone, episodes: in
 def _evaluate_group(config: Config, actors: sac.Parameters, drones: Drone, episodes: int, stream: int) -> Evaluation:
     teachers = drones.dynamics.mass.shape[0]
     flights, step_keys = _start(config, drones, episode_keys(config, episodes, stream))
-    listed = [jax.tree.map(lambda leaf, row=row: np.asarray(leaf[row]), drones) for row in range(teachers)]
+    rows = [jax.tree.map(lambda leaf, row=row: np.asarray(leaf[row]), drones) for row in range(teachers)]
+    listed = [with_idle_noise(drone) for drone in rows]
     original = L2FSimulator([drone for drone in listed for _ in range(episodes)], config.training.seed)
     original.write(_as_batch(flights.episode.state))
     for keys in step_keys:
@@ -89,7 +90,8 @@ def _next_target(config: Config, drones: Drone, flights: Flight, action: jax.Arr
     """Returns where the targets [T, E] go in this step: as in our simulator, whatever the drones do."""
 
     def move(drone: Drone, flight: Flight, action: jax.Array, key: jax.Array) -> Target:
-        outcome = episode.advance(drone, flight.episode, action, config.environment.episode_steps, key)
+        noise = draw_noise(drone, key)
+        outcome = episode.advance(drone, flight.episode, action, config.environment.episode_steps, noise)
         return outcome.episode.state.target
 
     return jax.vmap(jax.vmap(move, in_axes=(None, 0, 0, 0)), in_axes=(0, 0, 0, None))(drones, flights, action, keys)

@@ -1,5 +1,6 @@
 """How episodes end, from the simulator through the replay to the critics' target."""
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -24,7 +25,7 @@ POSITION, VELOCITY = slice(0, 3), slice(12, 15)
 _restart = jax.vmap(episode.advance_or_restart, in_axes=(None, 0, 0, None, 0))
 advance = jax.jit(_restart, static_argnums=3)
 start = jax.jit(jax.vmap(episode.start, in_axes=(None, 0)))
-observe = jax.jit(jax.vmap(simulator.observe, in_axes=(None, 0, None)))
+observe = jax.jit(jax.vmap(functools.partial(simulator.observe, noise=None), in_axes=(None, 0)))
 
 
 def endless(drone: Drone) -> Drone:
@@ -75,10 +76,10 @@ def test_a_crash_terminates_and_finishes():
 def test_the_outcome_is_before_the_fresh_start_and_the_next_episode_after_it(kind, steps):
     drone = on_device(kind(sampled_drones(1)[0]))
     following, outcomes = fly(drone, steps)
-    last, key = outcomes[-1].episode, jax.random.key(0)
+    last = outcomes[-1].episode
     # The task has no observation noise, so an observation is its state's.
-    np.testing.assert_allclose(last.observation, observe(drone, last.state, key), atol=1e-6)
-    np.testing.assert_allclose(following.observation, observe(drone, following.state, key), atol=1e-6)
+    np.testing.assert_allclose(last.observation, observe(drone, last.state), atol=1e-6)
+    np.testing.assert_allclose(following.observation, observe(drone, following.state), atol=1e-6)
     assert np.all(np.any(last.state.rotor_state != following.state.rotor_state, axis=1))
     assert not np.any(following.length)
     assert not np.any(following.total_reward)

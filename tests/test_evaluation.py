@@ -145,17 +145,16 @@ def test_equals_a_plain_loop_over_the_simulator(config, actors, drones, found):
     position = 2
     drone, actor = take(drones, position), take(actors, position)
     step, reward, terminated = (jax.jit(f) for f in (simulator.step, simulator.reward, simulator.terminated))
-    key = jax.random.key(0)
     returns, lengths, crashes, errors, late_positions, late_yaws = [], [], [], [], [], []
     stream_key = jax.random.fold_in(jax.random.key(config.training.seed), 2**31 + SELECTION)
     for episode_key in jax.random.split(stream_key, EPISODES):
         state = episode.start(drone, jax.random.split(episode_key)[0]).state
         total, length, crashed = 0.0, 0, False
         while length < STEPS and not crashed:
-            observation = np.asarray(simulator.observe(drone, state, key))
+            observation = np.asarray(simulator.observe(drone, state, None))
             mean, _ = actor_output(actor, observation)
             action = jnp.asarray(np.tanh(mean), jnp.float32)
-            following = step(drone, state, action, key)
+            following = step(drone, state, action, simulator.Noise())
             total += float(reward(drone, state, action, following))
             crashed = bool(terminated(drone, following))
             state, length = following, length + 1
@@ -186,11 +185,10 @@ def test_the_first_rollout_is_the_first_judged_episode(config, actors, drones):
             found = steps.state.position[position, step], steps.state.orientation[position, step]
             np.testing.assert_allclose(found[0], replay.position, rtol=1e-3, atol=1e-4)
             np.testing.assert_allclose(found[1], replay.orientation, rtol=1e-3, atol=1e-4)
-            replay = one_step(drone, replay, steps.action[position, step], jax.random.key(0))
+            replay = one_step(drone, replay, steps.action[position, step], simulator.Noise())
 
 
 one_step = jax.jit(simulator.step)
-"""The task is free of noise, so that any key will do."""
 
 
 def first_key(config: Config) -> jax.Array:

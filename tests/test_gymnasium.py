@@ -18,7 +18,7 @@ from raptor_jax.dynamics.files import DroneFile
 from raptor_jax.dynamics.parameters import Drone
 from raptor_jax.errors import UserError
 from raptor_jax.gymnasium_env import QuadrotorEnv, QuadrotorVectorEnv
-from raptor_jax.simulator import episode
+from raptor_jax.simulator import draw_noise, episode
 from raptor_jax.simulator.step import STATE_LIMIT
 from tests.simulator.drones import on_device, replaced, sampled_drones
 
@@ -62,7 +62,7 @@ def test_every_step_is_the_simulators():
     advance = jax.jit(episode.advance, static_argnums=3)
     for action in actions(40):
         key, step_key = jax.random.split(key)
-        outcome = advance(drone, now, action, 500, step_key)
+        outcome = advance(drone, now, action, 500, draw_noise(drone, step_key))
         now = outcome.episode
         expected.append(now)
         expected_rewards.append(outcome.reward)

@@ -25,6 +25,7 @@ from raptor_jax.dynamics.parameters import (
     hovering_throttle,
     stack,
     thrust_to_weight,
+    without_idle_noise,
 )
 from raptor_jax.dynamics.schema import is_number, read_group, write_group
 from raptor_jax.dynamics.tasks import for_training, no_disturbances, task
@@ -152,10 +153,12 @@ def drone_paths(directory: str | Path) -> list[Path]:
 def stack_for_training(files: Sequence[DroneFile], environment: EnvironmentConfig) -> Drone:
     """Returns the drones with the task that the configuration asks for, as one tree with a leading teacher axis.
 
+    Kinds of noise that none of them has are None in it.
+
     Raises:
         UserError: a drone does not fit the configuration; see `tasks.for_training`.
     """
-    return stack([for_training(file.drone, environment, str(file.path)) for file in files])
+    return without_idle_noise(stack([for_training(file.drone, environment, str(file.path)) for file in files]))
 
 
 def save_drone(path: str | Path, drone: Drone, metadata: Mapping[str, Any]) -> None:

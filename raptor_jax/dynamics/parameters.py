@@ -173,7 +173,10 @@ class Trajectory(struct.PyTreeNode, kw_only=True):
 
 
 class Drone(struct.PyTreeNode):
-    """One drone and its task; `raptor_jax.dynamics.files` reads and writes it."""
+    """One drone and its task; `raptor_jax.dynamics.files` reads and writes it.
+
+    On the device `mdp.observation_noise`, `mdp.action_noise` and `trajectory` may be None: see `without_idle_noise`.
+    """
 
     dynamics: Dynamics
     integration: Integration
@@ -190,6 +193,37 @@ def field_specification(field: dataclasses.Field) -> FieldSpecification | None:
 def stack(drones: Sequence[Drone]) -> Drone:
     """Returns one tree whose leaves have a leading teacher axis, in the order of `drones`."""
     return jax.tree.map(lambda *leaves: np.stack(leaves), *drones)
+
+
+def without_idle_noise(drones: Drone) -> Drone:
+    """Returns drones [T, ...] in whose tree a kind of noise that none of them has is None (host side).
+
+    The simulator then neither draws nor adds it: action noise, observation noise, moving targets.
+    """
+    mdp = drones.mdp
+
+    def idle(deviations: ActionNoise | ObservationNoise | None) -> bool:
+        return not any(np.any(deviation) for deviation in jax.tree.leaves(deviations))
+
+    return drones.replace(
+        mdp=mdp.replace(
+            action_noise=None if idle(mdp.action_noise) else mdp.action_noise,
+            observation_noise=None if idle(mdp.observation_noise) else mdp.observation_noise,
+        ),
+        trajectory=None if np.all(drones.trajectory.mixture[..., 0] >= 1) else drones.trajectory,
+    )
+
+
+def with_idle_noise(drone: Drone) -> Drone:
+    """Returns one drone with noise of deviation 0, and a target that never moves, where its tree has none."""
+    mdp = drone.mdp
+    return drone.replace(
+        mdp=mdp.replace(
+            action_noise=mdp.action_noise or ActionNoise(0.0),
+            observation_noise=mdp.observation_noise or ObservationNoise(0.0, 0.0, 0.0, 0.0),
+        ),
+        trajectory=drone.trajectory or Trajectory(mixture=np.array([1.0, 0.0]), langevin=Langevin(0.0, 0.0, 0.0, 1.0)),
+    )
 
 
 def same(a: Drone | Dynamics, b: Drone | Dynamics) -> bool:

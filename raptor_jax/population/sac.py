@@ -9,7 +9,7 @@ from raptor_jax import sac
 from raptor_jax.config import Config
 from raptor_jax.dynamics.parameters import Drone
 from raptor_jax.population import expansion, model_free
-from raptor_jax.population.blocks import block_by_block, block_size, tree_bytes
+from raptor_jax.population.blocks import LARGEST, LARGEST_OF_WINDOWS, block_by_block, block_size, tree_bytes
 from raptor_jax.population.per_teacher import teacher_key
 from raptor_jax.population.schedule import Schedule
 from raptor_jax.population.state import ChunkMetrics, Population
@@ -81,13 +81,12 @@ def train(
     """Makes `iterations` updates of every actor, with the flights and critic updates that go with them.
 
     The population is donated, so that a replay is written in place. Compiled for a processor (`platform` is that of the
-    devices, `cpu` or `gpu`), block after block of teachers goes through all iterations at horizon 0.
+    devices, `cpu` or `gpu`), block after block of teachers goes through all iterations.
 
     Returns:
         The population after, and what the chunk reports of each teacher, [T].
     """
-    if config.sac.horizon:
-        return expansion.train(config, iterations, population, drones)
+    train_block, largest = (expansion.train, LARGEST_OF_WINDOWS) if config.sac.horizon else (model_free.train, LARGEST)
     teachers = population.active.shape[0]
-    size = block_size(teachers, tree_bytes(population.teachers) // teachers, platform)
-    return block_by_block(functools.partial(model_free.train, config, iterations), population, drones, size)
+    size = block_size(teachers, tree_bytes(population.teachers) // teachers, platform, largest)
+    return block_by_block(functools.partial(train_block, config, iterations), population, drones, size)

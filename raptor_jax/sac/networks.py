@@ -146,11 +146,23 @@ def sample_action(
         The action tanh(mean + std * noise) [..., 4], and its log-probability [...] with the Jacobian of tanh
         (appendix C of the SAC paper).
     """
+    action, log_std = squashed_sample(config, actor, observation, noise)
+    return action, log_probability(config, log_std, noise, action)
+
+
+def squashed_sample(
+    config: SacConfig, actor: Parameters, observation: jax.Array, noise: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Returns the action of `sample_action` [..., 4], and the policy's log standard deviation there [..., 4]."""
     mean, log_std = _policy(config, actor, observation)
-    action = jnp.tanh(mean + jnp.exp(log_std) * noise)
+    return jnp.tanh(mean + jnp.exp(log_std) * noise), log_std
+
+
+def log_probability(config: SacConfig, log_std: jax.Array, noise: jax.Array, action: jax.Array) -> jax.Array:
+    """Returns the log-probability [...] of an action of `squashed_sample`; all arguments [..., 4]."""
     gaussian = -0.5 * noise**2 - log_std - 0.5 * jnp.log(2 * jnp.pi)
     squashing = jnp.log(1 - action**2 + config.log_probability_epsilon)
-    return action, jnp.sum(gaussian - squashing, axis=-1)
+    return jnp.sum(gaussian - squashing, axis=-1)
 
 
 def critic_values(config: SacConfig, critic: Parameters, observation: jax.Array, action: jax.Array) -> jax.Array:

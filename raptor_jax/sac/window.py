@@ -18,14 +18,15 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from flax import struct
 
 from raptor_jax.config import Config
 from raptor_jax.dynamics.parameters import Drone
-from raptor_jax.sac.networks import Parameters, critic_values, sample_action
-from raptor_jax.simulator import ACTION_DIM, State, alive_reward, episode, limit_ratio
+from raptor_jax.sac.networks import Parameters, critic_values, log_probability, sample_action, squashed_sample
+from raptor_jax.simulator import ACTION_DIM, Noise, State, alive_reward, draw_noise, episode, limit_ratio
+from raptor_jax.simulator.compiler import kept_together
 from raptor_jax.simulator.episode import Episode
+from raptor_jax.simulator.vector import scalars
 
 _LOST = 10.0
 """Survival widths beyond its limits at which a flight is over for all purposes: it has survived with 5e-5."""
@@ -134,23 +135,26 @@ def fly(
     horizon, gamma = config.sac.horizon, config.sac.gamma
     noise = jax.random.normal(noise_key, (horizon + 1, ACTION_DIM), start.observation.dtype)
 
-    def step(
-        now: _Now, inputs: tuple[jax.Array, jax.Array]
-    ) -> tuple[_Now, tuple[_Flown, jax.Array, jax.Array, jax.Array]]:
-        step_key, step_noise = inputs
+    take_step = kept_together(functools.partial(_take_step, config))
+
+    # What a step computes is computed again for its gradient: to store it costs more, in kernels and in memory.
+    @functools.partial(jax.checkpoint, prevent_cse=False)
+    def step(now: _Now, inputs: tuple[Noise, jax.Array]) -> tuple[_Now, tuple[_Flown, jax.Array, jax.Array, jax.Array]]:
+        step_noise, action_noise = inputs
         observation = now.episode.observation
-        action, log_probability = sample_action(config.sac, actor, observation, step_noise)
-        following, flown = _take_step(config, drone, now, action, step_key)
-        return following, (flown, observation, action, log_probability)
+        action, log_std = squashed_sample(config.sac, actor, observation, action_noise)
+        following, flown = take_step(drone, now, action, step_noise)
+        return following, (flown, jax.lax.stop_gradient(observation), action, log_std)
 
     first = _Now(start, limit_ratio(drone, start.state))
-    last, (flown, observation, action, log_probability) = jax.lax.scan(
-        step, first, (jax.random.split(flight_key, horizon), noise[:-1])
+    last, (flown, observation, action, log_std) = jax.lax.scan(
+        step, first, (draw_noise(drone, flight_key, horizon), noise[:-1])
     )
+    log_pi = log_probability(config.sac, log_std, noise[:-1], action)
     steps = Step(
         observation=observation,
         action=action,
-        log_probability=log_probability,
+        log_probability=log_pi,
         reward=flown.reward,
         terminated=flown.terminated,
         length=flown.length,
@@ -158,7 +162,7 @@ def fly(
     )
     window, value = _evaluate_end(config, future, drone, last.episode, steps, noise[-1])
     terminated = jnp.any(flown.terminated)
-    soft_rewards = flown.weighted_reward - flown.survived * future.alpha * log_probability
+    soft_rewards = flown.weighted_reward - flown.survived * future.alpha * log_pi
     after = gamma**horizon * _survival(config, last.nearest) * ~terminated * value
     at_start = _survival(config, first.nearest)
     worth = (jnp.sum(gamma ** jnp.arange(horizon) * soft_rewards) + after) / at_start
@@ -167,9 +171,9 @@ def fly(
     return worth, (jax.tree.map(lambda new, old: jnp.where(over, new, old), fresh, last.episode), window)
 
 
-def _take_step(config: Config, drone: Drone, now: _Now, action: jax.Array, key: jax.Array) -> tuple[_Now, _Flown]:
+def _take_step(config: Config, drone: Drone, now: _Now, action: jax.Array, noise: Noise) -> tuple[_Now, _Flown]:
     """Takes one step of a window: all of it but the network, which gives the action [4]."""
-    outcome = episode.advance(drone, now.episode, action, config.environment.episode_steps, key)
+    outcome = episode.advance(drone, now.episode, action, config.environment.episode_steps, noise)
     gained = alive_reward(drone, now.episode.state, action, outcome.episode.state)
     # Far beyond its limits a flight stays where it is: rates without bounds would overflow.
     lost = now.nearest > 1 + _LOST * config.sac.survival_width
@@ -179,10 +183,10 @@ def _take_step(config: Config, drone: Drone, now: _Now, action: jax.Array, key: 
     flown = _Flown(
         weighted_reward=after * gained + (before - after) * drone.mdp.reward.termination_penalty,
         survived=before,
-        reward=outcome.reward,
+        reward=jax.lax.stop_gradient(outcome.reward),
         terminated=outcome.terminated,
         length=outcome.episode.length,
-        total_reward=outcome.episode.total_reward,
+        total_reward=jax.lax.stop_gradient(outcome.episode.total_reward),
     )
     return _Now(_with_limited_gradient(config, held), nearest), flown
 
@@ -192,11 +196,11 @@ def _evaluate_end(
 ) -> tuple[Window, jax.Array]:
     """Returns the whole window, and the soft value [] of its last state in units of reward."""
     seen_by_critics = disturbance(drone, last.state)
-    action, log_probability = sample_action(config.sac, future.actor, last.observation, noise)
+    action, log_pi = sample_action(config.sac, future.actor, last.observation, noise)
     observation = jnp.concatenate([last.observation, seen_by_critics])
     values = critic_values(config.sac, future.target_critic, observation, action)
-    soft_value = jnp.min(values) / value_scale(config) - future.alpha * log_probability
-    return Window(steps, last.observation, action, log_probability, seen_by_critics), soft_value
+    soft_value = jnp.min(values) / value_scale(config) - future.alpha * log_pi
+    return Window(steps, last.observation, action, log_pi, seen_by_critics), soft_value
 
 
 def _survival(config: Config, nearest: jax.Array) -> jax.Array:
@@ -235,7 +239,8 @@ def _limit_gradient_forward(limit: float, state: Any) -> tuple[Any, None]:
 
 
 def _limit_gradient_backward(limit: float, _: None, gradient: Any) -> tuple[Any]:
-    norm = optax.tree.norm(gradient)
+    # Entry by entry: a reduction would be a kernel of its own.
+    norm = jnp.sqrt(sum(entry * entry for leaf in jax.tree.leaves(gradient) for entry in scalars(leaf)))
     finite = jnp.isfinite(norm)
     factor = jnp.minimum(1, limit / jnp.maximum(norm, limit))
     return (jax.tree.map(lambda leaf: jnp.where(finite, leaf * factor, 0), gradient),)

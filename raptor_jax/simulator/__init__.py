@@ -4,6 +4,7 @@
 them batch axes. The modules follow the order of L2F's operations, so that parity can be reviewed side by side.
 """
 
+from raptor_jax.simulator.noise import Noise, draw_noise
 from raptor_jax.simulator.observation import ACTION_DIM, OBSERVATION_DIM, observe
 from raptor_jax.simulator.reset import reset
 from raptor_jax.simulator.reward import alive_reward, limit_ratio, reward, terminated
@@ -13,9 +14,11 @@ from raptor_jax.simulator.step import step
 __all__ = [
     "ACTION_DIM",
     "OBSERVATION_DIM",
+    "Noise",
     "State",
     "Target",
     "alive_reward",
+    "draw_noise",
     "limit_ratio",
     "observe",
     "reset",

@@ -1,54 +1,97 @@
 """The equations of motion (L2F `60_dynamics.h`; section 2 of the L2F paper)."""
 
+import functools
+import operator
+
 import jax
 import jax.numpy as jnp
 from flax import struct
 
-from raptor_jax.dynamics.parameters import Dynamics, rotor_thrust
+from raptor_jax.dynamics.parameters import Dynamics
 from raptor_jax.simulator import quaternion
+from raptor_jax.simulator.compiler import kept_together, stages_in_a_loop
+from raptor_jax.simulator.quaternion import Quat
+from raptor_jax.simulator.vector import Matrix, Vec, cross, scalars
 
 
 class Motion(struct.PyTreeNode):
     """The part of the state that is integrated, and its time derivative; fields as in `State`."""
 
-    position: jax.Array
-    orientation: jax.Array
-    linear_velocity: jax.Array
-    angular_velocity: jax.Array
-    rotor_state: jax.Array
+    position: Vec
+    orientation: Quat
+    linear_velocity: Vec
+    angular_velocity: Vec
+    rotor_state: tuple[jax.Array, ...]
+    """One scalar for each rotor."""
 
 
-def derivative(dynamics: Dynamics, motion: Motion, setpoint: jax.Array, force: jax.Array, torque: jax.Array) -> Motion:
+class Rotor(struct.PyTreeNode):
+    """One rotor; fields as in `Dynamics`, without their plural."""
+
+    position: Vec
+    thrust_direction: Vec
+    torque_direction: Vec
+    thrust_coefficients: Vec
+    torque_constant: jax.Array
+    time_constant_rising: jax.Array
+    time_constant_falling: jax.Array
+
+
+def rotors(dynamics: Dynamics) -> tuple[Rotor, ...]:
+    """Returns the rotors of a drone one by one."""
+    vectors = (
+        dynamics.rotor_positions,
+        dynamics.rotor_thrust_directions,
+        dynamics.rotor_torque_directions,
+        dynamics.rotor_thrust_coefficients,
+    )
+    numbers = (
+        dynamics.rotor_torque_constants,
+        dynamics.rotor_time_constants_rising,
+        dynamics.rotor_time_constants_falling,
+    )
+    by_rotor = zip(*([Vec.of(row) for row in scalars(a)] for a in vectors), *map(scalars, numbers), strict=True)
+    return tuple(Rotor(*fields) for fields in by_rotor)
+
+
+def derivative(dynamics: Dynamics, motion: Motion, setpoint: tuple[jax.Array, ...], force: Vec, torque: Vec) -> Motion:
     """Returns the time derivative of the motion.
 
     Args:
         dynamics: one drone.
         motion: the motion now.
-        setpoint: [4] rotor state that each rotor runs after.
-        force: [3] N, external, world frame.
-        torque: [3] N m, external, body frame.
+        setpoint: rotor state that each rotor runs after.
+        force: N, external, world frame.
+        torque: N m, external, body frame.
     """
-    thrust = rotor_thrust(dynamics, motion.rotor_state)
-    rotor_forces = dynamics.rotor_thrust_directions * thrust[:, None]
-    drag_torques = dynamics.rotor_torque_directions * (thrust * dynamics.rotor_torque_constants)[:, None]
-    body_force = rotor_forces.sum(axis=0)
-    body_torque = (drag_torques + jnp.cross(dynamics.rotor_positions, rotor_forces)).sum(axis=0)
+    forces, torques, rotor_slopes = [], [], []
+    for rotor, u, target in zip(rotors(dynamics), motion.rotor_state, setpoint, strict=True):
+        c = rotor.thrust_coefficients
+        thrust = c.x + c.y * u + c.z * u**2
+        rotor_force = rotor.thrust_direction * thrust
+        forces.append(rotor_force)
+        drag_torque = rotor.torque_direction * (thrust * rotor.torque_constant)
+        torques.append(drag_torque + cross(rotor.position, rotor_force))
+        time_constant = jnp.where(target >= u, rotor.time_constant_rising, rotor.time_constant_falling)
+        rotor_slopes.append((target - u) / time_constant)
+    body_force = functools.reduce(operator.add, forces)
+    body_torque = functools.reduce(operator.add, torques)
 
     omega = motion.angular_velocity
-    gyroscopic = jnp.cross(omega, _apply(dynamics.J, omega))
-    rising = setpoint >= motion.rotor_state
-    time_constant = jnp.where(rising, dynamics.rotor_time_constants_rising, dynamics.rotor_time_constants_falling)
+    gyroscopic = cross(omega, Matrix.of(dynamics.J) @ omega)
+    world_force = quaternion.rotate(motion.orientation, body_force) + force
     return Motion(
         position=motion.linear_velocity,
         orientation=quaternion.derivative(motion.orientation, omega),
-        linear_velocity=(quaternion.rotate(motion.orientation, body_force) + force) / dynamics.mass + dynamics.gravity,
-        angular_velocity=_apply(dynamics.J_inv, body_torque - gyroscopic + torque),
-        rotor_state=(setpoint - motion.rotor_state) / time_constant,
+        linear_velocity=world_force / dynamics.mass + Vec.of(dynamics.gravity),
+        angular_velocity=Matrix.of(dynamics.J_inv) @ (body_torque - gyroscopic + torque),
+        rotor_state=tuple(rotor_slopes),
     )
 
 
+@kept_together
 def runge_kutta_4(
-    dynamics: Dynamics, motion: Motion, setpoint: jax.Array, force: jax.Array, torque: jax.Array, dt: jax.Array
+    dynamics: Dynamics, motion: Motion, setpoint: tuple[jax.Array, ...], force: Vec, torque: Vec, dt: jax.Array
 ) -> Motion:
     """Integrates one step of dt [s] by the classical Runge-Kutta method, with the set point held (L2F `rk4`)."""
 
@@ -58,14 +101,15 @@ def runge_kutta_4(
     def slope(at: Motion) -> Motion:
         return derivative(dynamics, at, setpoint, force, torque)
 
-    k1 = slope(motion)
-    k2 = slope(ahead(k1, dt / 2))
-    k3 = slope(ahead(k2, dt / 2))
-    k4 = slope(ahead(k3, dt))
-    mean_slope = jax.tree.map(lambda a, b, c, d: (a + 2 * b + 2 * c + d) / 6, k1, k2, k3, k4)
-    return ahead(mean_slope, dt)
+    def stage(
+        carried: tuple[Motion, Motion], scheme: tuple[jax.Array, jax.Array]
+    ) -> tuple[tuple[Motion, Motion], None]:
+        (before, total), (time, weight) = carried, scheme
+        here = slope(ahead(before, time))
+        return (here, jax.tree.map(lambda sum_, rate: sum_ + weight * rate, total, here)), None
 
-
-def _apply(matrix: jax.Array, vector: jax.Array) -> jax.Array:
-    # A sum of products fuses into one kernel under vmap; a batched 3 x 3 product does not.
-    return jnp.sum(matrix * vector[None, :], axis=-1)
+    zero = jax.tree.map(jnp.zeros_like, motion)
+    times, weights = jnp.stack([0 * dt, dt / 2, dt / 2, dt]), jnp.array([1, 2, 2, 1], dt.dtype)
+    unroll = 1 if stages_in_a_loop() else len(weights)
+    (_, total), _ = jax.lax.scan(stage, (zero, zero), (times, weights), unroll=unroll)
+    return ahead(jax.tree.map(lambda sum_: sum_ / 6, total), dt)

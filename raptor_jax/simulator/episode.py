@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from raptor_jax.dynamics.parameters import Drone
+from raptor_jax.simulator.noise import Noise, draw_noise
 from raptor_jax.simulator.observation import observe
 from raptor_jax.simulator.reset import reset
 from raptor_jax.simulator.reward import reward, terminated
@@ -40,17 +41,18 @@ def start(drone: Drone, key: jax.Array) -> Episode:
     reset_key, observation_key = jax.random.split(key)
     state = reset(drone, reset_key)
     zero = jnp.zeros((), state.position.dtype)
-    return Episode(state, observe(drone, state, observation_key), jnp.zeros((), jnp.int32), zero)
+    noise = draw_noise(drone, observation_key)
+    return Episode(state, observe(drone, state, noise.observation), jnp.zeros((), jnp.int32), zero)
 
 
-def advance(drone: Drone, episode: Episode, action: jax.Array, episode_steps: int, key: jax.Array) -> Outcome:
+def advance(drone: Drone, episode: Episode, action: jax.Array, episode_steps: int, noise: Noise) -> Outcome:
     """Takes one step of an episode, without a fresh start at its end."""
-    step_key, observation_key = jax.random.split(key)
-    next_state = step(drone, episode.state, action, step_key)
+    next_state = step(drone, episode.state, action, noise)
     gained = reward(drone, episode.state, action, next_state)
     ended = terminated(drone, next_state)
     length = episode.length + 1
-    following = Episode(next_state, observe(drone, next_state, observation_key), length, episode.total_reward + gained)
+    observation = observe(drone, next_state, noise.observation)
+    following = Episode(next_state, observation, length, episode.total_reward + gained)
     return Outcome(gained, ended, ended | (length >= episode_steps), following)
 
 
@@ -62,8 +64,8 @@ def advance_or_restart(
     Returns:
         The episode to go on with, and the outcome of the step in the episode that it belongs to.
     """
-    advance_key, start_key = jax.random.split(key)
-    outcome = advance(drone, episode, action, episode_steps, advance_key)
+    noise_key, start_key = jax.random.split(key)
+    outcome = advance(drone, episode, action, episode_steps, draw_noise(drone, noise_key))
     fresh = start(drone, start_key)
     following = jax.tree.map(lambda new, old: jnp.where(outcome.finished, new, old), fresh, outcome.episode)
     return following, outcome

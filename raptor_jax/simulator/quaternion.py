@@ -1,40 +1,66 @@
 """Quaternions (w, x, y, z), body to world (L2F `quaternion_helper.h`)."""
 
+from typing import Self
+
 import jax
 import jax.numpy as jnp
+from flax import struct
+
+from raptor_jax.simulator.vector import Vec, cross, scalars
 
 
-def derivative(orientation: jax.Array, angular_velocity: jax.Array) -> jax.Array:
-    """Returns q' = 1/2 q * (0, omega) for orientation [4] and body rates [3] in rad/s."""
-    w, x, y, z = orientation
-    p, q, r = angular_velocity
-    return 0.5 * jnp.stack(
-        [
-            -x * p - y * q - z * r,
-            w * p + y * r - z * q,
-            w * q + z * p - x * r,
-            w * r + x * q - y * p,
-        ]
+class Quat(struct.PyTreeNode):
+    """An orientation, body to world; each component is a scalar []."""
+
+    w: jax.Array
+    x: jax.Array
+    y: jax.Array
+    z: jax.Array
+
+    @classmethod
+    def of(cls, array: jax.Array) -> Self:
+        """Returns the quaternion whose components an array [4] holds."""
+        return cls(*scalars(array))
+
+    def array(self) -> jax.Array:
+        """Returns the components as an array [4]."""
+        return jnp.stack([self.w, self.x, self.y, self.z])
+
+
+def derivative(orientation: Quat, angular_velocity: Vec) -> Quat:
+    """Returns q' = 1/2 q * (0, omega) for body rates in rad/s."""
+    w, x, y, z = orientation.w, orientation.x, orientation.y, orientation.z
+    p, q, r = angular_velocity.x, angular_velocity.y, angular_velocity.z
+    return Quat(
+        0.5 * (-x * p - y * q - z * r),
+        0.5 * (w * p + y * r - z * q),
+        0.5 * (w * q + z * p - x * r),
+        0.5 * (w * r + x * q - y * p),
     )
 
 
-def rotate(orientation: jax.Array, vector: jax.Array) -> jax.Array:
-    """Returns the body vector [3] in the world frame, for a unit orientation [4]."""
-    w, xyz = orientation[0], orientation[1:]
-    turned = 2 * jnp.cross(xyz, vector)
-    return vector + w * turned + jnp.cross(xyz, turned)
+def rotate(orientation: Quat, vector: Vec) -> Vec:
+    """Returns the body vector in the world frame, for a unit orientation."""
+    axis = Vec(orientation.x, orientation.y, orientation.z)
+    turned = cross(axis, vector) * 2
+    return vector + turned * orientation.w + cross(axis, turned)
 
 
-def rotation_matrix(orientation: jax.Array) -> jax.Array:
-    """Returns the rotation matrix [3, 3], body to world, of a unit orientation [4]."""
-    w, x, y, z = orientation
-    return jnp.stack(
-        [
-            jnp.stack([1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)]),
-            jnp.stack([2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)]),
-            jnp.stack([2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)]),
-        ]
-    )
+def normalized(orientation: Quat) -> Quat:
+    """Returns the unit quaternion of the same direction."""
+    w, x, y, z = orientation.w, orientation.x, orientation.y, orientation.z
+    norm = jnp.sqrt(w * w + x * x + y * y + z * z)
+    return Quat(w / norm, x / norm, y / norm, z / norm)
+
+
+def rotation_matrix(orientation: Quat) -> tuple[jax.Array, ...]:
+    """Returns the nine entries, row by row, of the rotation matrix, body to world, of a unit orientation."""
+    w, x, y, z = orientation.w, orientation.x, orientation.y, orientation.z
+    return (
+        1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
+        2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x),
+        2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y),
+    )  # fmt: skip
 
 
 def from_axis_angle(axis: jax.Array, angle: jax.Array) -> jax.Array:

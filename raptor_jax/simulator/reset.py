@@ -16,12 +16,11 @@ def reset(drone: Drone, key: jax.Array) -> State:
     orientation are uniform. Rotor states are always uniform from `min_rpm` to `max_rpm`; force and torque are normal.
     """
     init = drone.mdp.init
-    uniform_key, normal_key = jax.random.split(key)
     dtype = drone.dynamics.mass.dtype
-    hover_draw, target_draw, angle_draw, axis_draws, box_draws, rotor_draws = jnp.split(
-        jax.random.uniform(uniform_key, (18,), dtype=dtype), [1, 2, 3, 5, 14]
+    hover_draw, target_draw, angle_draw, axis_draws, box_draws, rotor_draws, wrench_draws = jnp.split(
+        jax.random.uniform(key, (24,), dtype=dtype), [1, 2, 3, 5, 14, 18]
     )
-    force_draws, torque_draws = jnp.split(jax.random.normal(normal_key, (6,), dtype=dtype), 2)
+    force_draws, torque_draws = jnp.split(_normal(wrench_draws), 2)
 
     away = jnp.where(hover_draw[0] < init.guidance, 0, 1).astype(dtype)
     position, linear_velocity, angular_velocity = jnp.split(away * (2 * box_draws - 1), 3)
@@ -29,6 +28,8 @@ def reset(drone: Drone, key: jax.Array) -> State:
     rotor_state = low + rotor_draws * (high - low)
     force, torque = drone.disturbances.random_force, drone.disturbances.random_torque
     zero = jnp.zeros(3, dtype)
+    hovering = 1 if drone.trajectory is None else drone.trajectory.mixture[0]
+    moving = target_draw[0] >= hovering
     return State(
         position=position * init.max_position,
         orientation=from_axis_angle(_random_axis(axis_draws), away * angle_draw[0] * init.max_angle),
@@ -40,8 +41,14 @@ def reset(drone: Drone, key: jax.Array) -> State:
         torque=torque.mean + torque.std * torque_draws * jnp.array([1, 1, 0.01], dtype),
         last_action=jnp.zeros(4, dtype),
         observed_action=actions.from_rotor_state(drone.dynamics.action_limit, rotor_state),
-        target=Target(target_draw[0] >= drone.trajectory.mixture[0], zero, zero, zero, zero),
+        target=Target(moving, zero, zero, zero, zero),
     )
+
+
+def _normal(draws: jax.Array) -> jax.Array:
+    """Maps uniform draws in [0, 1) to standard normal ones, as `jax.random.normal` does."""
+    least = jnp.nextafter(jnp.asarray(-1, draws.dtype), jnp.asarray(0, draws.dtype))
+    return jnp.sqrt(2).astype(draws.dtype) * jax.lax.erf_inv(jnp.maximum(2 * draws - 1, least))
 
 
 def _random_axis(draws: jax.Array) -> jax.Array:

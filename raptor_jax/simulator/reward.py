@@ -1,10 +1,14 @@
 """Reward and termination (L2F `reward_functions/squared` and `terminated`)."""
 
+import functools
+import operator
+
 import jax
 import jax.numpy as jnp
 
 from raptor_jax.dynamics.parameters import Drone
 from raptor_jax.simulator.state import State
+from raptor_jax.simulator.vector import scalars
 
 
 def terminated(drone: Drone, state: State) -> jax.Array:
@@ -14,9 +18,9 @@ def terminated(drone: Drone, state: State) -> jax.Array:
     """
     limits = drone.mdp.termination
     outside = (
-        jnp.any(jnp.abs(state.position) > limits.position_threshold)
-        | jnp.any(jnp.abs(state.linear_velocity) > limits.linear_velocity_threshold)
-        | jnp.any(jnp.abs(state.angular_velocity) > limits.angular_velocity_threshold)
+        _any_beyond(limits.position_threshold, state.position)
+        | _any_beyond(limits.linear_velocity_threshold, state.linear_velocity)
+        | _any_beyond(limits.angular_velocity_threshold, state.angular_velocity)
     )
     return outside & limits.enabled.astype(bool)
 
@@ -27,14 +31,14 @@ def limit_ratio(drone: Drone, state: State) -> jax.Array:
     The greatest component of position, velocity and rates, each as a share of its limit; 0 where there are no limits.
     """
     limits = drone.mdp.termination
-    shares = jnp.concatenate(
-        [
-            jnp.abs(state.position) / limits.position_threshold,
-            jnp.abs(state.linear_velocity) / limits.linear_velocity_threshold,
-            jnp.abs(state.angular_velocity) / limits.angular_velocity_threshold,
-        ]
+    ratio = jnp.maximum(
+        jnp.maximum(
+            _greatest(state.position) / limits.position_threshold,
+            _greatest(state.linear_velocity) / limits.linear_velocity_threshold,
+        ),
+        _greatest(state.angular_velocity) / limits.angular_velocity_threshold,
     )
-    return jnp.where(limits.enabled.astype(bool), jnp.max(shares), 0)
+    return jnp.where(limits.enabled.astype(bool), ratio, 0)
 
 
 def reward(drone: Drone, state: State, action: jax.Array, next_state: State) -> jax.Array:
@@ -64,7 +68,7 @@ def alive_reward(drone: Drone, state: State, action: jax.Array, next_state: Stat
         + weights.angular_velocity * _norm(state.angular_velocity)
         + weights.linear_acceleration * _norm(next_state.linear_velocity - state.linear_velocity) / dt
         + weights.angular_acceleration * _norm(next_state.angular_velocity - state.angular_velocity) / dt
-        + weights.action * jnp.sum(off_hover**2)
+        + weights.action * _squared_length(off_hover)
         + weights.d_action * _norm(action - state.last_action)
     )
     alive = weights.constant - weights.scale * cost
@@ -73,6 +77,19 @@ def alive_reward(drone: Drone, state: State, action: jax.Array, next_state: Stat
 
 def _norm(vector: jax.Array) -> jax.Array:
     # The square root has no slope at 0; both branches are guarded, so that the gradient there is 0 and not NaN.
-    square = jnp.sum(vector**2)
+    square = _squared_length(vector)
     at_zero = square == 0
     return jnp.where(at_zero, 0, jnp.sqrt(jnp.where(at_zero, 1, square)))
+
+
+def _squared_length(vector: jax.Array) -> jax.Array:
+    return functools.reduce(operator.add, [entry * entry for entry in scalars(vector)])
+
+
+def _greatest(vector: jax.Array) -> jax.Array:
+    """Returns the greatest absolute entry []."""
+    return functools.reduce(jnp.maximum, map(jnp.abs, scalars(vector)))
+
+
+def _any_beyond(limit: jax.Array, vector: jax.Array) -> jax.Array:
+    return functools.reduce(jnp.logical_or, [jnp.abs(entry) > limit for entry in scalars(vector)])

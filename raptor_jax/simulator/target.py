@@ -7,15 +7,17 @@ from raptor_jax.dynamics.parameters import Trajectory
 from raptor_jax.simulator.state import Target
 
 
-def advance(trajectory: Trajectory, target: Target, dt: jax.Array, noise: jax.Array) -> Target:
+def advance(trajectory: Trajectory | None, target: Target, dt: jax.Array, noise: jax.Array | None) -> Target:
     """Moves a moving target one step on; a hovering one stays.
 
     Args:
-        trajectory: gamma, omega, sigma and alpha of the process.
+        trajectory: gamma, omega, sigma and alpha of the process; None where no target ever moves.
         target: the target now.
         dt: [] s.
-        noise: [3] standard normal draws.
+        noise: [3] standard normal draws (`Noise.target`).
     """
+    if trajectory is None or noise is None:
+        return target
     langevin = trajectory.langevin
     acceleration = -langevin.gamma * target.raw_velocity - langevin.omega**2 * target.raw_position
     raw_velocity = target.raw_velocity + acceleration * dt + langevin.sigma * jnp.sqrt(dt) * noise

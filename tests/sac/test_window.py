@@ -1,5 +1,7 @@
 """The objective of a window: what it is worth, what its gradient is of, and what it does where the task has none."""
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,8 +11,9 @@ from raptor_jax import sac
 from raptor_jax.config import Config
 from raptor_jax.sac import losses, window
 from raptor_jax.sac.window import Value
-from raptor_jax.simulator import ACTION_DIM, episode, limit_ratio, terminated
+from raptor_jax.simulator import ACTION_DIM, Noise, episode, limit_ratio, terminated
 from tests.networks import constant_critic, critic_values
+from tests.sac.gradients import projected_gradients
 from tests.simulator.drones import calm, on_device, replaced, sampled_drones
 from tests.simulator.transitions import double_precision
 
@@ -73,7 +76,7 @@ def test_the_steps_are_those_of_the_simulator_with_sampled_actions(wide, teacher
     now = episode.start(on_device(wide), jax.random.key(3))
     for step in range(HORIZON):
         np.testing.assert_allclose(seen.steps.observation[step], now.observation, atol=1e-5)
-        outcome = episode.advance(on_device(wide), now, seen.steps.action[step], 50, jax.random.key(step))
+        outcome = episode.advance(on_device(wide), now, seen.steps.action[step], 50, Noise())
         assert float(seen.steps.reward[step]) == pytest.approx(float(outcome.reward), abs=1e-5)
         now = outcome.episode
     np.testing.assert_allclose(following.state.position, now.state.position, atol=1e-6)
@@ -112,6 +115,11 @@ def test_the_gradient_of_the_objective_is_that_of_finite_differences(drone, hori
             difference = (compiled(bias + small) - compiled(bias - small)) / 2e-6
             assert gradient[entry] == pytest.approx(float(difference), rel=1e-4, abs=1e-7)
     assert np.all(gradient != 0), "mean and standard deviation both count"
+
+
+def test_the_gradient_is_that_of_the_simulator_on_arrays():
+    recorded = np.load(Path(__file__).parent / "gradients.npz")["gradients"]
+    np.testing.assert_allclose(projected_gradients(), recorded, rtol=1e-9, atol=1e-9 * np.abs(recorded).max())
 
 
 def test_without_a_window_the_actor_follows_the_critics_alone(teacher):

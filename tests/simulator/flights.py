@@ -116,8 +116,7 @@ def over_time(states: Sequence[State]) -> State:
 @jax.jit
 def _scan(drone: Drone, start: State, actions: jax.Array) -> State:
     def one(state: State, action: jax.Array) -> tuple[State, State]:
-        keys = jax.random.split(jax.random.key(0), action.shape[0])
-        state = jax.vmap(simulator.step)(drone, state, action, keys)
+        state = jax.vmap(simulator.step, in_axes=(0, 0, 0, None))(drone, state, action, simulator.Noise())
         return state, state
 
     return jax.lax.scan(one, start, actions)[1]

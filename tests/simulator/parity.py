@@ -27,6 +27,8 @@ from tests.simulator.transitions import Outcome, Transitions, differences, obser
 
 LEAST_P_VALUE = 1e-3
 SAMPLES = 8192
+NOISE_SEEDS = 8
+"""Of ours; each gives as many draws of noise."""
 
 _CARRIED = ("force", "torque", "last_action", "observed_action")
 
@@ -138,7 +140,11 @@ def noise(drone: Drone) -> list[Row]:
     # Near +1 part of the noise is cut off, near 0 none of it.
     many = many._replace(action=np.broadcast_to([-0.5, 0.0, 0.3, 0.9], (SAMPLES, 4)))
     theirs = l2f_outcome(many)
-    ours = transitions.ours(many, theirs.next_state)
+    # Draws of several seeds, so that a comparison fails by chance for few of them only.
+    ours = jax.tree.map(
+        lambda *leaves: np.concatenate(leaves),
+        *(transitions.ours(many, theirs.next_state, seed) for seed in range(NOISE_SEEDS)),
+    )
     # Commands that are cut off at +1 all end in one rotor state. It may differ in its last digit between the two, which
     # a comparison of distributions would take for a gap of their whole share.
     ceiling = theirs.next_state.rotor_state.max(axis=0) - 1e-6

@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from raptor_jax import simulator
+from raptor_jax.dynamics.parameters import stack, without_idle_noise
 from raptor_jax.simulator.action import from_rotor_state
-from tests.simulator.drones import replaced, rounded, sampled_drones
+from tests.simulator.drones import on_device, replaced, rounded, sampled_drones
 from tests.simulator.transitions import Transitions, draw_transitions, ours
 
 COUNT = 20_000
@@ -83,3 +85,17 @@ def test_without_noise_the_key_changes_nothing(starts):
     still = starts._replace(state=starts.state.replace(target=jax.tree.map(np.zeros_like, starts.state.target)))
     for value in jax.tree.leaves(ours(still, still.state)):
         np.testing.assert_array_equal(value, np.broadcast_to(value[:1], value.shape))
+
+
+def test_a_drone_draws_alike_whatever_noise_the_others_of_its_population_have():
+    """Kinds of noise that no drone of a population has are left out of its tree, and the others stay as they are."""
+    moving = replaced(sampled_drones(1)[0], trajectory__mixture=np.array([0.0, 1.0]))
+    noisy = replaced(moving, mdp__action_noise__normalized_rpm=0.1, mdp__observation_noise__position=0.1)
+    alone, among = (on_device(without_idle_noise(stack([drone]))) for drone in (moving, noisy))
+    assert alone.mdp.action_noise is None and alone.mdp.observation_noise is None
+    assert among.mdp.action_noise is not None and among.mdp.observation_noise is not None
+    key = jax.random.key(0)
+    few, all_kinds = simulator.draw_noise(alone, key, 5), simulator.draw_noise(among, key, 5)
+    assert few.action is None and few.observation is None
+    np.testing.assert_array_equal(few.target, all_kinds.target)
+    assert simulator.draw_noise(on_device(without_idle_noise(stack(sampled_drones(2)))), key) == simulator.Noise()

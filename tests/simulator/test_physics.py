@@ -129,8 +129,8 @@ def test_compiled_mapped_and_plain_agree(drones):
     batched = fly_ours(flights)
     drone, state, action = jax.tree.map(np.float32, (drones[3], *_row((flights.start, flights.actions[0]), 3)))
     state = state.replace(target=state.target.replace(moving=np.array(False)))
-    key = jax.random.key(0)
-    plain, compiled = simulator.step(drone, state, action, key), jax.jit(simulator.step)(drone, state, action, key)
+    noise = simulator.Noise()
+    plain, compiled = simulator.step(drone, state, action, noise), jax.jit(simulator.step)(drone, state, action, noise)
     for name in ("position", "orientation", "linear_velocity", "angular_velocity", "rotor_state"):
         expected = getattr(batched, name)[0, 3]
         np.testing.assert_allclose(getattr(plain, name), expected, atol=1e-6)

@@ -149,12 +149,12 @@ def reward_difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 @jax.jit
 @jax.vmap
 def _outcome(drone: Drone, state: State, action: jax.Array, next_state: State, key: jax.Array) -> Outcome:
-    step_key, observation_key = jax.random.split(key)
+    noise = simulator.draw_noise(drone, key)
     return Outcome(
-        next_state=simulator.step(drone, state, action, step_key),
+        next_state=simulator.step(drone, state, action, noise),
         reward=simulator.reward(drone, state, action, next_state),
         terminated=simulator.terminated(drone, next_state),
-        observation=simulator.observe(drone, state, observation_key),
+        observation=simulator.observe(drone, state, noise.observation),
     )
 
 

@@ -1,0 +1,89 @@
+"""The gradient of a window in double precision, from states that NumPy draws: to compare one version with another.
+
+`python -m tests.sac.gradients FILE` writes what the version at hand makes of it. tests/sac/gradients.npz is of the last
+version whose simulator computed on arrays of three and four numbers.
+"""
+
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from raptor_jax import sac
+from raptor_jax.config import Config
+from raptor_jax.dynamics.parameters import stack
+from raptor_jax.sac import window
+from raptor_jax.sac.window import Value
+from raptor_jax.simulator import State, Target
+from raptor_jax.simulator.episode import Episode
+from tests.simulator.drones import sampled_drones
+from tests.simulator.transitions import double_precision
+
+DRONES, ENVIRONMENTS, HORIZON, PROJECTIONS = 6, 4, 50, 8
+
+
+def projected_gradients() -> np.ndarray:
+    """Returns the gradients of the windows' returns of each drone, as products with random vectors: [DRONES, P]."""
+    config = Config.model_validate({"sac": {"horizon": HORIZON}})
+    drones, episodes = stack(sampled_drones(DRONES)), _episodes()
+    teacher = sac.create(config.sac, jax.random.key(0))
+    # Actions are drawn from a policy as narrow as that of a trained teacher.
+    teacher.actor["params"]["mlp"]["output"]["bias"] -= np.repeat([0, 3], 4)
+    with double_precision():
+        drones, episodes, teacher = jax.tree.map(lambda leaf: jnp.asarray(leaf), (drones, episodes, teacher))
+        teacher = jax.tree.map(
+            lambda leaf: leaf.astype(jnp.float64) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf, teacher
+        )
+        future = Value(teacher.actor, teacher.target_critic, jnp.exp(teacher.log_alpha))
+        keys = jax.random.split(jax.random.key(0), ENVIRONMENTS)
+
+        def gradient(drone, episodes):
+            def total(actor):
+                fly = jax.vmap(lambda start, key: window.fly(config, actor, future, drone, start, key)[0])
+                return jnp.sum(fly(episodes, keys))
+
+            return jax.grad(total)(teacher.actor)
+
+        leaves = jax.tree.leaves(jax.jit(jax.vmap(gradient))(drones, episodes))
+        flat = np.concatenate([np.asarray(leaf).reshape(DRONES, -1) for leaf in leaves], axis=1)
+    return flat @ np.random.default_rng(1).normal(size=(flat.shape[1], PROJECTIONS))
+
+
+def _episodes() -> Episode:
+    """Returns running episodes [DRONES, ENVIRONMENTS, ...] near hover, with a constant force on each."""
+    random, shape = np.random.default_rng(0), (DRONES, ENVIRONMENTS)
+
+    def normal(size: int, scale: float) -> np.ndarray:
+        return random.normal(0, scale, (*shape, size))
+
+    turn = Rotation.from_rotvec(normal(3, 0.3).reshape(-1, 3))
+    orientation = turn.as_quat(scalar_first=True).reshape(*shape, 4)
+    rotor_state, zero = random.uniform(0.2, 0.8, (*shape, 4)), np.zeros((*shape, 3))
+    state = State(
+        position=normal(3, 0.2),
+        orientation=orientation,
+        linear_velocity=normal(3, 0.3),
+        angular_velocity=normal(3, 0.3),
+        rotor_state=rotor_state,
+        force=normal(3, 1e-3),
+        torque=normal(3, 1e-6),
+        last_action=normal(4, 0.3),
+        observed_action=2 * rotor_state - 1,
+        target=Target(np.zeros(shape, bool), zero, zero, zero, zero),
+    )
+    matrix = turn.as_matrix().reshape(*shape, 9)
+    parts = (
+        state.position,
+        matrix,
+        state.linear_velocity,
+        state.angular_velocity,
+        state.observed_action,
+        state.observed_action,
+    )
+    return Episode(state, np.concatenate(parts, axis=-1), np.zeros(shape, np.int32), np.zeros(shape))
+
+
+if __name__ == "__main__":
+    np.savez(sys.argv[1], gradients=projected_gradients())

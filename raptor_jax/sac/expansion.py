@@ -55,9 +55,11 @@ def update(
     def loss(actor: Parameters) -> tuple[jax.Array, tuple[Episode, Window]]:
         fly = jax.vmap(functools.partial(window.fly, config, actor, future), in_axes=(drone_axis, 0, 0))
         worth, flown = fly(drones, episodes, keys)
-        return -jnp.mean(worth) / config.sac.horizon, flown
+        # A sum: the limit of the gradient in a state is that of one window's return.
+        return -jnp.sum(worth), flown
 
-    (actor_loss, (following, windows)), gradient = jax.value_and_grad(loss, has_aux=True)(teacher.actor)
+    (total, (following, windows)), gradient = jax.value_and_grad(loss, has_aux=True)(teacher.actor)
+    actor_loss, gradient = jax.tree.map(lambda leaf: leaf / (keys.shape[0] * config.sac.horizon), (total, gradient))
     steps, optimizer = actor_optimizer(config.sac, updates).update(gradient, teacher.actor_optimizer)
     experience = _with_targets(config, teacher, windows)
     log_probability = _mean_where(windows.steps.log_probability, experience.valid)

@@ -170,6 +170,7 @@ def test_drones_keep_their_names(tmp_path, drones):
 def test_a_schedule_covers_the_steps_asked_for_and_less_than_a_chunk_more(environments, interval, steps, log):
     overrides = {
         "environment.environments_per_teacher": environments,
+        "sac.horizon": 0,
         "sac.actor_update_interval": interval,
         "sac.n_warmup_steps": 10,
         "training.steps_per_teacher": steps,
@@ -184,7 +185,7 @@ def test_a_schedule_covers_the_steps_asked_for_and_less_than_a_chunk_more(enviro
 
 def test_a_run_without_learning_is_refused():
     with pytest.raises(UserError, match=r"training.steps_per_teacher: 10 .*n_warmup_steps"):
-        population.schedule(build({}, {"training.steps_per_teacher": 10}, "test"))
+        population.schedule(build({}, {"sac.horizon": 0, "training.steps_per_teacher": 10}, "test"))
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import pytest
 
 from raptor_jax.config import Config
 from raptor_jax.dynamics.parameters import Drone, stack
+from raptor_jax.population import model_free
 from raptor_jax.population import sac as population
 from raptor_jax.population.sac import Population
 from tests.simulator.drones import on_device, sampled_drones, take
@@ -147,7 +148,7 @@ def test_steps_and_updates_are_counted_and_each_phase_compiles_once(
     assert now.updates == rounds * interval
     assert now.flown == 2 * WARMUP + rounds * interval * steps_per_update
     steps = environments * int(now.flown)
-    assert steps == environments * 2 * WARMUP + rounds * population.steps_per_iteration(config)
+    assert steps == environments * 2 * WARMUP + rounds * model_free.steps_per_iteration(config)
     assert now.replay.filled == min(steps, capacity)
     assert now.replay.cursor == steps % now.replay.rows.shape[1]
     np.testing.assert_array_equal(now.teachers.critic_optimizer.count, [rounds * interval] * 2)

@@ -35,9 +35,9 @@ def drone():
 
 @pytest.fixture(scope="module")
 def wide(drone):
-    """The same drone far from any limit."""
+    """The same drone far from any limit, and never starting in hover."""
     names = ("position", "linear_velocity", "angular_velocity")
-    return replaced(drone, **{f"mdp__termination__{name}_threshold": 1e4 for name in names})
+    return replaced(drone, mdp__init__guidance=0.0, **{f"mdp__termination__{name}_threshold": 1e4 for name in names})
 
 
 @pytest.fixture(scope="module")

@@ -83,19 +83,23 @@ def write_actors(run: Path) -> None:
     settings = config.load(run / checkpoints.DIRECTORY / "config.yaml", {})
     content = results.read(run / FILE)
     returns = np.array([teacher["mean_return"] for teacher in content["teachers"]], np.float32)
-    teacher = sac.create(settings.sac, jax.random.key(0), starts.load(settings))
-    actor, critic = (
-        jax.tree.map(lambda leaf: np.stack([leaf] * len(returns)), checkpoints.layers(network))
-        for network in (teacher.actor, teacher.critic)
-    )
+    actors = jax.tree.map(lambda leaf: np.stack([leaf] * len(returns)), starts.load(settings))
+    write_kept(run, settings, actors, returns, content["teachers"][0]["best_step"], content["run"]["step"])
+
+
+def write_kept(
+    run: Path, settings: Config, actors: sac.Parameters, returns: np.ndarray, best_step: int, step: int | None = None
+) -> None:
+    """Writes a checkpoint of kept actors, [T, ...], with untrained critics; `step` is its own, `best_step` if None."""
+    critic = sac.create(settings.sac, jax.random.key(0)).critic
     kept = {
-        "actor": actor,
-        "critic": critic,
+        "actor": checkpoints.layers(actors),
+        "critic": jax.tree.map(lambda leaf: np.stack([leaf] * len(returns)), checkpoints.layers(critic)),
         "alpha": np.full_like(returns, 1e-3),
         "mean_return": returns,
         "std_return": np.full_like(returns, 20),
-        "step": np.full(len(returns), content["teachers"][0]["best_step"], np.int32),
+        "step": np.full(len(returns), best_step, np.int32),
         "teacher_id": np.arange(len(returns), dtype=np.int32),
     }
     with ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save((run / checkpoints.best_path(content["run"]["step"])).absolute(), kept)
+        checkpointer.save((run / checkpoints.best_path(best_step if step is None else step)).absolute(), kept)

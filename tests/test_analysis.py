@@ -95,7 +95,7 @@ def test_runs_with_other_points_share_an_axis(runs, tmp_path):
     assert np.isfinite(reward[0]).sum() == np.isfinite(reward[4]).sum() == POINTS
     assert not (np.isfinite(reward[0]) & np.isfinite(reward[4])).any()
     np.testing.assert_allclose(analysis.best_so_far(population)[0, -1], returns[0])
-    assert np.isnan(population.training["gradient_norm"][:4]).all()
+    assert np.isnan(population.training["entropy"][:4]).all()
     assert np.isnan(population.training["episode_reward"][4:]).all()
 
 

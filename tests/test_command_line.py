@@ -35,8 +35,8 @@ def refusal(capsys, *arguments):
     [
         ((), "required"),
         (("fly",), "invalid choice: 'fly'"),
-        (("train", "--sac.learnin-rate", "1"), "did you mean --sac.learning-rate?"),
-        (("train", "--sac.learning_rat", "1"), "did you mean --sac.learning-rate?"),
+        (("train", "--sac.critic-learnin-rate", "1"), "did you mean --sac.critic-learning-rate?"),
+        (("train", "--sac.actor_learning_rat", "1"), "did you mean --sac.actor-learning-rate?"),
         (("train", "--fast"), "--fast: unknown option"),
         (("sample", "--training.seed", "1"), "--training.seed: unknown option; it is a setting of another command"),
         (("train", "--training.rescue-rounds", "9"), "--training.rescue-rounds: '9' should be less than or equal to 8"),

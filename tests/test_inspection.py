@@ -16,7 +16,7 @@ from tests.runs import write_run
 
 STEP = readers.STEP
 KIB_OF_ACTOR = 4 * (26 * 8 + 8 + 8 * 8 + 8 + 8 * 8 + 8) * readers.TEACHERS
-ROWS = readers.TEACHERS * 4 * 4
+ROWS = 2 * 5 * 4
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +65,9 @@ def test_a_checkpoint_tells_its_step_teachers_arrays_metrics_and_settings(capsys
     assert arrays["actor/hidden_0/kernel"]["shape"] == [2, 26, 8]
     assert arrays["actor/hidden_0/kernel"]["dtype"] == "float32"
     assert arrays["actor/hidden_0/kernel"]["bytes"] == 2 * 26 * 8 * 4
-    # mean_return, std_return, step and teacher_id are four numbers of each teacher.
-    assert one["bytes"] == KIB_OF_ACTOR + ROWS
+    # Beside the networks, alpha, mean_return, std_return, step and teacher_id are five numbers of each teacher.
+    one_critic = (36 * 8 + 8) + (8 * 8 + 8) + (8 + 1)
+    assert one["bytes"] == KIB_OF_ACTOR + 2 * 2 * one_critic * 4 + ROWS
     assert one["kept"]["mean_return"] == [1.0, 2.0]
     text = shown(capsys, place)
     assert "actor/hidden_0/kernel" in text

@@ -5,7 +5,6 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-import orbax.checkpoint as ocp
 import pytest
 
 from raptor_jax import checkpoints, config, evaluation, sac, starts
@@ -13,6 +12,7 @@ from raptor_jax.dynamics import files
 from raptor_jax.results import FILE, Results
 from raptor_jax.storage import write_json, write_text
 from tests.export.run import CRASHING, NAMES, SETTINGS, STEP
+from tests.runs import write_kept
 from tests.simulator.drones import replaced, sampled_drones
 
 
@@ -47,13 +47,5 @@ def run(actors: sac.Parameters, tmp_path_factory: pytest.TempPathFactory) -> Pat
     found = evaluation.evaluate(SETTINGS, actors, stacked, SETTINGS.training.final_eval_episodes, evaluation.JUDGEMENT)
     results.set_judgement(found, SETTINGS.training.pass_return, checkpoints.best_path(STEP))
     write_json(run / FILE, results.content())
-    tree = {
-        "actor": checkpoints.layers(actors),
-        "mean_return": kept,
-        "std_return": np.ones_like(kept),
-        "step": np.full(len(NAMES), STEP, np.int32),
-        "teacher_id": np.arange(len(NAMES), dtype=np.int32),
-    }
-    with ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save((run / checkpoints.best_path(STEP)).absolute(), tree)
+    write_kept(run, SETTINGS, actors, kept, STEP)
     return run

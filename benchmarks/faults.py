@@ -54,7 +54,7 @@ _SHARED = {
 RUNS = {
     "model_free": {
         **_SHARED,
-        "sac.horizon": 0,
+        "config": "configs/model_free.yaml",
         "training.steps-per-teacher": 1024,
         "training.rescue-rounds": 0,
         "training.pass-return": -1e6,

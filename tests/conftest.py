@@ -5,6 +5,7 @@ from pathlib import Path
 import jax
 import pytest
 
+from raptor_jax import config
 from raptor_jax.config import Config
 from raptor_jax.dynamics.parameters import Drone, stack
 from tests.runs import write_actors, write_run
@@ -18,22 +19,19 @@ TEACHERS = 3
 @pytest.fixture(scope="session")
 def tiny_config() -> Config:
     """Small networks and short episodes, and a replay (14 MB) beside which everything else is small."""
-    return Config.model_validate(
+    return config.load(
+        "configs/model_free.yaml",
         {
-            "environment": {"environments_per_teacher": 2, "episode_steps": 5},
-            "sac": {
-                "horizon": 0,
-                "actor_hidden_dim": 8,
-                "critic_hidden_dim": 8,
-                "critic_batch_size": 8,
-                "actor_batch_size": 4,
-                "target_entropy": -2.0,
-                "actor_update_interval": 2,
-                "n_warmup_steps": 8,
-                "replay_capacity": 20_000,
-            },
-            "training": {"steps_per_teacher": 20_000},
-        }
+            "environment.environments_per_teacher": 2,
+            "environment.episode_steps": 5,
+            "sac.actor_hidden_dim": 8,
+            "sac.critic_hidden_dim": 8,
+            "sac.critic_batch_size": 8,
+            "sac.actor_batch_size": 4,
+            "sac.n_warmup_steps": 8,
+            "sac.replay_capacity": 20_000,
+            "training.steps_per_teacher": 20_000,
+        },
     )
 
 

@@ -362,7 +362,7 @@ def test_logs_that_are_deleted_between_runs_begin_anew(directory, undisturbed, c
 @pytest.mark.parametrize(
     ("more", "named"),
     [
-        ("--sac.gamma=0.9", "sac.gamma 0.9 (was 0.99)"),
+        ("--sac.gamma=0.9", "sac.gamma 0.9 (was 0.98)"),
         ("--sac.critic-hidden-dim=16", "sac.critic_hidden_dim 16 (was 8)"),
         ("--training.seed=1", "training.seed 1 (was 0)"),
         ("--num-teachers=2", "cannot go on with other drones: 0002"),

@@ -21,6 +21,7 @@ from raptor_jax.dynamics import sampling
 SCRIPT = Path(__file__).parents[1] / "scripts" / "train_teachers.py"
 STEPS = 256
 TINY = {
+    "config": "configs/model_free.yaml",
     "environment.environments-per-teacher": 4,
     "environment.episode-steps": 20,
     "sac.actor-hidden-dim": 8,
@@ -28,7 +29,6 @@ TINY = {
     "sac.critic_batch_size": 8,
     "sac.actor-batch-size": 8,
     "sac.n-warmup-steps": 32,
-    "sac.horizon": 0,
     "training.rescue-rounds": 0,
     "training.steps-per-teacher": STEPS,
     "training.log-frequency": 32,

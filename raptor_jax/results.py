@@ -159,9 +159,12 @@ class Results:
             entry["final_path"] = final_path
 
     def set_stochastic(self, evaluation: Evaluation) -> None:
-        """Notes the mean returns [T] of the kept actors with sampled actions, in the episodes that judged them."""
-        for entry, value in zip(self.teachers, np.asarray(evaluation.mean_return), strict=True):
-            entry["stochastic_mean_return"] = number(value)
+        """Notes the mean returns of the kept actors with sampled actions, in the episodes that judged them.
+
+        As in `set_judgement`, what follows the T teachers only filled the devices.
+        """
+        for row, entry in enumerate(self.teachers):
+            entry["stochastic_mean_return"] = number(np.asarray(evaluation.mean_return)[row])
 
     @property
     def all_passed(self) -> bool:

@@ -268,7 +268,7 @@ def watch(directory: Path, chunks: int) -> list[Sample]:
     run, samples = directory / "long", []
     more = [f"--{name}={value}" for name, value in longer.items()]
     with tempfile.TemporaryFile() as output:
-        process = subprocess.Popen(command(directory, "sac", run.name, *more), stdout=output, stderr=output)
+        process = subprocess.Popen(command(directory, "model_free", run.name, *more), stdout=output, stderr=output)
         watched = psutil.Process(process.pid)
         while process.poll() is None:
             time.sleep(0.05)
@@ -280,7 +280,7 @@ def watch(directory: Path, chunks: int) -> list[Sample]:
                 continue
             if chunk >= (samples[-1].chunk if samples else 0) + max(1, chunks // 100):
                 samples.append(Sample(chunk, *held, *sizes))
-        if process.returncode != STATUS["sac"]:
+        if process.returncode != STATUS["model_free"]:
             output.seek(0)
             sys.exit(output.read().decode())
     return samples

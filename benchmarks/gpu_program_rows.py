@@ -57,7 +57,7 @@ def programs(config: Config, drones: Drone, mesh: Mesh) -> Compiled:
 
 
 def row(config: Config, setting: str, card_name: str, teachers: int) -> tuple[dict[str, Any], Compiled]:
-    """Returns one row, and the programs that it tells of."""
+    """Returns one row, and the programs that it describes."""
     card = gpu_cards.CARDS[card_name]
     mesh = gpu_cards.mesh(card)
     if gpu_cards.present(card):

@@ -18,7 +18,7 @@ from benchmarks.rltools import update_gflop
 from raptor_jax import config as configs
 from raptor_jax import devices, memory, replay, rounds, starts
 from raptor_jax.config import Config
-from raptor_jax.dynamics.parameters import Drone, stack
+from raptor_jax.dynamics.parameters import Drone, stack, without_idle_noise
 from raptor_jax.dynamics.sampling import sample_drone
 from raptor_jax.dynamics.tasks import for_training
 from raptor_jax.errors import first_line
@@ -183,7 +183,7 @@ def peak_of_process() -> int:
 def sampled(config: Config, rows: np.ndarray) -> Drone:
     """Returns the drones of these numbers, every array [R, ...]."""
     drones = (for_training(sample_drone(config.sampling, int(i))[0], config.environment, f"drone {i}") for i in rows)
-    return stack(list(drones))
+    return without_idle_noise(stack(list(drones)))
 
 
 def in_shorter_calls(config: Config, updates: int | None) -> Config:

@@ -11,17 +11,22 @@ from raptor_jax.config import Config
 from raptor_jax.dynamics.parameters import Drone
 from raptor_jax.sac import losses, window
 from raptor_jax.sac.networks import Parameters, critic_values
-from raptor_jax.sac.optimizer import actor_optimizer, adam
-from raptor_jax.sac.teacher import Losses, Teacher, update_alpha
+from raptor_jax.sac.optimizer import actor_optimizer
+from raptor_jax.sac.teacher import Losses, Teacher, improve_critics, update_alpha
 from raptor_jax.sac.window import Value, Window
 from raptor_jax.simulator.episode import Episode
+
+_MOST_STEPS_AT_ONCE = 32
+"""Steps of a window whose values are computed together."""
 
 
 class Experience(struct.PyTreeNode):
     """Transitions of the windows of one update, [E, H]."""
 
     observation: jax.Array
-    """[E, H, 32] what the critics see."""
+    """[E, H, 26]"""
+    disturbance: jax.Array
+    """[E, 6] what the critics see beside the observation."""
     action: jax.Array
     """[E, H, 4]"""
     target: jax.Array
@@ -86,51 +91,55 @@ def _with_targets(config: Config, teacher: Teacher, windows: Window) -> Experien
     full, as a truncated episode has: only a termination ends the returns.
     """
     steps = windows.steps
-    disturbances = jnp.broadcast_to(windows.disturbance[:, None], (*steps.reward.shape, 6))
-    observation = jnp.concatenate([steps.observation, disturbances], axis=-1)
-    last_observation = jnp.concatenate([windows.last_observation, windows.disturbance], axis=-1)
 
-    def shifted(values: jax.Array, last: jax.Array) -> jax.Array:
+    def value(observation: jax.Array, action: jax.Array, disturbance: jax.Array) -> jax.Array:
+        seen = jnp.concatenate([observation, disturbance], axis=-1)
+        return jnp.min(critic_values(config.sac, teacher.target_critic, seen, action), axis=0)
+
+    def values_of_part(first: jax.Array) -> jax.Array:
+        part = (steps.observation, steps.action)
+        observation, action = (jax.lax.dynamic_slice_in_dim(leaf, first, part_steps, axis=1) for leaf in part)
+        disturbance = jnp.broadcast_to(windows.disturbance[:, None], (*observation.shape[:2], 6))
+        return value(observation, action, disturbance)
+
+    def following(values: jax.Array, last: jax.Array) -> jax.Array:
         return jnp.concatenate([values[:, 1:], last[:, None]], axis=1)
 
-    following = shifted(observation, last_observation)
-    next_action = shifted(steps.action, windows.last_action)
-    values = critic_values(config.sac, teacher.target_critic, following, next_action)
-    bonus = -jnp.exp(teacher.log_alpha) * shifted(steps.log_probability, windows.last_log_probability)
+    part_steps = max(steps for steps in range(1, _MOST_STEPS_AT_ONCE + 1) if config.sac.horizon % steps == 0)
+    # [parts, E, steps]: the hidden layers of all steps at once would be most of the memory of a training.
+    values = jax.lax.map(values_of_part, jnp.arange(0, config.sac.horizon, part_steps))
+    values = jnp.moveaxis(values, 0, 1).reshape(steps.reward.shape)
+    log_probability = following(steps.log_probability, windows.last_log_probability)
     target = losses.lambda_targets(
         config.sac,
         window.value_scale(config) * steps.reward,
         steps.terminated,
-        jnp.min(values, axis=0),
-        window.value_scale(config) * bonus,
+        following(values, value(windows.last_observation, windows.last_action, windows.disturbance)),
+        window.value_scale(config) * -jnp.exp(teacher.log_alpha) * log_probability,
     )
     ended_before = jnp.cumsum(steps.terminated, axis=1) - steps.terminated
-    return Experience(observation, steps.action, target, ended_before == 0)
+    return Experience(steps.observation, windows.disturbance, steps.action, target, ended_before == 0)
 
 
 def _update_critics(
     config: Config, teacher: Teacher, experience: Experience, key: jax.Array
 ) -> tuple[Teacher, jax.Array, jax.Array]:
     """Improves the critics and their targets on `actor_update_interval` random batches; returns mean loss and value."""
-    rows: Experience = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), experience)
     shape = (config.sac.actor_update_interval, config.sac.critic_batch_size)
-    optimizer = adam(config.sac, config.sac.critic_learning_rate)
 
     def step(teacher: Teacher, drawn: jax.Array) -> tuple[Teacher, tuple[jax.Array, jax.Array]]:
-        batch: Experience = jax.tree.map(lambda leaf: leaf[drawn], rows)
+        row = jnp.divmod(drawn, config.sac.horizon)
+        seen = jnp.concatenate([experience.observation[row], experience.disturbance[row[0]]], axis=-1)
+        action, target = experience.action[row], experience.target[row]
+        weight = experience.valid[row].astype(jnp.float32)
 
         def loss(critic: Parameters) -> tuple[jax.Array, jax.Array]:
-            return losses.critic_loss(
-                config.sac, critic, batch.observation, batch.action, batch.target, batch.valid.astype(jnp.float32)
-            )
+            return losses.critic_loss(config.sac, critic, seen, action, target, weight)
 
-        report, gradient = jax.value_and_grad(loss, has_aux=True)(teacher.critic)
-        steps, state = optimizer.update(gradient, teacher.critic_optimizer)
-        critic = optax.apply_updates(teacher.critic, steps)
-        target = optax.incremental_update(critic, teacher.target_critic, config.sac.tau)
-        return teacher.replace(critic=critic, target_critic=target, critic_optimizer=state), report
+        teacher, value, q_value = improve_critics(config.sac, teacher, loss)
+        return teacher, (value, q_value)
 
-    teacher, (loss, value) = jax.lax.scan(step, teacher, jax.random.randint(key, shape, 0, rows.target.shape[0]))
+    teacher, (loss, value) = jax.lax.scan(step, teacher, jax.random.randint(key, shape, 0, experience.target.size))
     return teacher, jnp.mean(loss), jnp.mean(value)
 
 

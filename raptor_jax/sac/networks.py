@@ -96,17 +96,15 @@ class _Mlp(nn.Module):
 
 
 class Actor(nn.Module):
-    """Observation [..., 26] -> mean [..., 4] and log standard deviation [..., 4] of the action before squashing."""
+    """Observation [..., 26] -> [..., 8]: mean and log standard deviation [..., 4] of the action before squashing."""
 
     config: SacConfig
 
     @nn.compact
-    def __call__(self, observation: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Returns mean and clipped log standard deviation."""
+    def __call__(self, observation: jax.Array) -> jax.Array:
+        """Returns the mean, and behind it the log standard deviation, not yet clipped."""
         widths = (self.config.actor_hidden_dim, 2 * ACTION_DIM)
-        output = _Mlp(*widths, self.config.matmul_precision, name="mlp")(observation)
-        mean, log_std = jnp.split(output, 2, axis=-1)
-        return mean, jnp.clip(log_std, self.config.log_std_min, self.config.log_std_max)
+        return _Mlp(*widths, self.config.matmul_precision, name="mlp")(observation)
 
 
 def critic_observation_dim(config: SacConfig) -> int:
@@ -146,23 +144,22 @@ def sample_action(
         The action tanh(mean + std * noise) [..., 4], and its log-probability [...] with the Jacobian of tanh
         (appendix C of the SAC paper).
     """
-    action, log_std = squashed_sample(config, actor, observation, noise)
-    return action, log_probability(config, log_std, noise, action)
+    mean, log_std = jnp.split(policy(config, actor, observation), 2, axis=-1)
+    action, log_density = squash(config, mean, log_std, noise)
+    return action, jnp.sum(log_density, axis=-1)
 
 
-def squashed_sample(
-    config: SacConfig, actor: Parameters, observation: jax.Array, noise: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """Returns the action of `sample_action` [..., 4], and the policy's log standard deviation there [..., 4]."""
-    mean, log_std = _policy(config, actor, observation)
-    return jnp.tanh(mean + jnp.exp(log_std) * noise), log_std
+def policy(config: SacConfig, actor: Parameters, observation: jax.Array) -> jax.Array:
+    """Returns mean and log standard deviation of the policy [..., 8], as `Actor` does."""
+    return cast(jax.Array, Actor(config).apply(actor, observation))
 
 
-def log_probability(config: SacConfig, log_std: jax.Array, noise: jax.Array, action: jax.Array) -> jax.Array:
-    """Returns the log-probability [...] of an action of `squashed_sample`; all arguments [..., 4]."""
+def squash(config: SacConfig, mean: jax.Array, log_std: jax.Array, noise: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Returns each entry of the action, tanh(mean + std * noise), and its log-density; arrays of any one shape."""
+    log_std = jnp.clip(log_std, config.log_std_min, config.log_std_max)
+    action = jnp.tanh(mean + jnp.exp(log_std) * noise)
     gaussian = -0.5 * noise**2 - log_std - 0.5 * jnp.log(2 * jnp.pi)
-    squashing = jnp.log(1 - action**2 + config.log_probability_epsilon)
-    return jnp.sum(gaussian - squashing, axis=-1)
+    return action, gaussian - jnp.log(1 - action**2 + config.log_probability_epsilon)
 
 
 def critic_values(config: SacConfig, critic: Parameters, observation: jax.Array, action: jax.Array) -> jax.Array:
@@ -172,10 +169,4 @@ def critic_values(config: SacConfig, critic: Parameters, observation: jax.Array,
 
 def deterministic_action(config: SacConfig, actor: Parameters, observation: jax.Array) -> jax.Array:
     """Returns tanh of the policy's mean, [..., 4]: what an evaluation flies."""
-    mean, _ = _policy(config, actor, observation)
-    return jnp.tanh(mean)
-
-
-def _policy(config: SacConfig, actor: Parameters, observation: jax.Array) -> tuple[jax.Array, jax.Array]:
-    # Flax types what `apply` returns for modules that return more than their output.
-    return cast(tuple[jax.Array, jax.Array], Actor(config).apply(actor, observation))
+    return jnp.tanh(policy(config, actor, observation)[..., :ACTION_DIM])

@@ -1,5 +1,7 @@
 """One teacher: its networks, optimisers and temperature, and the update that improves them."""
 
+from collections.abc import Callable
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -110,6 +112,27 @@ def update_alpha(config: SacConfig, teacher: Teacher, log_probability: jax.Array
     return teacher.replace(log_alpha=teacher.log_alpha + step, alpha_optimizer=optimizer)
 
 
+def improve_critics(
+    config: SacConfig, teacher: Teacher, loss: Callable[[Parameters], tuple[jax.Array, jax.Array]]
+) -> tuple[Teacher, jax.Array, jax.Array]:
+    """Takes a step of Adam along the gradient of a loss, and moves the target critics after the critics.
+
+    Args:
+        config: learning rate and Polyak rate.
+        teacher: the teacher before.
+        loss: of the critics' weights; returns the loss [] and the critics' mean value [].
+
+    Returns:
+        The teacher after, and what the loss returned.
+    """
+    (value, q_value), gradient = jax.value_and_grad(loss, has_aux=True)(teacher.critic)
+    steps, optimizer = adam(config, config.critic_learning_rate).update(gradient, teacher.critic_optimizer)
+    critic = optax.apply_updates(teacher.critic, steps)
+    target_critic = optax.incremental_update(critic, teacher.target_critic, config.tau)
+    teacher = teacher.replace(critic=critic, target_critic=target_critic, critic_optimizer=optimizer)
+    return teacher, value, q_value
+
+
 def _update_critic(
     config: SacConfig, teacher: Teacher, batch: Transition, key: jax.Array
 ) -> tuple[Teacher, jax.Array, jax.Array]:
@@ -128,12 +151,7 @@ def _update_critic(
     def loss(critic: Parameters) -> tuple[jax.Array, jax.Array]:
         return losses.critic_loss(config, critic, batch.observation, batch.action, target)
 
-    (value, q_value), gradient = jax.value_and_grad(loss, has_aux=True)(teacher.critic)
-    steps, optimizer = adam(config, config.critic_learning_rate).update(gradient, teacher.critic_optimizer)
-    critic = optax.apply_updates(teacher.critic, steps)
-    target_critic = optax.incremental_update(critic, teacher.target_critic, config.tau)
-    teacher = teacher.replace(critic=critic, target_critic=target_critic, critic_optimizer=optimizer)
-    return teacher, value, q_value
+    return improve_critics(config, teacher, loss)
 
 
 def _update_actor(

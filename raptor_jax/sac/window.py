@@ -8,13 +8,10 @@ the H-step value expansion SVG(H) (Heess et al. 2015) of the soft value (Haarnoj
 reparameterisation, so that the gradient of J goes through policy, simulator and reward, and beyond the window through
 the target critics. The action a_H is that of a frozen actor.
 
-Termination has no gradient. A window therefore flies on beyond its limits, and each reward counts by a smooth
-probability of having survived so far, which falls as the greatest `limit_ratio` of the window passes 1. It is relative
-to the probability at the window's start.
+Each reward counts by the probability of having survived so far (`rollout`), relative to that at the window's start.
 """
 
-import functools
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,14 +19,10 @@ from flax import struct
 
 from raptor_jax.config import Config
 from raptor_jax.dynamics.parameters import Drone
-from raptor_jax.sac.networks import Parameters, critic_values, log_probability, sample_action, squashed_sample
-from raptor_jax.simulator import ACTION_DIM, Noise, State, alive_reward, draw_noise, episode, limit_ratio
-from raptor_jax.simulator.compiler import kept_together
+from raptor_jax.sac.networks import Parameters, critic_values, sample_action
+from raptor_jax.sac.rollout import Rollout, rollout, survival
+from raptor_jax.simulator import ACTION_DIM, State, draw_noise, episode, limit_ratio
 from raptor_jax.simulator.episode import Episode
-from raptor_jax.simulator.vector import scalars
-
-_LOST = 10.0
-"""Survival widths beyond its limits at which a flight is over for all purposes: it has survived with 5e-5."""
 
 _ANGULAR_ACCELERATION = 10.0
 """rad/s^2 that count as 1 where the critics see the external torque."""
@@ -78,27 +71,6 @@ class Value(NamedTuple):
     """[]"""
 
 
-class _Now(NamedTuple):
-    """Where a window stands."""
-
-    episode: Episode
-    nearest: jax.Array
-    """[] greatest `limit_ratio` of the window so far."""
-
-
-class _Flown(NamedTuple):
-    """What a step brings, all []."""
-
-    weighted_reward: jax.Array
-    """Reward and penalty, weighted by the probability of having survived so far."""
-    survived: jax.Array
-    """That probability before the step."""
-    reward: jax.Array
-    terminated: jax.Array
-    length: jax.Array
-    total_reward: jax.Array
-
-
 def value_scale(config: Config) -> float:
     """Returns what the critics' values are multiplied by: with (1 - gamma) they are as large as rewards."""
     return 1 - config.sac.gamma
@@ -134,61 +106,32 @@ def fly(
     fresh_key, noise_key, flight_key = jax.random.split(key, 3)
     horizon, gamma = config.sac.horizon, config.sac.gamma
     noise = jax.random.normal(noise_key, (horizon + 1, ACTION_DIM), start.observation.dtype)
+    simulator_noise = draw_noise(drone, flight_key, horizon)
+    flown = rollout(config, actor, future.alpha, drone, start, simulator_noise, noise[:-1])
+    steps = _steps(start, flown)
+    last = Episode(flown.last_state, flown.last_observation, steps.length[-1], steps.total_reward[-1])
+    window, value = _evaluate_end(config, future, drone, last, steps, noise[-1])
+    terminated = jnp.any(steps.terminated)
+    after = gamma**horizon * flown.survived * ~terminated * value
+    at_start = survival(config, limit_ratio(drone, start.state))
+    worth = (jnp.sum(gamma ** jnp.arange(horizon) * flown.soft_reward) + after) / at_start
+    over = terminated | (last.length >= config.environment.episode_steps)
+    fresh = episode.start(drone, fresh_key)
+    return worth, (jax.tree.map(lambda new, old: jnp.where(over, new, old), fresh, last), window)
 
-    take_step = kept_together(functools.partial(_take_step, config))
 
-    # What a step computes is computed again for its gradient: to store it costs more, in kernels and in memory.
-    @functools.partial(jax.checkpoint, prevent_cse=False)
-    def step(now: _Now, inputs: tuple[Noise, jax.Array]) -> tuple[_Now, tuple[_Flown, jax.Array, jax.Array, jax.Array]]:
-        step_noise, action_noise = inputs
-        observation = now.episode.observation
-        action, log_std = squashed_sample(config.sac, actor, observation, action_noise)
-        following, flown = take_step(drone, now, action, step_noise)
-        return following, (flown, jax.lax.stop_gradient(observation), action, log_std)
-
-    first = _Now(start, limit_ratio(drone, start.state))
-    last, (flown, observation, action, log_std) = jax.lax.scan(
-        step, first, (draw_noise(drone, flight_key, horizon), noise[:-1])
-    )
-    log_pi = log_probability(config.sac, log_std, noise[:-1], action)
-    steps = Step(
-        observation=observation,
-        action=action,
-        log_probability=log_pi,
+def _steps(start: Episode, flown: Rollout) -> Step:
+    """Returns the steps of a window."""
+    count = jnp.arange(1, flown.reward.size + 1, dtype=start.length.dtype)
+    return Step(
+        observation=flown.observation,
+        action=flown.action,
+        log_probability=flown.log_probability,
         reward=flown.reward,
         terminated=flown.terminated,
-        length=flown.length,
-        total_reward=flown.total_reward,
+        length=start.length + count,
+        total_reward=start.total_reward + jnp.cumsum(flown.reward),
     )
-    window, value = _evaluate_end(config, future, drone, last.episode, steps, noise[-1])
-    terminated = jnp.any(flown.terminated)
-    soft_rewards = flown.weighted_reward - flown.survived * future.alpha * log_pi
-    after = gamma**horizon * _survival(config, last.nearest) * ~terminated * value
-    at_start = _survival(config, first.nearest)
-    worth = (jnp.sum(gamma ** jnp.arange(horizon) * soft_rewards) + after) / at_start
-    over = terminated | (last.episode.length >= config.environment.episode_steps)
-    fresh = episode.start(drone, fresh_key)
-    return worth, (jax.tree.map(lambda new, old: jnp.where(over, new, old), fresh, last.episode), window)
-
-
-def _take_step(config: Config, drone: Drone, now: _Now, action: jax.Array, noise: Noise) -> tuple[_Now, _Flown]:
-    """Takes one step of a window: all of it but the network, which gives the action [4]."""
-    outcome = episode.advance(drone, now.episode, action, config.environment.episode_steps, noise)
-    gained = alive_reward(drone, now.episode.state, action, outcome.episode.state)
-    # Far beyond its limits a flight stays where it is: rates without bounds would overflow.
-    lost = now.nearest > 1 + _LOST * config.sac.survival_width
-    held = jax.tree.map(lambda old, new: jnp.where(lost, old, new), now.episode, outcome.episode)
-    nearest = jnp.maximum(now.nearest, limit_ratio(drone, outcome.episode.state))
-    before, after = _survival(config, now.nearest), _survival(config, nearest)
-    flown = _Flown(
-        weighted_reward=after * gained + (before - after) * drone.mdp.reward.termination_penalty,
-        survived=before,
-        reward=jax.lax.stop_gradient(outcome.reward),
-        terminated=outcome.terminated,
-        length=outcome.episode.length,
-        total_reward=jax.lax.stop_gradient(outcome.episode.total_reward),
-    )
-    return _Now(_with_limited_gradient(config, held), nearest), flown
 
 
 def _evaluate_end(
@@ -201,49 +144,3 @@ def _evaluate_end(
     values = critic_values(config.sac, future.target_critic, observation, action)
     soft_value = jnp.min(values) / value_scale(config) - future.alpha * log_pi
     return Window(steps, last.observation, action, log_pi, seen_by_critics), soft_value
-
-
-def _survival(config: Config, nearest: jax.Array) -> jax.Array:
-    """Returns the smooth probability that a flight has survived whose greatest `limit_ratio` so far is `nearest`."""
-    return jax.nn.sigmoid((1 - nearest) / config.sac.survival_width)
-
-
-def _with_limited_gradient(config: Config, now: Episode) -> Episode:
-    """Limits the gradient that flows back through all that the next step depends on.
-
-    What stays the same in a flight (force and torque) is left out: its gradient, summed over all later steps, leads
-    nowhere, and would take up the whole limit for a light vehicle.
-    """
-    state = now.state
-    moving, observation = _limit_gradient(
-        config.sac.state_gradient_limit, (state.replace(force=None, torque=None, target=None), now.observation)
-    )
-    moving = moving.replace(force=state.force, torque=state.torque, target=state.target)
-    return now.replace(state=moving, observation=observation)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _limit_gradient(limit: float, state: Any) -> Any:
-    """Returns the state as it is; the gradient that flows back through it is cut to the norm `limit`.
-
-    A tumbling vehicle amplifies gradients beyond all bounds, and one such flight would drown the others; one that is
-    not finite counts as 0.
-    """
-    del limit
-    return state
-
-
-def _limit_gradient_forward(limit: float, state: Any) -> tuple[Any, None]:
-    del limit
-    return state, None
-
-
-def _limit_gradient_backward(limit: float, _: None, gradient: Any) -> tuple[Any]:
-    # Entry by entry: a reduction would be a kernel of its own.
-    norm = jnp.sqrt(sum(entry * entry for leaf in jax.tree.leaves(gradient) for entry in scalars(leaf)))
-    finite = jnp.isfinite(norm)
-    factor = jnp.minimum(1, limit / jnp.maximum(norm, limit))
-    return (jax.tree.map(lambda leaf: jnp.where(finite, leaf * factor, 0), gradient),)
-
-
-_limit_gradient.defvjp(_limit_gradient_forward, _limit_gradient_backward)

@@ -83,7 +83,7 @@ def test_alpha_starts_at_its_setting(teacher):
 
 
 def test_actor_is_a_relu_network(teacher, observation):
-    mean, log_std = Actor(CONFIG).apply(teacher.actor, observation)
+    mean, log_std = np.split(Actor(CONFIG).apply(teacher.actor, observation), 2, axis=-1)
     expected_mean, expected_log_std = actor_output(teacher.actor, observation)
     np.testing.assert_allclose(mean, expected_mean, atol=1e-6)
     np.testing.assert_allclose(log_std, expected_log_std, atol=1e-6)
@@ -98,8 +98,9 @@ def test_critics_are_relu_networks_of_observation_and_action(teacher, observatio
 
 @pytest.mark.parametrize(("raw", "clipped"), [(5.0, 2.0), (-30.0, -20.0), (0.5, 0.5)])
 def test_log_std_is_clipped(observation, raw, clipped):
-    _, log_std = Actor(CONFIG).apply(constant_actor(CONFIG, 0.0, raw), observation)
-    np.testing.assert_array_equal(log_std, np.full_like(log_std, clipped))
+    noise = np.full((len(observation), ACTION_DIM), 0.1 / np.exp(clipped))
+    action, _ = sac.sample_action(CONFIG, constant_actor(CONFIG, 0.0, raw), observation, noise)
+    np.testing.assert_allclose(action, np.tanh(0.1), rtol=1e-5)
 
 
 def test_log_probability_is_the_gaussians_through_the_change_of_variables(teacher, observation):

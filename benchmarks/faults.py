@@ -35,8 +35,9 @@ from raptor_jax import checkpoints
 from raptor_jax.config import SamplingConfig
 from raptor_jax.dynamics import sampling
 from raptor_jax.metrics import CURVES
-from raptor_jax.results import FILE, machine, versions
+from raptor_jax.results import FILE
 from raptor_jax.run_directory import LOCK
+from raptor_jax.utils.machine import machine, versions
 
 DRONES = 3
 CHUNK = 32

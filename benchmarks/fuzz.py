@@ -22,7 +22,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from raptor_jax.results import machine
+from raptor_jax.utils.machine import machine
 from tests.fuzz import readers, trial
 
 PACKAGES = ("numpy", "pydantic", "PyYAML", "orbax-checkpoint", "tensorstore", "jax", "rich")

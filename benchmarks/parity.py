@@ -11,7 +11,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-from raptor_jax.results import machine, versions
+from raptor_jax.utils.machine import machine, versions
 from tests.simulator import parity
 from tests.simulator.comparison import Row
 from tests.simulator.drones import REFERENCE, reference_drones, sampled_drones

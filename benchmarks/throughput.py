@@ -30,8 +30,9 @@ from benchmarks.throughput_rows import UPDATES_ON_A_PROCESSOR, simulator_row, tr
 from raptor_jax import config as configs
 from raptor_jax.dynamics.sampling import write_drones
 from raptor_jax.errors import UserError
-from raptor_jax.results import FILE, machine, versions
-from raptor_jax.storage import write_json
+from raptor_jax.results import FILE
+from raptor_jax.utils.files import write_json
+from raptor_jax.utils.machine import machine, versions
 
 SETTINGS = ("configs/pre_training.yaml", "configs/model_free.yaml", "configs/raptor_reference.yaml")
 PRECISIONS = ("float32", "tensorfloat32", "bfloat16")

@@ -24,10 +24,11 @@ from raptor_jax.dynamics.tasks import for_training
 from raptor_jax.errors import first_line
 from raptor_jax.population import best
 from raptor_jax.population import sac as populations
-from raptor_jax.population.blocks import tree_bytes
 from raptor_jax.rounds import Round
 from raptor_jax.simulator import ACTION_DIM, episode
 from raptor_jax.simulator.episode import Episode
+from raptor_jax.utils.console import readable_bytes
+from raptor_jax.utils.trees import tree_bytes
 
 TURNS = 3
 SIMULATOR_STEPS = 100
@@ -109,7 +110,7 @@ def _train(options: argparse.Namespace, limits: Limits, config: Config, row: dic
     if table.total > available:
         capacity = memory.fitting_capacity(table, config, share, available)
         if not capacity:
-            needed, free = map(memory.readable_bytes, (table.total, available))
+            needed, free = map(readable_bytes, (table.total, available))
             return {"note": f"does not fit: needs {needed}, free are {free}"}
         notes.append(f"replay of {capacity:,} instead of {config.sac.replay_capacity:,}: the largest that fits")
         config = config.model_copy(update={"sac": config.sac.model_copy(update={"replay_capacity": capacity})})

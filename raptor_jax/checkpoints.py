@@ -36,8 +36,8 @@ import orbax.checkpoint as ocp
 from raptor_jax import sac
 from raptor_jax.errors import UserError, first_line
 from raptor_jax.population.best import Best
-from raptor_jax.population.blocks import tree_bytes
 from raptor_jax.population.state import Population
+from raptor_jax.utils.trees import tree_bytes
 
 KEPT = 2
 """Checkpoints of each kind on disk, so that a whole one is left while the next is written."""

@@ -41,7 +41,7 @@ def _load_config(options: argparse.Namespace) -> configs.Config:
 
 
 def _console() -> Any:
-    from raptor_jax.progress import make_console
+    from raptor_jax.utils.console import make_console
 
     return make_console()
 
@@ -91,7 +91,7 @@ def _require_device(device: str) -> None:
 
 def _sample(options: argparse.Namespace) -> int:
     from raptor_jax.dynamics import distribution, sampling
-    from raptor_jax.progress import say
+    from raptor_jax.utils.console import say
 
     config = _load_config(options).sampling
     console = _console()
@@ -122,7 +122,7 @@ def _train(options: argparse.Namespace) -> int:
     import numpy as np
 
     from raptor_jax import trainer
-    from raptor_jax.progress import say
+    from raptor_jax.utils.console import say
 
     console = _console()
     ids = np.arange(first, first + len(drones))
@@ -142,7 +142,7 @@ def _train_start(options: argparse.Namespace) -> int:
     drones = files.load_directory(options.dynamics_dir)
     _require_device(options.device)
     from raptor_jax import start_trainer
-    from raptor_jax.progress import say
+    from raptor_jax.utils.console import say
 
     console = _console()
     start_trainer.train_start(config, drones, options.output, console)

@@ -17,7 +17,8 @@ from raptor_jax.errors import UserError
 from raptor_jax.evaluation import Evaluation
 from raptor_jax.foundation import FoundationPolicy
 from raptor_jax.results import Results, print_table
-from raptor_jax.storage import write_json
+from raptor_jax.utils.console import readable_bytes
+from raptor_jax.utils.files import require_writable, write_json
 
 
 class Judged(NamedTuple):
@@ -90,12 +91,6 @@ def evaluate_run(asked: Flights, policy: str, simulator: str, json_path: Path | 
     return results.all_passed
 
 
-def require_writable(option: str, path: Path | None) -> None:
-    """Raises UserError where a file that an option names cannot be written."""
-    if path is not None and (os.path.isdir(path) or not os.path.isdir(path.absolute().parent)):
-        raise UserError(f"{option}: {path}: cannot be written; name a file in a directory that exists")
-
-
 def load_flights(asked: Flights) -> tuple[Judged, int]:
     """Reads what is to be flown, and how many episodes of each teacher.
 
@@ -110,8 +105,7 @@ def load_flights(asked: Flights) -> tuple[Judged, int]:
     free = memory.available_bytes(jax.devices()[0])
     if needed > free:
         raise UserError(
-            f"{episodes} episodes need {memory.readable_bytes(needed)}, and {memory.readable_bytes(free)} are free;"
-            " lower --episodes"
+            f"{episodes} episodes need {readable_bytes(needed)}, and {readable_bytes(free)} are free; lower --episodes"
         )
     return judged, episodes
 

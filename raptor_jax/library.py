@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from raptor_jax import config as configs
-from raptor_jax import evaluation, judge, progress, trainer
+from raptor_jax import evaluation, judge, trainer
 from raptor_jax.analysis import Population, load
 from raptor_jax.config import Config
 from raptor_jax.dynamics import files, sampling, tasks
@@ -25,6 +25,7 @@ from raptor_jax.evaluation import Evaluation, Policy
 from raptor_jax.export.teacher import Teacher, read_teachers
 from raptor_jax.simulator import episode
 from raptor_jax.simulator.episode import Episode, Outcome
+from raptor_jax.utils.console import make_console
 
 
 class Environment(NamedTuple):
@@ -171,7 +172,7 @@ def train(
     _require_some(drones)
     _require_order(drones)
     job = trainer.Job(config or Config(), drones, np.arange(len(drones)), Path(output_dir))
-    trainer.train(job, progress.make_console(quiet), overwrite=overwrite, resume=resume)
+    trainer.train(job, make_console(quiet), overwrite=overwrite, resume=resume)
     return load(output_dir)
 
 

@@ -10,10 +10,11 @@ from raptor_jax.config import Config
 from raptor_jax.dynamics.parameters import Drone
 from raptor_jax.errors import UserError
 from raptor_jax.population.best import Best
-from raptor_jax.population.blocks import tree_bytes
 from raptor_jax.population.state import Population
 from raptor_jax.replay import row_bytes
 from raptor_jax.simulator import episode
+from raptor_jax.utils.console import readable_bytes
+from raptor_jax.utils.trees import tree_bytes
 
 _MARGIN = 0.95
 """Share of the free memory that a suggested capacity fills: what is free changes from one look to the next."""
@@ -99,8 +100,3 @@ def require_fit(table: MemoryTable, config: Config, teachers: int, available: in
     raise UserError(
         f"{teachers} teachers need {readable_bytes(table.total)}, and {readable_bytes(available)} are free; {way_out}"
     )
-
-
-def readable_bytes(count: int) -> str:
-    """Returns a count of bytes as text, in GiB or, below one, in MiB."""
-    return f"{count / 2**30:.2f} GiB" if count >= 2**30 else f"{count / 2**20:.2f} MiB"

@@ -11,7 +11,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from raptor_jax.errors import UserError
-from raptor_jax.storage import Unreadable, read_arrays, write_atomically
+from raptor_jax.utils.files import Unreadable, read_arrays, write_atomically
 
 CURVES = "curves.npz"
 """Where a run keeps its curves, under its output directory."""

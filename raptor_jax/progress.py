@@ -1,6 +1,5 @@
 """What a person sees while it runs: the memory table, a bar on a terminal, a line for every evaluation anywhere."""
 
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,18 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from raptor_jax.errors import printable
-from raptor_jax.memory import MemoryTable, readable_bytes
-
-
-def make_console(quiet: bool = False) -> Console:
-    """Returns a console on standard output: log files and pipes get whole lines, a terminal its own width."""
-    return Console(width=None if sys.stdout.isatty() else 140, quiet=quiet)
-
-
-def say(console: Console, text: str) -> None:
-    """Prints a line that quotes names which others chose: no markup in them, and nothing that moves the cursor."""
-    console.print(printable(text), markup=False, soft_wrap=True)
+from raptor_jax.memory import MemoryTable
+from raptor_jax.utils.console import readable_bytes
 
 
 def print_memory(table: MemoryTable, available: int, teachers: int, device: str, console: Console) -> None:

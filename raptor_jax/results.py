@@ -1,14 +1,11 @@
 """What a run found out about each teacher: `results.json`, and the table at the end."""
 
-import platform
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
 
 import jax
 import numpy as np
-import psutil
 import pydantic
 from rich.console import Console
 from rich.table import Table
@@ -18,12 +15,12 @@ from raptor_jax.dynamics.files import DroneFile
 from raptor_jax.dynamics.parameters import thrust_to_weight, torque_to_inertia
 from raptor_jax.errors import UserError, printable
 from raptor_jax.evaluation import Evaluation
-from raptor_jax.storage import Unreadable, read_object
+from raptor_jax.utils.files import Unreadable, json_number, read_object
+from raptor_jax.utils.machine import machine, versions
 
 FILE = "results.json"
 _MAX_BYTES = 1 << 24
 """A teacher takes less than 1 kB."""
-_PACKAGES = ("raptor-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 JUDGED = (
     "mean_return",
     "std_return",
@@ -140,7 +137,7 @@ class Results:
     def set_kept(self, mean_return: Any, step: Any) -> None:
         """Takes over the evaluation [T] that each kept actor won by, and its step [T]."""
         for entry, value, at in zip(self.teachers, np.asarray(mean_return), np.asarray(step), strict=True):
-            entry["best_eval_reward"] = number(value)
+            entry["best_eval_reward"] = json_number(value)
             entry["best_step"] = int(at)
 
     def set_restarts(self, teacher: int, restarts: int) -> None:
@@ -154,7 +151,7 @@ class Results:
     def set_judgement(self, evaluation: Evaluation, pass_return: float, final_path: str) -> None:
         """Takes over the evaluation of the kept actors, and decides who passed."""
         for row, entry in enumerate(self.teachers):
-            entry.update({name: number(np.asarray(getattr(evaluation, name))[row]) for name in JUDGED})
+            entry.update({name: json_number(np.asarray(getattr(evaluation, name))[row]) for name in JUDGED})
             entry["passed"] = entry["mean_return"] is not None and entry["mean_return"] > pass_return
             entry["final_path"] = final_path
 
@@ -164,7 +161,7 @@ class Results:
         As in `set_judgement`, what follows the T teachers only filled the devices.
         """
         for row, entry in enumerate(self.teachers):
-            entry["stochastic_mean_return"] = number(np.asarray(evaluation.mean_return)[row])
+            entry["stochastic_mean_return"] = json_number(np.asarray(evaluation.mean_return)[row])
 
     @property
     def all_passed(self) -> bool:
@@ -215,34 +212,6 @@ def _entry(teacher_id: int, file: DroneFile) -> dict[str, Any]:
         "frozen_at_step": None,
         "rounds": 0,
     }
-
-
-def number(value: Any) -> float | None:
-    """Returns a finite number as a float, and None for NaN and infinity, which JSON does not have."""
-    return float(value) if np.isfinite(value) else None
-
-
-def versions() -> dict[str, str]:
-    """Returns the versions of Python and of the packages that a result depends on."""
-    return {"python": platform.python_version(), **{name: metadata.version(name) for name in _PACKAGES}}
-
-
-def machine() -> dict[str, Any]:
-    """Returns what the run computes on."""
-    return {
-        "platform": jax.devices()[0].platform,
-        "processor": _processor(),
-        "cores": psutil.cpu_count(logical=True),
-        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
-        "system": platform.platform(),
-    }
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 def _verdict(entry: dict[str, Any]) -> tuple[str, str, str, str, str]:

@@ -15,10 +15,10 @@ from raptor_jax.config import Config
 from raptor_jax.dynamics.files import DroneFile, load_directory, save_drone
 from raptor_jax.dynamics.parameters import same
 from raptor_jax.errors import UserError
-from raptor_jax.memory import readable_bytes
 from raptor_jax.metrics import CURVES
 from raptor_jax.results import FILE
-from raptor_jax.storage import remove_temporaries, write_text
+from raptor_jax.utils.console import readable_bytes
+from raptor_jax.utils.files import remove_temporaries, write_text
 
 CONFIG = "config.yaml"
 LOCK = ".lock"

@@ -18,7 +18,7 @@ from raptor_jax.errors import UserError
 from raptor_jax.population import start as pooled
 from raptor_jax.population.expansion import schedule
 from raptor_jax.population.schedule import crossed
-from raptor_jax.results import machine, versions
+from raptor_jax.utils.machine import machine, versions
 
 
 def train_start(config: Config, files: Sequence[DroneFile], path: Path, console: Console) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from raptor_jax import sac
 from raptor_jax.config import Config
 from raptor_jax.errors import UserError, first_line
-from raptor_jax.storage import Unreadable, read_arrays, write_atomically
+from raptor_jax.utils.files import Unreadable, read_arrays, write_atomically
 
 _MAX_BYTES = 1 << 26
 PACKAGED, SCRATCH = "packaged", "scratch"

@@ -21,12 +21,13 @@ from raptor_jax.dynamics.parameters import Drone
 from raptor_jax.errors import UserError, printable
 from raptor_jax.metrics import CURVES, Curves, TensorBoard
 from raptor_jax.population import best
-from raptor_jax.population.blocks import tree_bytes
 from raptor_jax.population.schedule import crossed
 from raptor_jax.population.state import Population
 from raptor_jax.results import FILE, Results, print_table
 from raptor_jax.rounds import Round
-from raptor_jax.storage import move_aside, write_json
+from raptor_jax.utils.console import say
+from raptor_jax.utils.files import move_aside, write_json
+from raptor_jax.utils.trees import tree_bytes
 
 LOGS = "logs"
 RESTARTS = 3
@@ -113,7 +114,7 @@ def _own_directory(job: Job, resume: bool, console: Console) -> Iterator[None]:
             else:
                 if run_directory.holds_something(job.output_dir):
                     moved = move_aside(job.output_dir)
-                    progress.say(console, f"moved the run that was in {job.output_dir} to {moved}")
+                    say(console, f"moved the run that was in {job.output_dir} to {moved}")
                     # The old lock went with the old run.
                     at_the_end.enter_context(run_directory.locked(job.output_dir))
                 run_directory.write_inputs(job.output_dir, job.config, job.files)

@@ -18,10 +18,9 @@ from raptor_jax.dynamics import files
 from raptor_jax.dynamics.files import DroneFile
 from raptor_jax.dynamics.parameters import Drone, same, stack
 from raptor_jax.errors import printable
-from raptor_jax.judge import Flights, load_flights, require_writable
-from raptor_jax.progress import say
-from raptor_jax.results import number
-from raptor_jax.storage import write_atomically, write_json
+from raptor_jax.judge import Flights, load_flights
+from raptor_jax.utils.console import say
+from raptor_jax.utils.files import json_number, require_writable, write_atomically, write_json
 
 _MOST_ROWS = 40
 _MOST_LABELS = 32
@@ -171,5 +170,5 @@ def _plain(matrix: Matrix, asked: Flights, episodes: int) -> dict[str, Any]:
         "teacher_ids": matrix.teacher_ids,
         "drones": [file.path.name for file in matrix.drones],
         "own": matrix.own,
-        **{name: [[number(value) for value in row] for row in values] for name, values in numbers.items()},
+        **{name: [[json_number(value) for value in row] for row in values] for name, values in numbers.items()},
     }

@@ -12,7 +12,7 @@ from raptor_jax.dynamics import files, sampling
 from raptor_jax.evaluation import Evaluation
 from raptor_jax.metrics import CURVES, Curves
 from raptor_jax.results import FILE, Results
-from raptor_jax.storage import write_json, write_text
+from raptor_jax.utils.files import write_json, write_text
 
 CHUNK = 1000
 """Environment steps between two evaluations."""

@@ -17,7 +17,7 @@ from raptor_jax import checkpoints, cli, devices, metrics, rounds, run_directory
 from raptor_jax.config import build
 from raptor_jax.errors import UserError
 from raptor_jax.population import sac as population
-from raptor_jax.storage import write_json
+from raptor_jax.utils.files import write_json
 
 STEPS = faults.RUNS["model_free"]["training.steps-per-teacher"]
 

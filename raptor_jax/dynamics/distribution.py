@@ -24,7 +24,7 @@ from raptor_jax.dynamics.files import DroneFile, load_directory
 from raptor_jax.dynamics.parameters import Drone
 from raptor_jax.dynamics.platforms import crazyflie
 from raptor_jax.errors import UserError
-from raptor_jax.storage import write_atomically, write_text
+from raptor_jax.utils.files import write_atomically, write_text
 
 SIGNIFICANCE = 1e-3
 """Least p-value that passes: with nine tests at once, one honest directory in a hundred is called wrong."""

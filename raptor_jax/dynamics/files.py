@@ -37,7 +37,7 @@ from raptor_jax.dynamics.validation import (
     wrong_value,
 )
 from raptor_jax.errors import UserError
-from raptor_jax.storage import Unreadable, read_object, read_yaml, write_text
+from raptor_jax.utils.files import Unreadable, read_object, read_yaml, write_text
 
 _MAX_BYTES = 1 << 20
 """A drone's file holds 3 kB; what is much larger is something else."""

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from raptor_jax.errors import UserError
 from raptor_jax.export.teacher import Teacher, read_teachers
-from raptor_jax.progress import say
+from raptor_jax.utils.console import say
 
 _ENDINGS = {"npz": "npz", "onnx": "onnx", "rltools-h5": "h5", "c": "h"}
 """Of the files, by format."""

@@ -13,6 +13,7 @@ from raptor_jax.dynamics import files
 from raptor_jax.errors import UserError
 from raptor_jax.inspection.drone import describe_drone
 from raptor_jax.run_directory import CONFIG
+from raptor_jax.utils.files import json_number
 
 _KINDS = ("best", "latest")
 _READ_IN_PASSING = 1 << 30
@@ -179,4 +180,4 @@ def _plain(values: np.ndarray) -> Any:
     plain = values.tolist()
     if values.dtype.kind != "f":
         return plain
-    return [results.number(value) for value in plain] if values.ndim else results.number(plain)
+    return [json_number(value) for value in plain] if values.ndim else json_number(plain)

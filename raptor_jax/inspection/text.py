@@ -13,8 +13,7 @@ from raptor_jax import results
 from raptor_jax.config import Config
 from raptor_jax.errors import printable
 from raptor_jax.inspection.drone import show_drone
-from raptor_jax.memory import readable_bytes
-from raptor_jax.progress import say
+from raptor_jax.utils.console import readable_bytes, say
 
 _MOST_POINTS = 20
 """Points of a curve that are shown."""

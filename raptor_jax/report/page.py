@@ -13,7 +13,7 @@ import numpy as np
 from raptor_jax import analysis, evaluation, judge
 from raptor_jax.errors import UserError
 from raptor_jax.report import content, flights
-from raptor_jax.storage import write_text
+from raptor_jax.utils.files import require_writable, write_text
 
 FLIGHTS = 1000
 """At most so many teachers are flown, those of the lowest return; their flights take at most 16 MB."""
@@ -27,7 +27,7 @@ def write(run: Path, output: Path) -> int:
     Raises:
         UserError: the directory holds no run with a checkpoint and curves, or `output` cannot be written.
     """
-    judge.require_writable("--output", output)
+    require_writable("--output", output)
     population = analysis.load(run)
     text = assemble(f"Report of {run.resolve().name}", content.of(population, _fly(run, population)))
     try:

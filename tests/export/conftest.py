@@ -10,7 +10,7 @@ import pytest
 from raptor_jax import checkpoints, config, evaluation, sac, starts
 from raptor_jax.dynamics import files
 from raptor_jax.results import FILE, Results
-from raptor_jax.storage import write_json, write_text
+from raptor_jax.utils.files import write_json, write_text
 from tests.export.run import CRASHING, NAMES, SETTINGS, STEP
 from tests.runs import write_kept
 from tests.simulator.drones import replaced, sampled_drones

@@ -23,7 +23,7 @@ from raptor_jax.inspection.drone import describe_drone
 from raptor_jax.population import best
 from raptor_jax.population import sac as populations
 from raptor_jax.results import FILE, Results
-from raptor_jax.storage import write_json, write_text
+from raptor_jax.utils.files import write_json, write_text
 from tests.fuzz import mutations
 from tests.fuzz.trial import command
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from raptor_jax.dynamics.parameters import Dynamics
 from raptor_jax.dynamics.schema import read_group
-from raptor_jax.storage import read_object
+from raptor_jax.utils.files import read_object
 
 _DIRECTORY = Path(__file__).parent
 _MAX_BYTES = 1 << 20

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 import yaml
 
-from raptor_jax.errors import first_line
+from raptor_jax.errors import UserError, first_line
 
 
 class Unreadable(Exception):
@@ -134,6 +134,12 @@ def read_arrays(path: Path, most: int) -> dict[str, np.ndarray]:
         raise Unreadable(f"not a NumPy archive: {first_line(error)}") from None
 
 
+def require_writable(option: str, path: Path | None) -> None:
+    """Raises UserError where a file that an option names cannot be written."""
+    if path is not None and (os.path.isdir(path) or not os.path.isdir(path.absolute().parent)):
+        raise UserError(f"{option}: {path}: cannot be written; name a file in a directory that exists")
+
+
 def write_atomically(path: Path, write: Callable[[BinaryIO], Any]) -> None:
     """Lets `write` fill a temporary file in the same directory, then renames it to `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -160,6 +166,11 @@ def remove_temporaries(path: Path) -> None:
 def write_text(path: Path, text: str) -> None:
     """Writes text as UTF-8, atomically."""
     write_atomically(path, lambda file: file.write(text.encode()))
+
+
+def json_number(value: Any) -> float | None:
+    """Returns a finite number as a float, and None for NaN and infinity, which JSON does not have."""
+    return float(value) if np.isfinite(value) else None
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -33,7 +33,7 @@ import psutil
 
 from raptor_jax import checkpoints
 from raptor_jax.config import SamplingConfig
-from raptor_jax.dynamics import sampling
+from raptor_jax.drones import sampling
 from raptor_jax.metrics import CURVES
 from raptor_jax.results import FILE
 from raptor_jax.run_directory import LOCK

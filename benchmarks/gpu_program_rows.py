@@ -14,7 +14,7 @@ from benchmarks.limits import seconds_per_call
 from benchmarks.throughput_rows import sampled, with_full_replay
 from raptor_jax import devices, rounds, starts
 from raptor_jax.config import Config
-from raptor_jax.dynamics.parameters import Drone
+from raptor_jax.drones.parameters import Drone
 from raptor_jax.population import sac as populations
 from raptor_jax.population.schedule import Schedule, crossed
 from raptor_jax.rounds import Programs, Round

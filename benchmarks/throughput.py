@@ -28,7 +28,7 @@ import jax
 from benchmarks import limits
 from benchmarks.throughput_rows import UPDATES_ON_A_PROCESSOR, simulator_row, training_row
 from raptor_jax import config as configs
-from raptor_jax.dynamics.sampling import write_drones
+from raptor_jax.drones.sampling import write_drones
 from raptor_jax.errors import UserError
 from raptor_jax.results import FILE
 from raptor_jax.utils.files import write_json

@@ -18,9 +18,9 @@ from benchmarks.rltools import update_gflop
 from raptor_jax import config as configs
 from raptor_jax import devices, memory, replay, rounds, starts
 from raptor_jax.config import Config
-from raptor_jax.dynamics.parameters import Drone, stack
-from raptor_jax.dynamics.sampling import sample_drone
-from raptor_jax.dynamics.tasks import for_training
+from raptor_jax.drones.parameters import Drone, stack
+from raptor_jax.drones.sampling import sample_drone
+from raptor_jax.drones.tasks import for_training
 from raptor_jax.errors import first_line
 from raptor_jax.population import best
 from raptor_jax.population import sac as populations

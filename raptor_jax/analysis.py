@@ -11,36 +11,18 @@ the same drones: a teacher is its run and its `teacher_id`. Rows are the same te
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from raptor_jax import checkpoints, results
-from raptor_jax.dynamics import files, parameters
-from raptor_jax.dynamics.parameters import Drone, Dynamics
+from raptor_jax.drones import files, parameters
+from raptor_jax.drones.parameters import Drone
+from raptor_jax.drones.quantities import PARAMETERS
 from raptor_jax.errors import UserError, first_line
 from raptor_jax.metrics import CURVES, load_curves
-
-
-class Parameter(NamedTuple):
-    """A scalar of a drone: its unit, and how it follows from the dynamics (host side, with any leading axes)."""
-
-    unit: str
-    of: Callable[[Dynamics], np.ndarray]
-
-
-PARAMETERS = {
-    "thrust_to_weight": Parameter("1", parameters.thrust_to_weight),
-    "torque_to_inertia": Parameter("1/s^2", parameters.torque_to_inertia),
-    "mass": Parameter("kg", lambda dynamics: dynamics.mass),
-    "max_rotor_distance": Parameter("m", parameters.max_rotor_distance),
-    "rotor_time_constant_rising": Parameter("s", lambda dynamics: dynamics.rotor_time_constants_rising.mean(axis=-1)),
-    "rotor_time_constant_falling": Parameter("s", lambda dynamics: dynamics.rotor_time_constants_falling.mean(axis=-1)),
-    "rotor_torque_constant": Parameter("m", lambda dynamics: dynamics.rotor_torque_constants.mean(axis=-1)),
-}
-"""What tells one drone from another; rotors are averaged. `Population.drones` has everything."""
 
 
 @dataclasses.dataclass(frozen=True)

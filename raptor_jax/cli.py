@@ -90,7 +90,7 @@ def _require_device(device: str) -> None:
 
 
 def _sample(options: argparse.Namespace) -> int:
-    from raptor_jax.dynamics import distribution, sampling
+    from raptor_jax.drones import distribution, sampling
     from raptor_jax.utils.console import say
 
     config = _load_config(options).sampling
@@ -109,7 +109,7 @@ def _train(options: argparse.Namespace) -> int:
             raise UserError("--generate-dynamics: writes into --dynamics-dir; leave --drone out")
         options.num_drones = options.num_teachers
         return _sample(options)
-    from raptor_jax.dynamics import files
+    from raptor_jax.drones import files
 
     first, last = options.teachers or (0, options.num_teachers)
     if options.drone:
@@ -137,7 +137,7 @@ def _train(options: argparse.Namespace) -> int:
 
 def _train_start(options: argparse.Namespace) -> int:
     config = _load_config(options)
-    from raptor_jax.dynamics import files
+    from raptor_jax.drones import files
 
     drones = files.load_directory(options.dynamics_dir)
     _require_device(options.device)

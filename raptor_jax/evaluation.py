@@ -10,7 +10,7 @@ from flax import struct
 
 from raptor_jax import sac
 from raptor_jax.config import Config
-from raptor_jax.dynamics.parameters import Drone
+from raptor_jax.drones.parameters import Drone
 from raptor_jax.simulator import ACTION_DIM, State, draw_noise, episode, reward
 from raptor_jax.simulator.episode import Episode, Outcome
 from raptor_jax.simulator.quaternion import yaw

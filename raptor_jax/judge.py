@@ -11,8 +11,8 @@ import numpy as np
 from rich.console import Console
 
 from raptor_jax import checkpoints, config, evaluation, memory, sac
-from raptor_jax.dynamics import files
-from raptor_jax.dynamics.parameters import Drone
+from raptor_jax.drones import files
+from raptor_jax.drones.parameters import Drone
 from raptor_jax.errors import UserError
 from raptor_jax.evaluation import Evaluation
 from raptor_jax.foundation import FoundationPolicy

@@ -17,8 +17,8 @@ from typing import Any
 import l2f
 import numpy as np
 
-from raptor_jax.dynamics.files import to_json
-from raptor_jax.dynamics.parameters import Drone
+from raptor_jax.drones.files import to_json
+from raptor_jax.drones.parameters import Drone
 from raptor_jax.simulator import State, Target
 
 HISTORY_LENGTH = 16

@@ -17,9 +17,9 @@ from raptor_jax import config as configs
 from raptor_jax import evaluation, judge, trainer
 from raptor_jax.analysis import Population, load
 from raptor_jax.config import Config
-from raptor_jax.dynamics import files, sampling, tasks
-from raptor_jax.dynamics.files import DroneFile
-from raptor_jax.dynamics.parameters import Drone
+from raptor_jax.drones import files, sampling, tasks
+from raptor_jax.drones.files import DroneFile
+from raptor_jax.drones.parameters import Drone
 from raptor_jax.errors import UserError
 from raptor_jax.evaluation import Evaluation, Policy
 from raptor_jax.export.teacher import Teacher, read_teachers
@@ -93,7 +93,7 @@ def load_drones(path: str | Path) -> list[DroneFile]:
     """Reads the drones of a directory, ordered by number, or the one that a file or a platform's name stands for.
 
     Raises:
-        UserError: there are none, or one is not a valid drone; see `raptor_jax.dynamics.files.load_drone`.
+        UserError: there are none, or one is not a valid drone; see `raptor_jax.drones.files.load_drone`.
 
     >>> load_drones("crazyflie")[0].drone.dynamics.mass  # kg
     array(0.0306)

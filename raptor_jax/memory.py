@@ -7,7 +7,7 @@ import jax
 import psutil
 
 from raptor_jax.config import Config
-from raptor_jax.dynamics.parameters import Drone
+from raptor_jax.drones.parameters import Drone
 from raptor_jax.errors import UserError
 from raptor_jax.population.best import Best
 from raptor_jax.population.state import Population

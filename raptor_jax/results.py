@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from raptor_jax.dynamics.files import DroneFile
-from raptor_jax.dynamics.parameters import thrust_to_weight, torque_to_inertia
+from raptor_jax.drones.files import DroneFile
+from raptor_jax.drones.parameters import thrust_to_weight, torque_to_inertia
 from raptor_jax.errors import UserError, printable
 from raptor_jax.evaluation import Evaluation
 from raptor_jax.utils.files import Unreadable, json_number, read_object

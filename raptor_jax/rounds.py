@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 from raptor_jax import devices, evaluation, sac
 from raptor_jax import replay as replays
 from raptor_jax.config import Config
-from raptor_jax.dynamics.parameters import Drone
+from raptor_jax.drones.parameters import Drone
 from raptor_jax.errors import UserError
 from raptor_jax.population import sac as populations
 from raptor_jax.population.per_teacher import revive

@@ -12,8 +12,8 @@ import yaml
 from raptor_jax import config as configs
 from raptor_jax.checkpoints import DIRECTORY
 from raptor_jax.config import Config
-from raptor_jax.dynamics.files import DroneFile, load_directory, save_drone
-from raptor_jax.dynamics.parameters import same
+from raptor_jax.drones.files import DroneFile, load_directory, save_drone
+from raptor_jax.drones.parameters import same
 from raptor_jax.errors import UserError
 from raptor_jax.metrics import CURVES
 from raptor_jax.results import FILE

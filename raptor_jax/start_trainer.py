@@ -12,8 +12,8 @@ from rich.console import Console
 
 from raptor_jax import evaluation, sac, starts
 from raptor_jax.config import Config
-from raptor_jax.dynamics.files import DroneFile, stack_for_training
-from raptor_jax.dynamics.parameters import Drone
+from raptor_jax.drones.files import DroneFile, stack_for_training
+from raptor_jax.drones.parameters import Drone
 from raptor_jax.errors import UserError
 from raptor_jax.population import start as pooled
 from raptor_jax.population.expansion import schedule

@@ -16,8 +16,8 @@ from rich.markup import escape
 
 from raptor_jax import checkpoints, devices, evaluation, memory, progress, rounds, run_directory, sac, starts, stopping
 from raptor_jax.config import Config
-from raptor_jax.dynamics.files import DroneFile, stack_for_training
-from raptor_jax.dynamics.parameters import Drone
+from raptor_jax.drones.files import DroneFile, stack_for_training
+from raptor_jax.drones.parameters import Drone
 from raptor_jax.errors import UserError, printable
 from raptor_jax.metrics import CURVES, Curves, TensorBoard
 from raptor_jax.population import best

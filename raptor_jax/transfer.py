@@ -12,11 +12,11 @@ from rich.progress import track
 from rich.table import Table
 
 from raptor_jax import evaluation, sac
-from raptor_jax.analysis import PARAMETERS
 from raptor_jax.config import Config
-from raptor_jax.dynamics import files
-from raptor_jax.dynamics.files import DroneFile
-from raptor_jax.dynamics.parameters import Drone, same, stack
+from raptor_jax.drones import files
+from raptor_jax.drones.files import DroneFile
+from raptor_jax.drones.parameters import Drone, same, stack
+from raptor_jax.drones.quantities import PARAMETERS
 from raptor_jax.errors import printable
 from raptor_jax.judge import Flights, load_flights
 from raptor_jax.utils.console import say

@@ -7,7 +7,7 @@ import pytest
 
 from raptor_jax import config
 from raptor_jax.config import Config
-from raptor_jax.dynamics.parameters import Drone, stack
+from raptor_jax.drones.parameters import Drone, stack
 from tests.runs import write_actors, write_run
 from tests.simulator.drones import on_device, sampled_drones
 

@@ -8,7 +8,7 @@ import orbax.checkpoint as ocp
 
 from raptor_jax import checkpoints, config, results, sac, starts
 from raptor_jax.config import Config
-from raptor_jax.dynamics import files, sampling
+from raptor_jax.drones import files, sampling
 from raptor_jax.evaluation import Evaluation
 from raptor_jax.metrics import CURVES, Curves
 from raptor_jax.results import FILE, Results

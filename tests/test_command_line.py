@@ -10,7 +10,7 @@ import pytest
 
 from raptor_jax import cli
 from raptor_jax.config import Config, all_keys
-from raptor_jax.dynamics import sampling
+from raptor_jax.drones import sampling
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import functools, json
 import jax, numpy as np
 from raptor_jax import devices, rounds
 from raptor_jax.config import Config
-from raptor_jax.dynamics.parameters import stack
+from raptor_jax.drones.parameters import stack
 from tests.simulator.drones import sampled_drones
 
 small = {"critic_hidden_dim": 8, "actor_hidden_dim": 8, "critic_batch_size": 8, "actor_batch_size": 8}

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from raptor_jax import cli
-from raptor_jax.dynamics import platforms
-from raptor_jax.dynamics.files import load_drone
+from raptor_jax.drones import platforms
+from raptor_jax.drones.files import load_drone
 from raptor_jax.inspection.drone_sheet import describe_sheet
 
 # A square of 0.2 m, and one number of each kind: what follows from it can be computed in the head.

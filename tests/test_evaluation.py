@@ -8,7 +8,7 @@ from scipy.spatial.transform import Rotation
 
 from raptor_jax import evaluation, sac, simulator
 from raptor_jax.config import Config
-from raptor_jax.dynamics.parameters import Drone, stack
+from raptor_jax.drones.parameters import Drone, stack
 from raptor_jax.evaluation import JUDGEMENT, SELECTION, Evaluation
 from raptor_jax.foundation import FoundationPolicy
 from raptor_jax.population import sac as population

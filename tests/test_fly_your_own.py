@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from raptor_jax import checkpoints, cli
-from raptor_jax.dynamics import files
+from raptor_jax.drones import files
 from raptor_jax.results import FILE
 
 ROOT = Path(__file__).parents[1]

@@ -14,8 +14,8 @@ from gymnasium.wrappers.vector import RecordEpisodeStatistics
 
 from raptor_jax import gymnasium_env, sample_drones
 from raptor_jax.config import Config
-from raptor_jax.dynamics.files import DroneFile
-from raptor_jax.dynamics.parameters import Drone
+from raptor_jax.drones.files import DroneFile
+from raptor_jax.drones.parameters import Drone
 from raptor_jax.errors import UserError
 from raptor_jax.gymnasium_env import QuadrotorEnv, QuadrotorVectorEnv
 from raptor_jax.simulator import draw_noise, episode

@@ -9,7 +9,7 @@ import pytest
 
 from raptor_jax import checkpoints, cli
 from raptor_jax.config import SamplingConfig
-from raptor_jax.dynamics import files, sampling
+from raptor_jax.drones import files, sampling
 
 EPISODES = 4
 

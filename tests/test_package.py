@@ -39,8 +39,8 @@ def test_a_wheel_carries_the_configurations_and_nothing_of_the_tests(tmp_path):
     names = zipfile.ZipFile(wheel).namelist()
     assert {f"raptor_jax/configs/{path.name}" for path in (ROOT / "configs").glob("*.yaml")} <= set(names)
     assert "raptor_jax/start.npz" in names
-    platforms = (ROOT / "raptor_jax" / "dynamics" / "platforms").glob("*.json")
-    assert {f"raptor_jax/dynamics/platforms/{path.name}" for path in platforms} <= set(names)
+    platforms = (ROOT / "raptor_jax" / "drones" / "platforms").glob("*.json")
+    assert {f"raptor_jax/drones/platforms/{path.name}" for path in platforms} <= set(names)
     page = {f"raptor_jax/report/{path.name}" for path in (ROOT / "raptor_jax" / "report").glob("*.*")}
     assert {"raptor_jax/report/template.html", "raptor_jax/report/page.js"} <= page <= set(names)
     assert not [name for name in names if name.startswith(("tests", "benchmarks"))]

@@ -9,8 +9,8 @@ import pytest
 
 from raptor_jax import cli, evaluation, sac, starts
 from raptor_jax.config import Config, build
-from raptor_jax.dynamics import sampling
-from raptor_jax.dynamics.parameters import stack
+from raptor_jax.drones import sampling
+from raptor_jax.drones.parameters import stack
 from raptor_jax.errors import UserError
 from raptor_jax.population import sac as population
 from tests.simulator.drones import on_device, sampled_drones

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from raptor_jax import checkpoints, cli, rounds, trainer
 from raptor_jax.config import Config, build
-from raptor_jax.dynamics import files, sampling
+from raptor_jax.drones import files, sampling
 from raptor_jax.errors import UserError
 from raptor_jax.population import sac as population
 from raptor_jax.population.schedule import crossed

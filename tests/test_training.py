@@ -6,7 +6,7 @@ import pytest
 
 from raptor_jax import evaluation
 from raptor_jax.config import Config
-from raptor_jax.dynamics.parameters import stack
+from raptor_jax.drones.parameters import stack
 from raptor_jax.population import sac as population
 from tests.simulator.drones import on_device, replaced, sampled_drones
 

@@ -16,7 +16,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from raptor_jax.config import Config
-from raptor_jax.dynamics import sampling
+from raptor_jax.drones import sampling
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "train_teachers.py"
 STEPS = 256

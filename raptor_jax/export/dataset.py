@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.progress import track
 
 from raptor_jax import evaluation
-from raptor_jax.dynamics.files import to_json
-from raptor_jax.dynamics.tasks import for_training
+from raptor_jax.drones.files import to_json
+from raptor_jax.drones.tasks import for_training
 from raptor_jax.errors import UserError
 from raptor_jax.export.teacher import Teacher, read_teachers
 from raptor_jax.utils.console import say

@@ -10,7 +10,7 @@ import numpy as np
 
 from raptor_jax import checkpoints, judge, sac
 from raptor_jax.config import Config
-from raptor_jax.dynamics.files import DroneFile
+from raptor_jax.drones.files import DroneFile
 from raptor_jax.errors import UserError, first_line
 from raptor_jax.results import FILE, read, require_teacher
 from raptor_jax.simulator import ACTION_DIM

@@ -9,7 +9,7 @@ import numpy as np
 import psutil
 
 from raptor_jax import checkpoints, config, metrics, results, starts
-from raptor_jax.dynamics import files
+from raptor_jax.drones import files
 from raptor_jax.errors import UserError
 from raptor_jax.inspection.drone import describe_drone
 from raptor_jax.run_directory import CONFIG

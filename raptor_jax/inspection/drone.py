@@ -7,7 +7,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from raptor_jax.dynamics import files, parameters
+from raptor_jax.drones import files, parameters
 from raptor_jax.inspection.drone_sheet import describe_sheet, show_sheet
 from raptor_jax.utils.console import say
 

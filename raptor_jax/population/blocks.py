@@ -6,7 +6,7 @@ from typing import TypeVar
 import jax
 import jax.numpy as jnp
 
-from raptor_jax.dynamics.parameters import Drone
+from raptor_jax.drones.parameters import Drone
 from raptor_jax.population.state import ChunkMetrics, Population
 
 _Tree = TypeVar("_Tree")

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from raptor_jax import replay as replays
 from raptor_jax import sac
 from raptor_jax.config import Config
-from raptor_jax.dynamics.parameters import Drone
+from raptor_jax.drones.parameters import Drone
 from raptor_jax.errors import UserError
 from raptor_jax.population import state
 from raptor_jax.population.per_teacher import freeze_non_finite

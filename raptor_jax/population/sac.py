@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from raptor_jax import sac
 from raptor_jax.config import Config
-from raptor_jax.dynamics.parameters import Drone
+from raptor_jax.drones.parameters import Drone
 from raptor_jax.population import expansion, model_free
 from raptor_jax.population.blocks import LARGEST, LARGEST_OF_WINDOWS, block_by_block, block_size
 from raptor_jax.population.per_teacher import teacher_key

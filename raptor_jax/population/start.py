@@ -8,7 +8,7 @@ from flax import struct
 
 from raptor_jax import sac
 from raptor_jax.config import Config
-from raptor_jax.dynamics.parameters import Drone
+from raptor_jax.drones.parameters import Drone
 from raptor_jax.population.expansion import start_episodes, total_updates
 from raptor_jax.sac import Losses, Teacher
 from raptor_jax.simulator.episode import Episode

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from raptor_jax.config import Config
-from raptor_jax.dynamics.parameters import Drone
+from raptor_jax.drones.parameters import Drone
 from raptor_jax.sac.networks import Parameters, critic_values, log_probability, sample_action, squashed_sample
 from raptor_jax.simulator import ACTION_DIM, Noise, State, alive_reward, draw_noise, episode, limit_ratio
 from raptor_jax.simulator.compiler import kept_together

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from raptor_jax import checkpoints, config, evaluation, sac, starts
-from raptor_jax.dynamics import files
+from raptor_jax.drones import files
 from raptor_jax.results import FILE, Results
 from raptor_jax.utils.files import write_json, write_text
 from tests.export.run import CRASHING, NAMES, SETTINGS, STEP

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from raptor_jax import checkpoints, cli, evaluation, sac
-from raptor_jax.dynamics import files
+from raptor_jax.drones import files
 from raptor_jax.simulator import ACTION_DIM, OBSERVATION_DIM
 from tests.export.run import CRASHING, NAMES, SETTINGS
 

@@ -17,8 +17,8 @@ import orbax.checkpoint as ocp
 import yaml
 
 from raptor_jax import analysis, checkpoints, config, evaluation, metrics, sac, starts
-from raptor_jax.dynamics import files, sampling
-from raptor_jax.dynamics.parameters import stack
+from raptor_jax.drones import files, sampling
+from raptor_jax.drones.parameters import stack
 from raptor_jax.inspection.drone import describe_drone
 from raptor_jax.population import best
 from raptor_jax.population import sac as populations

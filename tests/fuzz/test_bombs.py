@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from raptor_jax import cli, config, metrics, starts
-from raptor_jax.dynamics import files, sampling
+from raptor_jax.drones import files, sampling
 from raptor_jax.errors import UserError
 from tests.fuzz import mutations
 from tests.fuzz.trial import attempt, command

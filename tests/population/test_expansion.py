@@ -7,7 +7,7 @@ import pytest
 
 from raptor_jax import evaluation, sac
 from raptor_jax.config import Config
-from raptor_jax.dynamics.parameters import stack
+from raptor_jax.drones.parameters import stack
 from raptor_jax.population import expansion
 from raptor_jax.population import sac as population
 from raptor_jax.population import start as pooled

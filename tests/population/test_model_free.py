@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from raptor_jax.config import Config
-from raptor_jax.dynamics.parameters import Drone, stack
+from raptor_jax.drones.parameters import Drone, stack
 from raptor_jax.population import model_free
 from raptor_jax.population import sac as population
 from raptor_jax.population.sac import Population

@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 
 from raptor_jax import sac
 from raptor_jax.config import Config
-from raptor_jax.dynamics.parameters import stack
+from raptor_jax.drones.parameters import stack
 from raptor_jax.sac import window
 from raptor_jax.sac.window import Value
 from raptor_jax.simulator import State, Target

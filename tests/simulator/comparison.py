@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from raptor_jax.dynamics.parameters import Drone
+from raptor_jax.drones.parameters import Drone
 from tests.simulator import flights, transitions
 from tests.simulator.drones import crooked
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from raptor_jax.config import SamplingConfig
-from raptor_jax.dynamics.files import load_directory
-from raptor_jax.dynamics.parameters import ActionLimit, Drone
-from raptor_jax.dynamics.sampling import sample_drone
+from raptor_jax.drones.files import load_directory
+from raptor_jax.drones.parameters import ActionLimit, Drone
+from raptor_jax.drones.sampling import sample_drone
 
 REFERENCE = Path(__file__).parents[2].parent / "shared" / "reference"
 

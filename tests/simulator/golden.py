@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from raptor_jax.dynamics.parameters import Drone, stack
+from raptor_jax.drones.parameters import Drone, stack
 from raptor_jax.simulator import State
 from tests.simulator.drones import sampled_drones
 from tests.simulator.flights import Flights, draw_flights

@@ -7,7 +7,7 @@ import numpy as np
 from scipy import stats
 
 from raptor_jax import simulator
-from raptor_jax.dynamics.parameters import Drone
+from raptor_jax.drones.parameters import Drone
 from raptor_jax.l2f_simulator import COMMON_OBSERVATION, L2FSimulator
 from raptor_jax.simulator import State
 from tests.simulator import flights, transitions

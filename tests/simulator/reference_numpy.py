@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from raptor_jax.dynamics.parameters import Drone, Dynamics, Langevin
+from raptor_jax.drones.parameters import Drone, Dynamics, Langevin
 from raptor_jax.simulator import State, Target
 
 _POSITION, _ORIENTATION, _VELOCITY, _RATE, _ROTORS = (

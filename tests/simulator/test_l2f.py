@@ -2,7 +2,7 @@
 
 import pytest
 
-from raptor_jax.dynamics.parameters import Drone
+from raptor_jax.drones.parameters import Drone
 from tests.simulator.comparison import Row
 from tests.simulator.drones import reference_drones, sampled_drones
 

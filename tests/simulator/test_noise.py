@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from raptor_jax import simulator
-from raptor_jax.dynamics.parameters import stack, without_idle_noise
+from raptor_jax.drones.parameters import stack, without_idle_noise
 from raptor_jax.simulator.action import from_rotor_state
 from tests.simulator.drones import on_device, replaced, rounded, sampled_drones
 from tests.simulator.transitions import Transitions, draw_transitions, ours

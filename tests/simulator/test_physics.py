@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from raptor_jax import simulator
-from raptor_jax.dynamics.parameters import Drone, hovering_throttle, stack
+from raptor_jax.drones.parameters import Drone, hovering_throttle, stack
 from raptor_jax.simulator import State, Target
 from tests.simulator.drones import crooked, replaced, rounded, sampled_drones
 from tests.simulator.flights import Flights, draw_flights, fly_numpy, fly_ours

@@ -6,8 +6,8 @@ import pytest
 from scipy import stats
 
 from raptor_jax import simulator
-from raptor_jax.dynamics.parameters import Drone
-from raptor_jax.dynamics.tasks import no_disturbances
+from raptor_jax.drones.parameters import Drone
+from raptor_jax.drones.tasks import no_disturbances
 from raptor_jax.simulator import State
 from raptor_jax.simulator.target import advance
 from tests.simulator.drones import on_device, replaced, sampled_drones

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from raptor_jax import simulator
-from raptor_jax.dynamics.parameters import Drone, stack, torque_to_inertia, weight
+from raptor_jax.drones.parameters import Drone, stack, torque_to_inertia, weight
 from raptor_jax.simulator import State, Target
 from tests.simulator import reference_numpy
 from tests.simulator.drones import on_device, rounded, take

@@ -5,9 +5,9 @@ import pytest
 from rich.console import Console
 
 from raptor_jax.config import SamplingConfig
-from raptor_jax.dynamics import distribution
-from raptor_jax.dynamics.files import DroneFile, load_directory
-from raptor_jax.dynamics.sampling import sample_drone, write_drones
+from raptor_jax.drones import distribution
+from raptor_jax.drones.files import DroneFile, load_directory
+from raptor_jax.drones.sampling import sample_drone, write_drones
 from raptor_jax.errors import UserError
 
 

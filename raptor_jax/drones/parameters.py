@@ -173,7 +173,7 @@ class Trajectory(struct.PyTreeNode, kw_only=True):
 
 
 class Drone(struct.PyTreeNode):
-    """One drone and its task; `raptor_jax.dynamics.files` reads and writes it.
+    """One drone and its task; `raptor_jax.drones.files` reads and writes it.
 
     On the device `mdp.observation_noise`, `mdp.action_noise` and `trajectory` may be None: see `without_idle_noise`.
     """

@@ -7,11 +7,11 @@ import jax
 import numpy as np
 import pytest
 
-from raptor_jax.dynamics import parameters, platforms
-from raptor_jax.dynamics.files import find_drone, load_drone, load_named, save_drone, to_json
-from raptor_jax.dynamics.tasks import task
+from raptor_jax.drones import parameters, platforms
+from raptor_jax.drones.files import find_drone, load_drone, load_named, save_drone, to_json
+from raptor_jax.drones.tasks import task
 from raptor_jax.errors import UserError
-from tests.dynamics.test_files import error_of
+from tests.drones.test_files import error_of
 
 NAMES = ["crazyflie", "flightmare", "fs", "race"]
 

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from raptor_jax.config import EnvironmentConfig
-from raptor_jax.dynamics.parameters import (
+from raptor_jax.drones.parameters import (
     ActionNoise,
     Disturbances,
     Drone,

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from raptor_jax.config import SamplingConfig
-from raptor_jax.dynamics import parameters
-from raptor_jax.dynamics.files import load_directory, load_drone, save_drone, to_json
-from raptor_jax.dynamics.sampling import sample_drone
-from raptor_jax.dynamics.tasks import task, with_task
+from raptor_jax.drones import parameters
+from raptor_jax.drones.files import load_directory, load_drone, save_drone, to_json
+from raptor_jax.drones.sampling import sample_drone
+from raptor_jax.drones.tasks import task, with_task
 from raptor_jax.errors import UserError
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from raptor_jax.config import SamplingConfig
-from raptor_jax.dynamics.files import to_json
-from raptor_jax.dynamics.sampling import sample_drone
+from raptor_jax.drones.files import to_json
+from raptor_jax.drones.sampling import sample_drone
 
 REFERENCE = Path(__file__).resolve().parents[2].parent / "shared" / "reference"
 

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from raptor_jax.config import EnvironmentConfig, SamplingConfig
-from raptor_jax.dynamics.files import load_directory
-from raptor_jax.dynamics.parameters import hovering_throttle, max_rotor_distance
-from raptor_jax.dynamics.sampling import sample_drone
-from raptor_jax.dynamics.tasks import for_training, with_task
+from raptor_jax.drones.files import load_directory
+from raptor_jax.drones.parameters import hovering_throttle, max_rotor_distance
+from raptor_jax.drones.sampling import sample_drone
+from raptor_jax.drones.tasks import for_training, with_task
 from raptor_jax.errors import UserError
 
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from raptor_jax.dynamics.parameters import FieldSpecification, field_specification
-from raptor_jax.dynamics.validation import FieldError, check_value, wrong_value
+from raptor_jax.drones.parameters import FieldSpecification, field_specification
+from raptor_jax.drones.validation import FieldError, check_value, wrong_value
 
 _DERIVED = (
     "dynamics.rotor_thrust_coefficients",

@@ -5,8 +5,8 @@ Their files hold the drone alone, without a task; `metadata` says where the numb
 
 from pathlib import Path
 
-from raptor_jax.dynamics.parameters import Dynamics
-from raptor_jax.dynamics.schema import read_group
+from raptor_jax.drones.parameters import Dynamics
+from raptor_jax.drones.schema import read_group
 from raptor_jax.utils.files import read_object
 
 _DIRECTORY = Path(__file__).parent

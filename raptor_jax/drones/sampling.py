@@ -10,8 +10,8 @@ import jax
 import numpy as np
 
 from raptor_jax.config import SamplingConfig
-from raptor_jax.dynamics.files import drone_paths, save_drone, to_json
-from raptor_jax.dynamics.parameters import (
+from raptor_jax.drones.files import drone_paths, save_drone, to_json
+from raptor_jax.drones.parameters import (
     Disturbances,
     Drone,
     Dynamics,
@@ -21,9 +21,9 @@ from raptor_jax.dynamics.parameters import (
     thrust_to_weight,
     torque_to_inertia,
 )
-from raptor_jax.dynamics.platforms import crazyflie
-from raptor_jax.dynamics.tasks import task
-from raptor_jax.dynamics.validation import FieldError, check_thrust
+from raptor_jax.drones.platforms import crazyflie
+from raptor_jax.drones.tasks import task
+from raptor_jax.drones.validation import FieldError, check_thrust
 from raptor_jax.errors import UserError
 
 _DT = 0.01

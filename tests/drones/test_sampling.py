@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 
 from raptor_jax.config import SamplingConfig
-from raptor_jax.dynamics import parameters
-from raptor_jax.dynamics.files import load_directory
-from raptor_jax.dynamics.sampling import sample_drone, write_drones
+from raptor_jax.drones import parameters
+from raptor_jax.drones.files import load_directory
+from raptor_jax.drones.sampling import sample_drone, write_drones
 from raptor_jax.errors import UserError
 
 FIXED = SamplingConfig(

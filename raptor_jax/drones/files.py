@@ -18,24 +18,11 @@ import jax
 import numpy as np
 
 from raptor_jax.config import EnvironmentConfig
-from raptor_jax.dynamics import platforms
-from raptor_jax.dynamics.parameters import (
-    Drone,
-    Dynamics,
-    hovering_throttle,
-    stack,
-    thrust_to_weight,
-    without_idle_noise,
-)
-from raptor_jax.dynamics.schema import is_number, read_group, write_group
-from raptor_jax.dynamics.tasks import for_training, no_disturbances, task
-from raptor_jax.dynamics.validation import (
-    FieldError,
-    check_body,
-    check_drone,
-    check_thrust,
-    wrong_value,
-)
+from raptor_jax.drones import platforms
+from raptor_jax.drones.parameters import Drone, Dynamics, hovering_throttle, stack, thrust_to_weight, without_idle_noise
+from raptor_jax.drones.schema import is_number, read_group, write_group
+from raptor_jax.drones.tasks import for_training, no_disturbances, task
+from raptor_jax.drones.validation import FieldError, check_body, check_drone, check_thrust, wrong_value
 from raptor_jax.errors import UserError
 from raptor_jax.utils.files import Unreadable, read_object, read_yaml, write_text
 

@@ -19,10 +19,10 @@ from rich.table import Table
 from scipy import stats
 
 from raptor_jax.config import SamplingConfig
-from raptor_jax.dynamics import parameters
-from raptor_jax.dynamics.files import DroneFile, load_directory
-from raptor_jax.dynamics.parameters import Drone
-from raptor_jax.dynamics.platforms import crazyflie
+from raptor_jax.drones import parameters
+from raptor_jax.drones.files import DroneFile, load_directory
+from raptor_jax.drones.parameters import Drone
+from raptor_jax.drones.platforms import crazyflie
 from raptor_jax.errors import UserError
 from raptor_jax.utils.files import write_atomically, write_text
 

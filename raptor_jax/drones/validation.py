@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from raptor_jax.dynamics.parameters import (
+from raptor_jax.drones.parameters import (
     Drone,
     Dynamics,
     FieldSpecification,

@@ -12,10 +12,11 @@ from benchmarks import gpu_cards, hlo
 from benchmarks.gpu_cards import Card
 from benchmarks.limits import seconds_per_call
 from benchmarks.throughput_rows import sampled, with_full_replay
-from raptor_jax import devices, rounds, starts
+from raptor_jax import rounds, starts
 from raptor_jax.config import Config
 from raptor_jax.drones.parameters import Drone
 from raptor_jax.population import sac as populations
+from raptor_jax.population import sharding
 from raptor_jax.population.schedule import Schedule, crossed
 from raptor_jax.rounds import Programs, Round
 
@@ -159,7 +160,7 @@ def measured(mesh: Mesh, now: Round, at_least: float = 2) -> float:
     def call() -> None:
         nonlocal population
         population, metrics = now.programs.train(population, now.drones)
-        devices.fetch(vars(metrics))
+        sharding.fetch(vars(metrics))
 
     call()
     return seconds_per_call(call, at_least) / now.plan.chunk_updates

@@ -10,12 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 
-from raptor_jax import checkpoints, config, evaluation, memory, sac
+from raptor_jax import checkpoints, config, evaluation, sac
 from raptor_jax.drones import files
 from raptor_jax.drones.parameters import Drone
 from raptor_jax.errors import UserError
 from raptor_jax.evaluation import Evaluation
 from raptor_jax.foundation import FoundationPolicy
+from raptor_jax.population import memory
 from raptor_jax.results import Results, print_table
 from raptor_jax.utils.console import readable_bytes
 from raptor_jax.utils.files import require_writable, write_json

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from raptor_jax.memory import MemoryTable
+from raptor_jax.population.memory import MemoryTable
 from raptor_jax.utils.console import readable_bytes
 
 

@@ -8,15 +8,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from raptor_jax import devices, evaluation, sac
-from raptor_jax import replay as replays
+from raptor_jax import evaluation, sac
 from raptor_jax.config import Config
 from raptor_jax.drones.parameters import Drone
 from raptor_jax.errors import UserError
 from raptor_jax.population import sac as populations
+from raptor_jax.population import sharding
 from raptor_jax.population.per_teacher import revive
 from raptor_jax.population.schedule import Schedule
 from raptor_jax.population.state import Population
+from raptor_jax.sac import replay as replays
 
 
 class Programs(NamedTuple):
@@ -50,7 +51,7 @@ class Round(NamedTuple):
 
     def of_real_teachers(self, values: Any) -> Any:
         """Returns arrays [R', ...] of the devices as NumPy arrays [R, ...]."""
-        return jax.tree.map(lambda leaf: leaf[: self.rows.size], devices.fetch(values))
+        return jax.tree.map(lambda leaf: leaf[: self.rows.size], sharding.fetch(values))
 
     def revived(self, mesh: Mesh, population: Population, broken: np.ndarray, times: np.ndarray) -> Population:
         """Returns a population whose broken teachers go on with fresh draws, and with no broken rows in their replay.
@@ -67,9 +68,9 @@ class Round(NamedTuple):
                 population = population.replace(replay=replays.mended(population.replay, broken))
             return revive(population, broken, times)
 
-        places = devices.padded(np.arange(self.rows.size), mesh)
-        marks = devices.spread(mesh, (broken[places], times[places].astype(np.int32)))
-        return devices.on_each(mesh, mend, population, *marks, donate=True)(population, *marks)
+        places = sharding.padded(np.arange(self.rows.size), mesh)
+        marks = sharding.spread(mesh, (broken[places], times[places].astype(np.int32)))
+        return sharding.on_each(mesh, mend, population, *marks, donate=True)(population, *marks)
 
 
 def config_of(config: Config, attempt: int) -> Config:
@@ -121,9 +122,9 @@ def prepare(
         start: the actor that the teachers begin with; None for random weights.
     """
     config = config_of(config, attempt)
-    filled = devices.padded(rows, mesh)
-    placed = devices.spread(mesh, jax.tree.map(lambda leaf: leaf[filled], drones))
-    ids = devices.spread(mesh, teacher_ids[filled])
+    filled = sharding.padded(rows, mesh)
+    placed = sharding.spread(mesh, jax.tree.map(lambda leaf: leaf[filled], drones))
+    ids = sharding.spread(mesh, teacher_ids[filled])
     plan = populations.schedule(config)
     return Round(attempt, rows, config, plan, placed, ids, compiled(mesh, config, attempt, placed, ids, start))
 
@@ -156,15 +157,15 @@ def compiled(
 
     population = jax.eval_shape(create, drones, teacher_ids)
     train = functools.partial(
-        populations.train, config, iterations=plan.chunk_iterations, platform=devices.platform(mesh)
+        populations.train, config, iterations=plan.chunk_iterations, platform=sharding.platform(mesh)
     )
     warm_up = None
     if plan.warmup_iterations:
         collect = functools.partial(populations.collect, config, iterations=plan.warmup_iterations)
-        warm_up = devices.on_each(mesh, collect, population, drones, donate=True)
+        warm_up = sharding.on_each(mesh, collect, population, drones, donate=True)
     return Programs(
-        create=devices.on_each(mesh, create, drones, teacher_ids),
+        create=sharding.on_each(mesh, create, drones, teacher_ids),
         warm_up=warm_up,
-        train=devices.on_each(mesh, train, population, drones, donate=True),
-        select=devices.on_each(mesh, evaluate, population.teachers.actor, drones),
+        train=sharding.on_each(mesh, train, population, drones, donate=True),
+        select=sharding.on_each(mesh, evaluate, population.teachers.actor, drones),
     )

@@ -15,7 +15,7 @@ from raptor_jax.config import Config
 from raptor_jax.drones.files import DroneFile, stack_for_training
 from raptor_jax.drones.parameters import Drone
 from raptor_jax.errors import UserError
-from raptor_jax.population import start as pooled
+from raptor_jax.population import warm_start as pooled
 from raptor_jax.population.expansion import schedule
 from raptor_jax.population.schedule import crossed
 from raptor_jax.utils.machine import machine, versions

@@ -14,13 +14,13 @@ from jax.sharding import Mesh
 from rich.console import Console
 from rich.markup import escape
 
-from raptor_jax import checkpoints, devices, evaluation, memory, progress, rounds, run_directory, sac, starts, stopping
+from raptor_jax import checkpoints, evaluation, progress, rounds, run_directory, sac, starts, stopping
 from raptor_jax.config import Config
 from raptor_jax.drones.files import DroneFile, stack_for_training
 from raptor_jax.drones.parameters import Drone
 from raptor_jax.errors import UserError, printable
 from raptor_jax.metrics import CURVES, Curves, TensorBoard
-from raptor_jax.population import best
+from raptor_jax.population import best, memory, sharding
 from raptor_jax.population.schedule import crossed
 from raptor_jax.population.state import Population
 from raptor_jax.results import FILE, Results, print_table
@@ -68,7 +68,7 @@ def train(job: Job, console: Console, overwrite: bool = False, resume: bool = Fa
         UserError: something about the input, the memory or the disk rules the run out.
     """
     config, output_dir = job.config, job.output_dir
-    if not devices.leads():
+    if not sharding.leads():
         console = Console(quiet=True)
     # What the settings rule out is told before anything is written.
     rounds.most_steps(config)
@@ -77,17 +77,17 @@ def train(job: Job, console: Console, overwrite: bool = False, resume: bool = Fa
         console.print(f"the run in {output_dir} ended before it had begun: starts at the beginning", soft_wrap=True)
         resume = False
     # Before the first process writes there, every one must have looked.
-    devices.wait_for_all("every process has seen the output directory")
+    sharding.wait_for_all("every process has seen the output directory")
     if resume:
         run_directory.require_same_run(output_dir, config, job.files)
-    mesh = devices.mesh()
+    mesh = sharding.mesh()
     start = starts.load(config)
     drones = stack_for_training(job.files, config.environment)
     table, available = _require_memory(mesh, job, drones, start)
     with ExitStack() as at_the_end:
-        if devices.leads():
+        if sharding.leads():
             at_the_end.enter_context(_own_directory(job, resume, console))
-        devices.wait_for_all("the output directory is there")
+        sharding.wait_for_all("the output directory is there")
         run = _Run(mesh, job, drones, start, console)
         at_the_end.callback(run.close)
         with run.failures_told():
@@ -147,7 +147,7 @@ class _Run:
         self.results = Results(about, job.teacher_ids.tolist(), job.files)
         self.curves = Curves(job.teacher_ids.tolist(), rounds.most_steps(job.config))
         self.checkpoints = checkpoints.Writer(job.output_dir, job.teacher_ids.tolist())
-        self.keep = devices.everywhere(mesh, best.keep)
+        self.keep = sharding.everywhere(mesh, best.keep)
 
     def prepare(self, resume: bool, table: memory.MemoryTable, available: int) -> None:
         """Compiles what the first round needs, checks that it fits, and takes over what a checkpoint holds."""
@@ -155,8 +155,8 @@ class _Run:
         saved = self._saved() if resume else None
         rows = np.asarray(saved["rows"]) if saved else np.arange(len(self.job.files))
         self.now = self._round(saved["attempt"] if saved else 0, rows)
-        everyone = devices.padded(np.arange(len(self.job.files)), self.mesh)
-        self.everyone = devices.spread(self.mesh, jax.tree.map(lambda leaf: leaf[everyone], self.drones))
+        everyone = sharding.padded(np.arange(len(self.job.files)), self.mesh)
+        self.everyone = sharding.spread(self.mesh, jax.tree.map(lambda leaf: leaf[everyone], self.drones))
         if saved:
             self._take_over(saved)
         else:
@@ -173,7 +173,7 @@ class _Run:
         progress.print_memory(table, available, share, device, self.console)
         memory.require_fit(table, self.config, share, available)
         own_curves = self.config.training.tensorboard_teachers
-        if devices.leads():
+        if sharding.leads():
             self.tensorboard = TensorBoard(
                 self.output_dir / LOGS, self.job.teacher_ids.tolist(), own_curves, self.step if resume else None
             )
@@ -262,7 +262,7 @@ class _Run:
                 last = self.step >= total
                 if last or crossed(before, self.step, training.eval_frequency):
                     self._evaluate(bar)
-                stop = devices.any_process(self.requests.stop)
+                stop = sharding.any_process(self.requests.stop)
                 if last or stop or crossed(before, self.step, training.checkpoint_frequency):
                     self._save()
                 if stop:
@@ -275,8 +275,8 @@ class _Run:
     def _judge(self) -> None:
         """Evaluates the kept actors on seeds that chose nothing."""
         episodes = self.config.training.final_eval_episodes
-        everyone = devices.padded(np.arange(len(self.job.files)), self.mesh)
-        actors = devices.spread(self.mesh, jax.tree.map(lambda leaf: np.asarray(leaf)[everyone], self.best.actor))
+        everyone = sharding.padded(np.arange(len(self.job.files)), self.mesh)
+        actors = sharding.spread(self.mesh, jax.tree.map(lambda leaf: np.asarray(leaf)[everyone], self.best.actor))
 
         def judge(actors: sac.Parameters, drones: Drone) -> evaluation.Evaluation:
             return evaluation.evaluate(self.config, actors, drones, episodes, evaluation.JUDGEMENT)
@@ -285,9 +285,9 @@ class _Run:
             return evaluation.evaluate(self.config, actors, drones, episodes, evaluation.JUDGEMENT, sampled=True)
 
         with self._timed("compiling"):
-            programs = [devices.on_each(self.mesh, each, actors, self.everyone) for each in (judge, sample)]
+            programs = [sharding.on_each(self.mesh, each, actors, self.everyone) for each in (judge, sample)]
         with self._timed("evaluating"):
-            judgement, stochastic = (devices.fetch(program(actors, self.everyone)) for program in programs)
+            judgement, stochastic = (sharding.fetch(program(actors, self.everyone)) for program in programs)
         self.results.set_judgement(judgement, self.config.training.pass_return, checkpoints.best_path(self.step))
         self.results.set_stochastic(stochastic)
 
@@ -349,7 +349,7 @@ class _Run:
         self._write_results()
 
     def _log(self, values: dict[str, np.ndarray]) -> None:
-        if not devices.leads():
+        if not sharding.leads():
             return
         if self.tensorboard.reopen_deleted():
             self.console.print(
@@ -372,7 +372,7 @@ class _Run:
             "curves": self.curves.counts(),
             "results": self.results.content(),
         }
-        ids = self.job.teacher_ids[devices.padded(self.now.rows, self.mesh)]
+        ids = self.job.teacher_ids[sharding.padded(self.now.rows, self.mesh)]
         wanted = self.config.training.checkpoint_replay
         with_replay = wanted == "always" or (wanted == "auto" and tree_bytes(replay) <= SAVED_REPLAY_BYTES)
         self.checkpoints.save(self.step, self.best, self.population, ids, with_replay, notes)
@@ -408,9 +408,9 @@ class _Run:
         saved = tree.get("replay")
         if saved and population.replay and saved["rows"].shape[1:] != population.replay.rows.shape[1:]:
             del tree["replay"]
-        places = devices.padded(np.arange(now.rows.size), self.mesh)
+        places = sharding.padded(np.arange(now.rows.size), self.mesh)
         tree = jax.tree.map(lambda leaf: leaf[places] if leaf.ndim else leaf, tree)
-        return checkpoints.put_back(population, devices.spread(self.mesh, tree))
+        return checkpoints.put_back(population, sharding.spread(self.mesh, tree))
 
     def _take_over(self, saved: dict[str, Any]) -> None:
         """Goes to where a checkpoint was saved."""
@@ -430,7 +430,7 @@ class _Run:
             self.console.print(f"filled the replay anew, with {missing:,} steps or more of the policies as they are")
 
     def _write_results(self) -> None:
-        if not devices.leads():
+        if not sharding.leads():
             return
         training = self.results.run["timings"]["training"]
         self.results.run["step"] = self.step

@@ -13,8 +13,7 @@ import pytest
 
 from benchmarks import limits, rltools, throughput_rows
 from raptor_jax import config as configs
-from raptor_jax import devices
-from raptor_jax.population import sac
+from raptor_jax.population import sac, sharding
 
 TINY = """
 environment: {environments_per_teacher: 2, episode_steps: 10}
@@ -115,7 +114,7 @@ def test_a_replay_is_filled_with_what_was_collected(tiny_config, drones):
     inserted = population.replay.replace(rows=rows, filled=jnp.int32(6000), cursor=jnp.int32(6000))
     population = population.replace(replay=inserted)
     now = SimpleNamespace(plan=SimpleNamespace(warmup_steps=6000))
-    replay = throughput_rows.with_full_replay(devices.mesh(), now, population).replay
+    replay = throughput_rows.with_full_replay(sharding.mesh(), now, population).replay
     assert replay.rows.shape[1] == 20_000
     assert (int(replay.filled), int(replay.cursor)) == (18_000, 18_000)
     np.testing.assert_array_equal(replay.rows[:, :18_000], np.tile(collected, (1, 3, 1)))

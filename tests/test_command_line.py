@@ -119,7 +119,7 @@ def test_a_run_that_ends_before_it_learns(capsys, drones, tmp_path):
 
 
 def test_a_replay_that_does_not_fit_names_the_capacity_that_does(capsys, drones, tmp_path, monkeypatch):
-    monkeypatch.setattr("raptor_jax.memory.available_bytes", lambda device: 2**30)
+    monkeypatch.setattr("raptor_jax.population.memory.available_bytes", lambda device: 2**30)
     steps = ("--training.steps-per-teacher", 10**9, "--sac.replay-capacity", 10**9)
     steps += ("--sac.horizon", 0, "--training.rescue-rounds", 0)
     line = refusal(capsys, "train", "--dynamics-dir", drones, "--output-dir", tmp_path / "run", *steps)

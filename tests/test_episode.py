@@ -8,12 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from raptor_jax import replay as replays
 from raptor_jax import simulator
 from raptor_jax.config import Config
 from raptor_jax.drones.parameters import Drone, stack
 from raptor_jax.population import sac as population
 from raptor_jax.sac import losses
+from raptor_jax.sac import replay as replays
 from raptor_jax.simulator import episode
 from tests.simulator.drones import on_device, replaced, sampled_drones
 

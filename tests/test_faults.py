@@ -13,10 +13,11 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from benchmarks import faults
-from raptor_jax import checkpoints, cli, devices, metrics, rounds, run_directory
+from raptor_jax import checkpoints, cli, metrics, rounds, run_directory
 from raptor_jax.config import build
 from raptor_jax.errors import UserError
 from raptor_jax.population import sac as population
+from raptor_jax.population import sharding
 from raptor_jax.utils.files import write_json
 
 STEPS = faults.RUNS["model_free"]["training.steps-per-teacher"]
@@ -25,7 +26,7 @@ STEPS = faults.RUNS["model_free"]["training.steps-per-teacher"]
 @pytest.fixture(scope="module", autouse=True)
 def programs_are_traced_once():
     """Lets runs with the same settings share their compiled programs, which are most of the time of so small a run."""
-    prepare, on_each, made = rounds.prepare, devices.on_each, {}
+    prepare, on_each, made = rounds.prepare, sharding.on_each, {}
 
     def prepare_once(mesh, config, attempt, rows, drones, teacher_ids, start):
         key = (config, attempt, rows.tobytes(), teacher_ids.tobytes())
@@ -36,14 +37,14 @@ def programs_are_traced_once():
     def judge_once(mesh, function, *arguments, **options):
         if getattr(function, "__name__", "") not in ("judge", "sample"):
             return on_each(mesh, function, *arguments, **options)
-        key = function.__name__ + str(devices.shapes(mesh, arguments))
+        key = function.__name__ + str(sharding.shapes(mesh, arguments))
         if key not in made:
             made[key] = on_each(mesh, function, *arguments, **options)
         return made[key]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rounds, "prepare", prepare_once)
-        patch.setattr(devices, "on_each", judge_once)
+        patch.setattr(sharding, "on_each", judge_once)
         yield
 
 

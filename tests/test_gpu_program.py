@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks import gpu_cards, gpu_program_rows, hlo
 from raptor_jax import config as configs
-from raptor_jax import devices
+from raptor_jax.population import sharding
 from raptor_jax.population.schedule import Schedule
 from tests.test_benchmarks import TINY
 
@@ -194,7 +194,7 @@ def test_a_run_is_evaluated_before_its_first_chunk_in_between_after_its_last_and
 def test_an_update_is_measured_where_the_device_is_there(tmp_path, drones):
     (tmp_path / "tiny.yaml").write_text(TINY)
     config = configs.load(tmp_path / "tiny.yaml")
-    mesh = jax.sharding.Mesh(np.asarray(jax.devices()[:1]), (devices.TEACHERS,))
+    mesh = jax.sharding.Mesh(np.asarray(jax.devices()[:1]), (sharding.TEACHERS,))
     compiled = gpu_program_rows.programs(config, drones, mesh)
     assert compiled.round is not None
     assert 0 < gpu_program_rows.measured(mesh, compiled.round, at_least=0.01) < 10
@@ -245,13 +245,13 @@ BRANCH = """
 import jax
 import jax.numpy as jnp
 from benchmarks import gpu_cards
-from raptor_jax import devices
+from raptor_jax.population import sharding
 
 def chosen(value):
     return jax.lax.platform_dependent(value, cpu=jnp.sin, default=jnp.cos)
 
 mesh = gpu_cards.mesh(gpu_cards.CARDS["h100"])
-print(devices.platform(mesh), devices.on_each(mesh, chosen, jnp.ones(3)).as_text())
+print(sharding.platform(mesh), sharding.on_each(mesh, chosen, jnp.ones(3)).as_text())
 """
 
 

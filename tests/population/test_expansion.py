@@ -10,7 +10,7 @@ from raptor_jax.config import Config
 from raptor_jax.drones.parameters import stack
 from raptor_jax.population import expansion
 from raptor_jax.population import sac as population
-from raptor_jax.population import start as pooled
+from raptor_jax.population import warm_start as pooled
 from raptor_jax.sac.window import Step, Window
 from tests.simulator.drones import on_device, sampled_drones, take
 

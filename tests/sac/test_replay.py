@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from raptor_jax import replay as replays
 from raptor_jax.config import SacConfig
 from raptor_jax.sac import Transition
+from raptor_jax.sac import replay as replays
 from raptor_jax.simulator import ACTION_DIM, OBSERVATION_DIM
 
 TEACHERS = 2

@@ -10,7 +10,8 @@ import pytest
 PROGRAM = """
 import functools, json
 import jax, numpy as np
-from raptor_jax import devices, rounds
+from raptor_jax import rounds
+from raptor_jax.population import sharding
 from raptor_jax.config import Config
 from raptor_jax.drones.parameters import stack
 from tests.simulator.drones import sampled_drones
@@ -18,9 +19,9 @@ from tests.simulator.drones import sampled_drones
 small = {"critic_hidden_dim": 8, "actor_hidden_dim": 8, "critic_batch_size": 8, "actor_batch_size": 8}
 model_free = {"sac": {**small, "horizon": 0, "n_warmup_steps": 32, "replay_capacity": 64}}
 windows = {"sac": {**small, "horizon": 4}, "environment": {"environments_per_teacher": 2}}
-mesh = devices.mesh()
+mesh = sharding.mesh()
 drones = stack(sampled_drones(6))
-found = {"devices": mesh.size, "padded": devices.padded(np.arange(6), mesh).tolist()}
+found = {"devices": mesh.size, "padded": sharding.padded(np.arange(6), mesh).tolist()}
 for name, settings in (("model_free", model_free), ("windows", windows)):
     config = Config.model_validate(settings | {"training": {"steps_per_teacher": 640}})
     now = rounds.prepare(mesh, config, 0, np.arange(6), drones, np.arange(6), None)

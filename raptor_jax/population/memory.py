@@ -11,7 +11,7 @@ from raptor_jax.drones.parameters import Drone
 from raptor_jax.errors import UserError
 from raptor_jax.population.best import Best
 from raptor_jax.population.state import Population
-from raptor_jax.replay import row_bytes
+from raptor_jax.sac.replay import row_bytes
 from raptor_jax.simulator import episode
 from raptor_jax.utils.console import readable_bytes
 from raptor_jax.utils.trees import tree_bytes

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from raptor_jax.config import SacConfig
-from raptor_jax.sac import Transition
+from raptor_jax.sac.teacher import Transition
 from raptor_jax.simulator import ACTION_DIM, OBSERVATION_DIM
 
 _WIDTHS = (OBSERVATION_DIM, ACTION_DIM, 1, 1)

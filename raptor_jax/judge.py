@@ -15,7 +15,7 @@ from raptor_jax.drones import files
 from raptor_jax.drones.parameters import Drone
 from raptor_jax.errors import UserError
 from raptor_jax.evaluation import Evaluation
-from raptor_jax.foundation import FoundationPolicy
+from raptor_jax.evaluation.foundation import FoundationPolicy
 from raptor_jax.population import memory
 from raptor_jax.results import Results, print_table
 from raptor_jax.utils.console import readable_bytes
@@ -147,14 +147,14 @@ def _only(judged: Judged, asked: Flights) -> Judged:
 
 def _evaluate_in_l2f(judged: Judged, episodes: int) -> Evaluation:
     try:
-        from raptor_jax import l2f_evaluation
+        from raptor_jax.evaluation import l2f_flights
     except ImportError:
         raise UserError("--simulator l2f: install raptor-jax[l2f] for it (it compiles for some minutes)") from None
-    if episodes > l2f_evaluation.LARGEST_BATCH:
+    if episodes > l2f_flights.LARGEST_BATCH:
         raise UserError(
-            f"--simulator l2f: holds {l2f_evaluation.LARGEST_BATCH} episodes at most, not {episodes}; lower --episodes"
+            f"--simulator l2f: holds {l2f_flights.LARGEST_BATCH} episodes at most, not {episodes}; lower --episodes"
         )
-    return l2f_evaluation.evaluate(judged.settings, judged.actors, judged.drones, episodes, evaluation.JUDGEMENT)
+    return l2f_flights.evaluate(judged.settings, judged.actors, judged.drones, episodes, evaluation.JUDGEMENT)
 
 
 def _compare_policies(teachers: np.ndarray, foundation: np.ndarray, console: Console) -> None:

@@ -1,23 +1,17 @@
 """Teachers on drones that they were not trained on, every one on every one: `evaluate --matrix`."""
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
-from raptor_jax import evaluation, sac
-from raptor_jax.config import Config
 from raptor_jax.drones import files
-from raptor_jax.drones.files import DroneFile
-from raptor_jax.drones.parameters import Drone, same, stack
+from raptor_jax.drones.parameters import stack
 from raptor_jax.drones.quantities import PARAMETERS
 from raptor_jax.errors import printable
+from raptor_jax.evaluation.matrix import Matrix, column_of, fly_all
 from raptor_jax.judge import Flights, load_flights
 from raptor_jax.utils.console import say
 from raptor_jax.utils.files import json_number, require_writable, write_atomically, write_json
@@ -26,21 +20,6 @@ _MOST_ROWS = 40
 _MOST_LABELS = 32
 _ORDER = "rotor_time_constant_rising"
 """What the drones of the picture are ordered by: most of the difficulty lies in it (docs/methods.md)."""
-
-
-class Matrix(NamedTuple):
-    """What T teachers reach on D drones."""
-
-    teacher_ids: list[int]
-    drones: list[DroneFile]
-    own: list[int | None]
-    """[T] the column of each teacher's own drone, None if it is not among them."""
-    mean_return: np.ndarray
-    """[T, D]."""
-    std_return: np.ndarray
-    """[T, D]."""
-    share_terminated: np.ndarray
-    """[T, D]."""
 
 
 def fly_matrix(
@@ -62,37 +41,16 @@ def fly_matrix(
     require_writable("--json", json_path)
     judged, episodes = load_flights(asked)
     drones = judged.drone_files if drones_dir is None else files.load_directory(drones_dir)
-    own = [_place(file, drones) for file in judged.drone_files]
+    own = [column_of(file, drones) for file in judged.drone_files]
     stacked = files.stack_for_training(drones, judged.settings.environment)
-    flown = _fly(judged.settings, judged.actors, stacked, episodes, console)
-    matrix = Matrix(judged.ids, drones, own, *flown)
+    flown = fly_all(judged.settings, judged.actors, stacked, episodes, console)
+    found = Matrix(judged.ids, drones, own, *flown)
     pass_return = judged.settings.training.pass_return
-    _show(matrix, pass_return, console)
-    _draw(matrix, pass_return, episodes, picture)
+    _show(found, pass_return, console)
+    _draw(found, pass_return, episodes, picture)
     say(console, f"wrote {picture}")
     if json_path is not None:
-        write_json(json_path, _plain(matrix, asked, episodes))
-
-
-def _place(own: DroneFile, drones: Sequence[DroneFile]) -> int | None:
-    """Returns the column of the drone with the physics of a teacher's own."""
-    return next((column for column, file in enumerate(drones) if same(own.drone.dynamics, file.drone.dynamics)), None)
-
-
-def _fly(
-    settings: Config, actors: sac.Parameters, drones: Drone, episodes: int, console: Console
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns mean and standard deviation of the returns and the share of crashes, each [T, D]."""
-    teachers = jax.tree.leaves(actors)[0].shape[0]
-    columns = []
-    for column in track(range(drones.dynamics.mass.shape[0]), "flying", console=console, transient=True):
-        everywhere = jax.tree.map(
-            lambda leaf, column=column: jnp.broadcast_to(leaf[column], (teachers, *leaf.shape[1:])), drones
-        )
-        found = evaluation.evaluate(settings, actors, everywhere, episodes, evaluation.JUDGEMENT)
-        columns.append(jax.device_get((found.mean_return, found.std_return, found.share_terminated)))
-    means, deviations, crashes = np.stack(columns, axis=-1)
-    return means, deviations, crashes
+        write_json(json_path, _plain(found, asked, episodes))
 
 
 def _show(matrix: Matrix, pass_return: float, console: Console) -> None:

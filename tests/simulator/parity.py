@@ -8,7 +8,7 @@ from scipy import stats
 
 from raptor_jax import simulator
 from raptor_jax.drones.parameters import Drone
-from raptor_jax.l2f_simulator import COMMON_OBSERVATION, L2FSimulator
+from raptor_jax.evaluation.l2f_simulator import COMMON_OBSERVATION, L2FSimulator
 from raptor_jax.simulator import State
 from tests.simulator import flights, transitions
 from tests.simulator.comparison import (

@@ -11,8 +11,8 @@ import numpy as np
 from raptor_jax import sac
 from raptor_jax.config import Config
 from raptor_jax.drones.parameters import Drone, with_idle_noise
-from raptor_jax.evaluation import Evaluation, Flight, count, episode_keys, flight_keys, start, summary
-from raptor_jax.l2f_simulator import COMMON_OBSERVATION, LARGEST_BATCH, L2FSimulator
+from raptor_jax.evaluation.flights import Evaluation, Flight, count, episode_keys, flight_keys, start, summary
+from raptor_jax.evaluation.l2f_simulator import COMMON_OBSERVATION, LARGEST_BATCH, L2FSimulator
 from raptor_jax.simulator import State, Target, draw_noise, episode
 from raptor_jax.simulator.action import from_rotor_state
 

@@ -6,7 +6,7 @@ Eschmann et al., "RAPTOR: A Foundation Policy for Quadrotor Control"; the packag
 import numpy as np
 
 from raptor_jax.errors import UserError
-from raptor_jax.evaluation import Policy
+from raptor_jax.evaluation.flights import Policy
 
 _INPUTS = 22
 """Its observation is the first entries of ours: no rotor states."""

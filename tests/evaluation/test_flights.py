@@ -10,7 +10,7 @@ from raptor_jax import evaluation, sac, simulator
 from raptor_jax.config import Config
 from raptor_jax.drones.parameters import Drone, stack
 from raptor_jax.evaluation import JUDGEMENT, SELECTION, Evaluation
-from raptor_jax.foundation import FoundationPolicy
+from raptor_jax.evaluation.foundation import FoundationPolicy
 from raptor_jax.population import sac as population
 from raptor_jax.simulator import episode
 from tests.networks import actor_output, constant_actor

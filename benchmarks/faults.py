@@ -31,12 +31,12 @@ import numpy as np
 import orbax.checkpoint as ocp
 import psutil
 
-from raptor_jax import checkpoints
 from raptor_jax.config import SamplingConfig
 from raptor_jax.drones import sampling
-from raptor_jax.metrics import CURVES
-from raptor_jax.results import FILE
-from raptor_jax.run_directory import LOCK
+from raptor_jax.runs import checkpoints
+from raptor_jax.runs.curves import CURVES
+from raptor_jax.runs.directory import LOCK
+from raptor_jax.runs.results import FILE
 from raptor_jax.utils.machine import machine, versions
 
 DRONES = 3

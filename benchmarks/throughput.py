@@ -30,7 +30,7 @@ from benchmarks.throughput_rows import UPDATES_ON_A_PROCESSOR, simulator_row, tr
 from raptor_jax import config as configs
 from raptor_jax.drones.sampling import write_drones
 from raptor_jax.errors import UserError
-from raptor_jax.results import FILE
+from raptor_jax.runs.results import FILE
 from raptor_jax.utils.files import write_json
 from raptor_jax.utils.machine import machine, versions
 

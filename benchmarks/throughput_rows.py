@@ -16,7 +16,7 @@ from jax.sharding import Mesh
 from benchmarks.limits import seconds_per_call
 from benchmarks.rltools import update_gflop
 from raptor_jax import config as configs
-from raptor_jax import rounds, starts
+from raptor_jax import rounds
 from raptor_jax.config import Config
 from raptor_jax.drones.parameters import Drone, stack
 from raptor_jax.drones.sampling import sample_drone
@@ -25,6 +25,7 @@ from raptor_jax.errors import first_line
 from raptor_jax.population import best, memory, sharding
 from raptor_jax.population import sac as populations
 from raptor_jax.rounds import Round
+from raptor_jax.runs import warm_start
 from raptor_jax.sac import replay
 from raptor_jax.simulator import ACTION_DIM, episode
 from raptor_jax.simulator.episode import Episode
@@ -199,7 +200,7 @@ def in_shorter_calls(config: Config, updates: int | None) -> Config:
 
 def prepared(mesh: Mesh, config: Config, teachers: int) -> tuple[Round, memory.MemoryTable, float]:
     """Returns a round, what each device will hold, and the seconds that compilation took."""
-    rows, start = np.arange(teachers), starts.load(config)
+    rows, start = np.arange(teachers), warm_start.load(config)
     drones = sampled(config, rows)
     began = time.perf_counter()
     now = rounds.prepare(mesh, config, 0, rows, drones, rows, start)

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 from raptor_jax.errors import UserError
 
 if TYPE_CHECKING:
-    from raptor_jax.analysis import load
     from raptor_jax.library import (
         evaluate,
         load_config,
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
         sample_drones,
         train,
     )
+    from raptor_jax.runs.analysis import load
 
 __all__ = [
     "UserError",

@@ -153,8 +153,9 @@ def _train_start(options: argparse.Namespace) -> int:
 def _evaluate(options: argparse.Namespace) -> int:
     _require_device(options.device)
     from raptor_jax import judge
+    from raptor_jax.runs.kept import Flights
 
-    asked = judge.Flights(options.run, options.teachers, options.episodes, options.seed)
+    asked = Flights(options.run, options.teachers, options.episodes, options.seed)
     if options.matrix is None:
         if options.drones is not None:
             raise UserError(

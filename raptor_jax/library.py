@@ -14,8 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from raptor_jax import config as configs
-from raptor_jax import evaluation, judge, trainer
-from raptor_jax.analysis import Population, load
+from raptor_jax import evaluation, trainer
 from raptor_jax.config import Config
 from raptor_jax.drones import files, sampling, tasks
 from raptor_jax.drones.files import DroneFile
@@ -23,6 +22,8 @@ from raptor_jax.drones.parameters import Drone
 from raptor_jax.errors import UserError
 from raptor_jax.evaluation import Evaluation, Policy
 from raptor_jax.export.teacher import Teacher, read_teachers
+from raptor_jax.runs.analysis import Population, load
+from raptor_jax.runs.kept import Flights, load_flights
 from raptor_jax.simulator import episode
 from raptor_jax.simulator.episode import Episode, Outcome
 from raptor_jax.utils.console import make_console
@@ -199,7 +200,7 @@ def evaluate(
     """
     if episodes is not None and episodes < 1:
         raise UserError(f"episodes: {episodes} should be at least 1")
-    judged, episodes = judge.load_flights(judge.Flights(Path(run), episodes=episodes, seed=seed))
+    judged, episodes = load_flights(Flights(Path(run), episodes=episodes, seed=seed))
     flown = (judged.drones, episodes, evaluation.JUDGEMENT)
     if policy is None:
         return jax.device_get(evaluation.evaluate(judged.settings, judged.actors, *flown))

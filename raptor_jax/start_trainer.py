@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 
-from raptor_jax import evaluation, sac, starts
+from raptor_jax import evaluation, sac
 from raptor_jax.config import Config
 from raptor_jax.drones.files import DroneFile, stack_for_training
 from raptor_jax.drones.parameters import Drone
@@ -18,6 +18,7 @@ from raptor_jax.errors import UserError
 from raptor_jax.population import warm_start as pooled
 from raptor_jax.population.expansion import schedule
 from raptor_jax.population.schedule import crossed
+from raptor_jax.runs import warm_start
 from raptor_jax.utils.machine import machine, versions
 
 
@@ -60,7 +61,7 @@ def train_start(config: Config, files: Sequence[DroneFile], path: Path, console:
         "curve": curve,
     }
     try:
-        starts.save(path, kept, made)
+        warm_start.save(path, kept, made)
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error.strerror}; name another with --output") from None
 

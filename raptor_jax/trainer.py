@@ -14,17 +14,20 @@ from jax.sharding import Mesh
 from rich.console import Console
 from rich.markup import escape
 
-from raptor_jax import checkpoints, evaluation, progress, rounds, run_directory, sac, starts, stopping
+from raptor_jax import evaluation, progress, rounds, sac, stopping
 from raptor_jax.config import Config
 from raptor_jax.drones.files import DroneFile, stack_for_training
 from raptor_jax.drones.parameters import Drone
 from raptor_jax.errors import UserError, printable
-from raptor_jax.metrics import CURVES, Curves, TensorBoard
 from raptor_jax.population import best, memory, sharding
 from raptor_jax.population.schedule import crossed
 from raptor_jax.population.state import Population
-from raptor_jax.results import FILE, Results, print_table
 from raptor_jax.rounds import Round
+from raptor_jax.runs import checkpoints, warm_start
+from raptor_jax.runs import directory as run_directory
+from raptor_jax.runs.curves import CURVES, Curves
+from raptor_jax.runs.results import FILE, Results, print_table
+from raptor_jax.runs.tensorboard import TensorBoard
 from raptor_jax.utils.console import say
 from raptor_jax.utils.files import move_aside, write_json
 from raptor_jax.utils.trees import tree_bytes
@@ -81,7 +84,7 @@ def train(job: Job, console: Console, overwrite: bool = False, resume: bool = Fa
     if resume:
         run_directory.require_same_run(output_dir, config, job.files)
     mesh = sharding.mesh()
-    start = starts.load(config)
+    start = warm_start.load(config)
     drones = stack_for_training(job.files, config.environment)
     table, available = _require_memory(mesh, job, drones, start)
     with ExitStack() as at_the_end:

@@ -12,7 +12,7 @@ from raptor_jax.drones.parameters import stack
 from raptor_jax.drones.quantities import PARAMETERS
 from raptor_jax.errors import printable
 from raptor_jax.evaluation.matrix import Matrix, column_of, fly_all
-from raptor_jax.judge import Flights, load_flights
+from raptor_jax.runs.kept import Flights, load_flights
 from raptor_jax.utils.console import say
 from raptor_jax.utils.files import json_number, require_writable, write_atomically, write_json
 

@@ -131,7 +131,7 @@ def test_a_replay_that_does_not_fit_names_the_capacity_that_does(capsys, drones,
 
 def test_a_disk_that_cannot_hold_the_checkpoints(capsys, drones, tmp_path, monkeypatch):
     usage = type("Usage", (), {"free": 1000})
-    monkeypatch.setattr("raptor_jax.run_directory.shutil.disk_usage", lambda path: usage)
+    monkeypatch.setattr("raptor_jax.runs.directory.shutil.disk_usage", lambda path: usage)
     assert "checkpoints need" in refusal(
         capsys, "train", "--dynamics-dir", drones, "--output-dir", tmp_path / "run", "--num-teachers", 1
     )
@@ -166,7 +166,7 @@ def test_an_overwrite_that_is_refused_leaves_the_old_run_where_it_is(capsys, dro
     output = tmp_path / "run"
     output.mkdir()
     (output / "precious").write_text("weeks of work")
-    monkeypatch.setattr("raptor_jax.run_directory.shutil.disk_usage", lambda path: type("Usage", (), {"free": 1000}))
+    monkeypatch.setattr("raptor_jax.runs.directory.shutil.disk_usage", lambda path: type("Usage", (), {"free": 1000}))
     refusal(capsys, "train", "--dynamics-dir", drones, "--output-dir", output, "--overwrite")
     assert (output / "precious").read_text() == "weeks of work"
 

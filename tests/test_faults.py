@@ -13,11 +13,14 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from benchmarks import faults
-from raptor_jax import checkpoints, cli, metrics, rounds, run_directory
+from raptor_jax import cli, rounds
 from raptor_jax.config import build
 from raptor_jax.errors import UserError
 from raptor_jax.population import sac as population
 from raptor_jax.population import sharding
+from raptor_jax.runs import checkpoints
+from raptor_jax.runs import directory as run_directory
+from raptor_jax.runs.curves import MOST_POINTS, Curves
 from raptor_jax.utils.files import write_json
 
 STEPS = faults.RUNS["model_free"]["training.steps-per-teacher"]
@@ -82,7 +85,7 @@ def told(capsys):
 
 def at_step(monkeypatch, step, do):
     """Lets something happen once in the middle of a run, when the curves get their point at a step."""
-    add = metrics.Curves.add
+    add = Curves.add
 
     def add_and_do(curves, group, at, values):
         if group == "train" and at == step and not done:
@@ -91,7 +94,7 @@ def at_step(monkeypatch, step, do):
         return add(curves, group, at, values)
 
     done = []
-    monkeypatch.setattr(metrics.Curves, "add", add_and_do)
+    monkeypatch.setattr(Curves, "add", add_and_do)
     return done
 
 
@@ -429,9 +432,9 @@ def test_a_finished_run_leaves_no_file_open(directory, copy):
 
 
 def test_a_curve_has_a_bounded_number_of_points():
-    curves = metrics.Curves([0], most_steps=10**9)
+    curves = Curves([0], most_steps=10**9)
     kept = [curves.add("train", step, {"x": np.zeros(1)}) for step in range(0, 10**9, 100_000)]
-    assert sum(kept) == metrics.MOST_POINTS
+    assert sum(kept) == MOST_POINTS
     assert np.all(np.diff(curves.arrays()["train_step"]) == 500_000)
     # The round that follows begins where this one ended.
     last = int(curves.arrays()["train_step"][-1])

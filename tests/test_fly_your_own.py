@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 import yaml
 
-from raptor_jax import checkpoints, cli
+from raptor_jax import cli
 from raptor_jax.drones import files
-from raptor_jax.results import FILE
+from raptor_jax.runs import checkpoints
+from raptor_jax.runs.results import FILE
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "fly_your_own.md").read_text()

@@ -8,11 +8,12 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-from raptor_jax import checkpoints, cli
-from raptor_jax.metrics import CURVES
-from raptor_jax.results import FILE
+from raptor_jax import cli
+from raptor_jax.runs import checkpoints
+from raptor_jax.runs.curves import CURVES
+from raptor_jax.runs.results import FILE
 from tests.fuzz import readers
-from tests.runs import write_run
+from tests.runs.builder import write_run
 
 STEP = readers.STEP
 KIB_OF_ACTOR = 4 * (26 * 8 + 8 + 8 * 8 + 8 + 8 * 8 + 8) * readers.TEACHERS

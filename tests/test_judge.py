@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from raptor_jax import checkpoints, cli
+from raptor_jax import cli
 from raptor_jax.config import SamplingConfig
 from raptor_jax.drones import files, sampling
+from raptor_jax.runs import checkpoints
 
 EPISODES = 4
 

@@ -15,9 +15,9 @@ from jax.experimental.compilation_cache import compilation_cache
 
 import raptor_jax
 from raptor_jax import gymnasium_env, library
-from raptor_jax.analysis import Population
 from raptor_jax.errors import UserError
 from raptor_jax.export.teacher import Teacher
+from raptor_jax.runs.analysis import Population
 from raptor_jax.simulator import episode
 
 PAGE = Path(__file__).parents[1] / "docs" / "library.md"

@@ -38,7 +38,7 @@ def test_a_wheel_carries_the_configurations_and_nothing_of_the_tests(tmp_path):
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     assert {f"raptor_jax/configs/{path.name}" for path in (ROOT / "configs").glob("*.yaml")} <= set(names)
-    assert "raptor_jax/start.npz" in names
+    assert "raptor_jax/runs/warm_start.npz" in names
     platforms = (ROOT / "raptor_jax" / "drones" / "platforms").glob("*.json")
     assert {f"raptor_jax/drones/platforms/{path.name}" for path in platforms} <= set(names)
     page = {f"raptor_jax/report/{path.name}" for path in (ROOT / "raptor_jax" / "report").glob("*.*")}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from raptor_jax import checkpoints, results
+from raptor_jax.runs import checkpoints, results
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 

@@ -7,10 +7,11 @@ import re
 import numpy as np
 import pytest
 
-from raptor_jax import analysis, cli
+from raptor_jax import cli
 from raptor_jax.report import content, flights, page
+from raptor_jax.runs import analysis
 from tests.flights import made_up
-from tests.runs import write_run
+from tests.runs.builder import write_run
 
 
 @pytest.fixture(scope="module")

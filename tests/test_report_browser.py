@@ -14,8 +14,8 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
 from selenium.webdriver.support.wait import WebDriverWait
 
-from raptor_jax import analysis
 from raptor_jax.report import content, flights, page
+from raptor_jax.runs import analysis
 from tests.flights import made_up
 
 pytestmark = pytest.mark.browser

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from raptor_jax import checkpoints, cli, rounds, trainer
+from raptor_jax import cli, rounds, trainer
 from raptor_jax.config import Config, build
 from raptor_jax.drones import files, sampling
 from raptor_jax.errors import UserError
 from raptor_jax.population import sac as population
 from raptor_jax.population.schedule import crossed
+from raptor_jax.runs import checkpoints
 from tests.simulator.drones import calm, replaced
 
 CONFIG = build(

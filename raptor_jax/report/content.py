@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from raptor_jax import analysis
-from raptor_jax.analysis import Population
 from raptor_jax.drones.quantities import PARAMETERS
+from raptor_jax.runs import analysis
+from raptor_jax.runs.analysis import Population
 
 _COLUMNS = (
     "teacher_id",

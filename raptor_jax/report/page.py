@@ -10,9 +10,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from raptor_jax import analysis, evaluation, judge
+from raptor_jax import evaluation
 from raptor_jax.errors import UserError
 from raptor_jax.report import content, flights
+from raptor_jax.runs import analysis
+from raptor_jax.runs.kept import load_kept
 from raptor_jax.utils.files import require_writable, write_text
 
 FLIGHTS = 1000
@@ -51,7 +53,7 @@ def assemble(title: str, shown: dict[str, Any]) -> str:
 
 def _fly(run: Path, population: analysis.Population) -> list[dict[str, Any] | None]:
     """Returns the packed flights [T]; None for teachers beyond FLIGHTS."""
-    kept = judge.load_kept(run, {})
+    kept = load_kept(run, {})
     rows = np.argsort(analysis.returns(population))[:FLIGHTS]
     actors, drones = jax.tree.map(lambda leaf: leaf[rows], (kept.actors, kept.drones))
     episodes = kept.settings.training.final_eval_episodes

@@ -15,8 +15,9 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from raptor_jax import checkpoints, cli, sac, starts
-from raptor_jax.results import FILE
+from raptor_jax import cli, sac
+from raptor_jax.runs import checkpoints, warm_start
+from raptor_jax.runs.results import FILE
 from tests.export.run import NAMES, SETTINGS, STEP
 
 DOCUMENTATION = Path(__file__).parents[2] / "docs" / "export.md"
@@ -99,7 +100,7 @@ def test_the_documented_function_runs_the_numpy_archive(exported, actions):
 
 def test_a_training_can_begin_with_a_numpy_archive(exported, actors):
     training = SETTINGS.training.model_copy(update={"start": str(exported["npz"][1])})
-    loaded = starts.load(SETTINGS.model_copy(update={"training": training}))
+    loaded = warm_start.load(SETTINGS.model_copy(update={"training": training}))
     jax.tree.map(np.testing.assert_array_equal, loaded, jax.tree.map(lambda leaf: leaf[1], actors))
 
 

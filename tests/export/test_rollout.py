@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from raptor_jax import checkpoints, cli, evaluation, sac
+from raptor_jax import cli, evaluation, sac
 from raptor_jax.drones import files
+from raptor_jax.runs import checkpoints
 from raptor_jax.simulator import ACTION_DIM, OBSERVATION_DIM
 from tests.export.run import CRASHING, NAMES, SETTINGS
 

@@ -16,13 +16,15 @@ import numpy as np
 import orbax.checkpoint as ocp
 import yaml
 
-from raptor_jax import analysis, checkpoints, config, evaluation, metrics, sac, starts
+from raptor_jax import config, evaluation, sac
 from raptor_jax.drones import files, sampling
 from raptor_jax.drones.parameters import stack
 from raptor_jax.inspection.drone import describe_drone
 from raptor_jax.population import best
 from raptor_jax.population import sac as populations
-from raptor_jax.results import FILE, Results
+from raptor_jax.runs import analysis, checkpoints, warm_start
+from raptor_jax.runs.curves import CURVES, Curves
+from raptor_jax.runs.results import FILE, Results
 from raptor_jax.utils.files import write_json, write_text
 from tests.fuzz import mutations
 from tests.fuzz.trial import command
@@ -70,19 +72,19 @@ def make_run(directory: Path) -> None:
     judged = {name: np.array([1.5, 2.5]) for name in evaluation.Evaluation.__dataclass_fields__}
     results.set_judgement(evaluation.Evaluation(**judged), 200.0, checkpoints.best_path(STEP))
     write_json(directory / FILE, results.content())
-    curves = metrics.Curves(range(TEACHERS))
+    curves = Curves(range(TEACHERS))
     for step in (0, STEP):
         curves.add("train", step, {"episode_reward": np.ones(TEACHERS)})
         curves.add("eval", step, {"reward": np.ones(TEACHERS)})
-    curves.save(directory / metrics.CURVES)
+    curves.save(directory / CURVES)
 
 
 def all_readers(run: Path) -> list[Reader]:
     """Returns every reader, given the directory of a run that `make_run` wrote."""
     drone = (run / checkpoints.DIRECTORY / "dynamics" / "0000.json").read_bytes()
     start = run.parent / "start.npz"
-    starts.save(start, sac.create(SETTINGS.sac, jax.random.key(0)).actor, {"seed": 1})
-    settings, curves, results = SETTINGS.model_dump(), run / metrics.CURVES, run / FILE
+    warm_start.save(start, sac.create(SETTINGS.sac, jax.random.key(0)).actor, {"seed": 1})
+    settings, curves, results = SETTINGS.model_dump(), run / CURVES, run / FILE
     return [
         _of_file(
             "configuration",
@@ -102,7 +104,7 @@ def all_readers(run: Path) -> list[Reader]:
             yaml.safe_dump(_DRONE_BY_HAND).encode(),
         ),
         _of_run("results", FILE, _json_drawer(results.read_bytes()), 0.1, run),
-        _of_run("curves", metrics.CURVES, _npz_drawer(curves), 0.16, run),
+        _of_run("curves", CURVES, _npz_drawer(curves), 0.16, run),
         _of_file("start", "start.npz", _npz_drawer(start), _load_start, 0.1, start.read_bytes()),
         _drone_directories(drone),
         Reader("command line", _command_line, _put_no_drones, _run_without_drones, 0.05),
@@ -147,7 +149,7 @@ def _of_run(name: str, file: str, draw: Callable[[Random], bytes], share: float,
 
     def put(content: bytes, place: Path) -> None:
         shutil.copytree(run / checkpoints.DIRECTORY / "dynamics", place / checkpoints.DIRECTORY / "dynamics")
-        for other in (FILE, metrics.CURVES):
+        for other in (FILE, CURVES):
             shutil.copy(run / other, place / other)
         (place / file).write_bytes(content)
 
@@ -171,8 +173,8 @@ def _npz_drawer(path: Path) -> Callable[[Random], bytes]:
 
 
 def _load_start(path: Path) -> None:
-    starts.load(config.build({}, {"sac.actor_hidden_dim": 8, "training.start": str(path)}, "test"))
-    starts.provenance(str(path))
+    warm_start.load(config.build({}, {"sac.actor_hidden_dim": 8, "training.start": str(path)}, "test"))
+    warm_start.provenance(str(path))
 
 
 NAMES = ("0", "0001", "[red]", "a\nb", "\x1b[2J", "-", "..", "\u0663", "\udcff", "x" * 250, "~", "$(touch x)", " ")

@@ -7,9 +7,10 @@ import zipfile
 import numpy as np
 import pytest
 
-from raptor_jax import cli, config, metrics, starts
+from raptor_jax import cli, config
 from raptor_jax.drones import files, sampling
 from raptor_jax.errors import UserError
+from raptor_jax.runs import curves, warm_start
 from tests.fuzz import mutations
 from tests.fuzz.trial import attempt, command
 
@@ -32,7 +33,7 @@ def refusal(read, place):
 
 
 def load_start(path):
-    starts.load(config.build({}, {"training.start": str(path)}, "test"))
+    warm_start.load(config.build({}, {"training.start": str(path)}, "test"))
 
 
 LAUGHS = "a: &a {tau: 1}\n" + "".join(
@@ -84,7 +85,7 @@ def test_an_archive_that_unpacks_to_more_than_it_may(tmp_path):
 def test_an_array_whose_header_lies(tmp_path, header):
     lying = mutations.npy_claiming(header, bytes(16))
     (tmp_path / "a.npz").write_bytes(mutations.npz_bytes([("teacher_id.npy", lying)]))
-    refusal(lambda: metrics.load_curves(tmp_path / "a.npz"), tmp_path)
+    refusal(lambda: curves.load_curves(tmp_path / "a.npz"), tmp_path)
     (tmp_path / "b.npz").write_bytes(lying)
     refusal(lambda: load_start(tmp_path / "b.npz"), tmp_path)
 
@@ -92,7 +93,7 @@ def test_an_array_whose_header_lies(tmp_path, header):
 def test_curves_that_do_not_fit_together(tmp_path):
     for arrays in ({"train_step": np.zeros(2)}, {"teacher_id": np.zeros(2), "eval_reward": np.zeros((3, 2))}):
         np.savez(tmp_path / "curves.npz", **arrays)
-        assert "restore the file" in refusal(lambda: metrics.load_curves(tmp_path / "curves.npz"), tmp_path)
+        assert "restore the file" in refusal(lambda: curves.load_curves(tmp_path / "curves.npz"), tmp_path)
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero"), lambda path: path.mkdir()])
@@ -101,7 +102,7 @@ def test_what_only_looks_like_a_file(tmp_path, make):
     make(path)
     assert "not a file" in refusal(lambda: files.load_drone(path), tmp_path)
     assert "not a file" in refusal(lambda: load_start(path), tmp_path)
-    assert "not a file" in refusal(lambda: metrics.load_curves(path), tmp_path)
+    assert "not a file" in refusal(lambda: curves.load_curves(path), tmp_path)
     path.rename(tmp_path / "results.json")
     assert "not a file" in refusal(lambda: command(["inspect", str(tmp_path)]), tmp_path)
 

@@ -78,4 +78,4 @@ def save(path: Path, actor: sac.Parameters, made: dict[str, Any]) -> None:
 
 
 def _path(start: str) -> Path:
-    return Path(str(resources.files("raptor_jax"))) / "start.npz" if start == PACKAGED else Path(start)
+    return Path(str(resources.files("raptor_jax.runs"))) / "warm_start.npz" if start == PACKAGED else Path(start)

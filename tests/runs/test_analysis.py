@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from raptor_jax import analysis
 from raptor_jax.errors import UserError
-from raptor_jax.results import FILE
-from tests.runs import CHUNK, POINTS, write_run
+from raptor_jax.runs import analysis
+from raptor_jax.runs.results import FILE
+from tests.runs.builder import CHUNK, POINTS, write_run
 
 
 @pytest.fixture(scope="module")

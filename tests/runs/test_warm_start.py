@@ -7,12 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from raptor_jax import cli, evaluation, sac, starts
+from raptor_jax import cli, evaluation, sac
 from raptor_jax.config import Config, build
 from raptor_jax.drones import sampling
 from raptor_jax.drones.parameters import stack
 from raptor_jax.errors import UserError
 from raptor_jax.population import sac as population
+from raptor_jax.runs import warm_start
 from tests.simulator.drones import on_device, sampled_drones
 
 SETTINGS = {
@@ -33,10 +34,10 @@ def named(start):
 
 
 def test_the_shipped_start_fits_the_default_settings_and_says_how_it_was_made():
-    actor = starts.load(Config())
+    actor = warm_start.load(Config())
     expected = jax.eval_shape(lambda: sac.create(Config().sac, jax.random.key(0)).actor)
     assert jax.tree.map(np.shape, actor) == jax.tree.map(np.shape, expected)
-    made = starts.provenance("packaged")
+    made = warm_start.provenance("packaged")
     assert build(made["config"], {}, "provenance").sac.horizon == 200
     assert made["curve"][-1]["share_passing"] > 0.8
     assert {"jax", "python"} <= made["versions"].keys()
@@ -44,14 +45,14 @@ def test_the_shipped_start_fits_the_default_settings_and_says_how_it_was_made():
 
 @pytest.mark.parametrize("overrides", [{"training.start": "scratch"}, {"sac.horizon": 0}])
 def test_nothing_is_loaded_where_nothing_is_needed(overrides):
-    assert starts.load(build({}, overrides, "test")) is None
+    assert warm_start.load(build({}, overrides, "test")) is None
 
 
 def test_what_is_saved_is_what_is_loaded(tmp_path):
     actor = sac.create(Config().sac, jax.random.key(1)).actor
-    starts.save(tmp_path / "own.npz", actor, {"seed": 1})
-    jax.tree.map(np.testing.assert_array_equal, starts.load(named(tmp_path / "own.npz")), actor)
-    assert starts.provenance(str(tmp_path / "own.npz")) == {"seed": 1}
+    warm_start.save(tmp_path / "own.npz", actor, {"seed": 1})
+    jax.tree.map(np.testing.assert_array_equal, warm_start.load(named(tmp_path / "own.npz")), actor)
+    assert warm_start.provenance(str(tmp_path / "own.npz")) == {"seed": 1}
 
 
 class Harmful:
@@ -62,12 +63,14 @@ class Harmful:
 
 
 def small(path):
-    starts.save(path, sac.create(Config().sac.model_copy(update={"actor_hidden_dim": 8}), jax.random.key(0)).actor, {})
+    warm_start.save(
+        path, sac.create(Config().sac.model_copy(update={"actor_hidden_dim": 8}), jax.random.key(0)).actor, {}
+    )
 
 
 def not_finite(path):
     actor = jax.tree.map(lambda leaf: jnp.full_like(leaf, jnp.nan), sac.create(Config().sac, jax.random.key(0)).actor)
-    starts.save(path, actor, {})
+    warm_start.save(path, actor, {})
 
 
 def lone_array(path):
@@ -76,7 +79,7 @@ def lone_array(path):
 
 
 def damaged(path):
-    starts.save(path, sac.create(Config().sac, jax.random.key(0)).actor, {})
+    warm_start.save(path, sac.create(Config().sac, jax.random.key(0)).actor, {})
     content = bytearray(path.read_bytes())
     content[200:400] = bytes(200)
     path.write_bytes(content)
@@ -105,7 +108,7 @@ def test_what_is_no_start_is_refused_in_one_line_that_names_it(tmp_path, make, e
     path = tmp_path / "wrong.npz"
     make(path)
     with pytest.raises(UserError) as refusal:
-        starts.load(named(path))
+        warm_start.load(named(path))
     assert expected in str(refusal.value)
     assert str(path) in str(refusal.value)
     assert "\n" not in str(refusal.value)
@@ -117,7 +120,7 @@ def test_train_start_writes_what_train_begins_with(tmp_path, monkeypatch, capsys
     command = ["train-start", "--dynamics-dir", "dynamics", "--output", "own.npz", *OPTIONS]
     assert cli.main(command) == cli.PASSED
     assert "--training.start own.npz" in capsys.readouterr().out
-    made = starts.provenance("own.npz")
+    made = warm_start.provenance("own.npz")
     assert (made["drones"], made["updates"]) == (3, 4)
     assert [point["step"] for point in made["curve"]] == [32, 64]
     assert cli.main(command) == cli.USAGE
@@ -139,7 +142,7 @@ def test_from_the_shipped_start_a_few_updates_make_good_teachers():
     config = build({}, {"training.steps_per_teacher": updates * 1600}, "test")
     # The first drone of seed 0 is one that the start itself cannot fly.
     drones = on_device(stack(sampled_drones(4)))
-    now = population.create(config, drones, jnp.arange(4), starts.load(config))
+    now = population.create(config, drones, jnp.arange(4), warm_start.load(config))
     now, _ = population.train(config, now, drones, iterations=updates)
     found = evaluation.evaluate(config, now.teachers.actor, drones, 32, evaluation.JUDGEMENT)
     assert np.all(found.mean_return > config.training.pass_return)

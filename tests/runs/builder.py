@@ -6,12 +6,13 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from raptor_jax import checkpoints, config, results, sac, starts
+from raptor_jax import config, sac
 from raptor_jax.config import Config
 from raptor_jax.drones import files, sampling
 from raptor_jax.evaluation import Evaluation
-from raptor_jax.metrics import CURVES, Curves
-from raptor_jax.results import FILE, Results
+from raptor_jax.runs import checkpoints, results, warm_start
+from raptor_jax.runs.curves import CURVES, Curves
+from raptor_jax.runs.results import FILE, Results
 from raptor_jax.utils.files import write_json, write_text
 
 CHUNK = 1000
@@ -83,7 +84,7 @@ def write_actors(run: Path) -> None:
     settings = config.load(run / checkpoints.DIRECTORY / "config.yaml", {})
     content = results.read(run / FILE)
     returns = np.array([teacher["mean_return"] for teacher in content["teachers"]], np.float32)
-    actors = jax.tree.map(lambda leaf: np.stack([leaf] * len(returns)), starts.load(settings))
+    actors = jax.tree.map(lambda leaf: np.stack([leaf] * len(returns)), warm_start.load(settings))
     write_kept(run, settings, actors, returns, content["teachers"][0]["best_step"], content["run"]["step"])
 
 

@@ -17,12 +17,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from raptor_jax import checkpoints, results
 from raptor_jax.drones import files, parameters
 from raptor_jax.drones.parameters import Drone
 from raptor_jax.drones.quantities import PARAMETERS
 from raptor_jax.errors import UserError, first_line
-from raptor_jax.metrics import CURVES, load_curves
+from raptor_jax.runs import checkpoints, results
+from raptor_jax.runs.curves import CURVES, load_curves
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,13 +10,13 @@ from pathlib import Path
 import yaml
 
 from raptor_jax import config as configs
-from raptor_jax.checkpoints import DIRECTORY
 from raptor_jax.config import Config
 from raptor_jax.drones.files import DroneFile, load_directory, save_drone
 from raptor_jax.drones.parameters import same
 from raptor_jax.errors import UserError
-from raptor_jax.metrics import CURVES
-from raptor_jax.results import FILE
+from raptor_jax.runs.checkpoints import DIRECTORY
+from raptor_jax.runs.curves import CURVES
+from raptor_jax.runs.results import FILE
 from raptor_jax.utils.console import readable_bytes
 from raptor_jax.utils.files import remove_temporaries, write_text
 

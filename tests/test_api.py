@@ -14,7 +14,7 @@ import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
 import raptor_jax
-from raptor_jax import gymnasium_env, library
+from raptor_jax import api, gymnasium_env
 from raptor_jax.errors import UserError
 from raptor_jax.export.teacher import Teacher
 from raptor_jax.runs.analysis import Population
@@ -74,7 +74,7 @@ def test_every_name_is_there_and_explained():
         raptor_jax.fly  # noqa: B018 (the look-up is what is refused)
 
 
-@pytest.mark.parametrize("module", [library, gymnasium_env], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", [api, gymnasium_env], ids=lambda module: module.__name__)
 def test_doctests(here, module):
     found = doctest.testmod(module)
     assert found.attempted > 4

@@ -22,6 +22,7 @@ from raptor_jax.drones.parameters import Drone
 from raptor_jax.errors import UserError
 from raptor_jax.evaluation import Evaluation, Policy
 from raptor_jax.export.teacher import Teacher, read_teachers
+from raptor_jax.runs import analysis as analysis
 from raptor_jax.runs.analysis import Population, load
 from raptor_jax.runs.kept import Flights, load_flights
 from raptor_jax.simulator import episode

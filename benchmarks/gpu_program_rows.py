@@ -12,14 +12,14 @@ from benchmarks import gpu_cards, hlo
 from benchmarks.gpu_cards import Card
 from benchmarks.limits import seconds_per_call
 from benchmarks.throughput_rows import sampled, with_full_replay
-from raptor_jax import rounds
 from raptor_jax.config import Config
 from raptor_jax.drones.parameters import Drone
 from raptor_jax.population import sac as populations
 from raptor_jax.population import sharding
 from raptor_jax.population.schedule import Schedule, crossed
-from raptor_jax.rounds import Programs, Round
 from raptor_jax.runs import warm_start
+from raptor_jax.training import rounds
+from raptor_jax.training.rounds import Programs, Round
 
 LAUNCH_SECONDS = 2.5e-6
 """From the start of one small kernel to that of the next."""

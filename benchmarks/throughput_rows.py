@@ -16,7 +16,6 @@ from jax.sharding import Mesh
 from benchmarks.limits import seconds_per_call
 from benchmarks.rltools import update_gflop
 from raptor_jax import config as configs
-from raptor_jax import rounds
 from raptor_jax.config import Config
 from raptor_jax.drones.parameters import Drone, stack
 from raptor_jax.drones.sampling import sample_drone
@@ -24,11 +23,12 @@ from raptor_jax.drones.tasks import for_training
 from raptor_jax.errors import first_line
 from raptor_jax.population import best, memory, sharding
 from raptor_jax.population import sac as populations
-from raptor_jax.rounds import Round
 from raptor_jax.runs import warm_start
 from raptor_jax.sac import replay
 from raptor_jax.simulator import ACTION_DIM, episode
 from raptor_jax.simulator.episode import Episode
+from raptor_jax.training import rounds
+from raptor_jax.training.rounds import Round
 from raptor_jax.utils.console import readable_bytes
 from raptor_jax.utils.trees import tree_bytes
 

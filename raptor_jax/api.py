@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from raptor_jax import config as configs
-from raptor_jax import evaluation, trainer
+from raptor_jax import evaluation
 from raptor_jax.config import Config
 from raptor_jax.drones import files, sampling, tasks
 from raptor_jax.drones.files import DroneFile
@@ -27,6 +27,7 @@ from raptor_jax.runs.analysis import Population, load
 from raptor_jax.runs.kept import Flights, load_flights
 from raptor_jax.simulator import episode
 from raptor_jax.simulator.episode import Episode, Outcome
+from raptor_jax.training import loop
 from raptor_jax.utils.console import make_console
 
 
@@ -173,8 +174,8 @@ def train(
     """
     _require_some(drones)
     _require_order(drones)
-    job = trainer.Job(config or Config(), drones, np.arange(len(drones)), Path(output_dir))
-    trainer.train(job, make_console(quiet), overwrite=overwrite, resume=resume)
+    job = loop.Job(config or Config(), drones, np.arange(len(drones)), Path(output_dir))
+    loop.train(job, make_console(quiet), overwrite=overwrite, resume=resume)
     return load(output_dir)
 
 

@@ -121,18 +121,18 @@ def _train(options: argparse.Namespace) -> int:
     _require_device(options.device)
     import numpy as np
 
-    from raptor_jax import trainer
+    from raptor_jax.training import loop
     from raptor_jax.utils.console import say
 
     console = _console()
     ids = np.arange(first, first + len(drones))
-    job = trainer.Job(config, drones, ids, options.output_dir)
-    ending = trainer.train(job, console, overwrite=options.overwrite, resume=options.resume)
-    if ending is trainer.Ending.STOPPED:
+    job = loop.Job(config, drones, ids, options.output_dir)
+    ending = loop.train(job, console, overwrite=options.overwrite, resume=options.resume)
+    if ending is loop.Ending.STOPPED:
         return STOPPED
     say(console, f"results: {options.output_dir / 'results.json'}")
-    say(console, f"curves:  tensorboard --logdir {options.output_dir / trainer.LOGS}")
-    return PASSED if ending is trainer.Ending.PASSED else NOT_PASSED
+    say(console, f"curves:  tensorboard --logdir {options.output_dir / loop.LOGS}")
+    return PASSED if ending is loop.Ending.PASSED else NOT_PASSED
 
 
 def _train_start(options: argparse.Namespace) -> int:
@@ -141,11 +141,11 @@ def _train_start(options: argparse.Namespace) -> int:
 
     drones = files.load_directory(options.dynamics_dir)
     _require_device(options.device)
-    from raptor_jax import start_trainer
+    from raptor_jax.training import warm_start
     from raptor_jax.utils.console import say
 
     console = _console()
-    start_trainer.train_start(config, drones, options.output, console)
+    warm_start.train_start(config, drones, options.output, console)
     say(console, f"wrote {options.output}; train from it with --training.start {options.output}")
     return PASSED
 

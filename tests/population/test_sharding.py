@@ -10,7 +10,7 @@ import pytest
 PROGRAM = """
 import functools, json
 import jax, numpy as np
-from raptor_jax import rounds
+from raptor_jax.training import rounds
 from raptor_jax.population import sharding
 from raptor_jax.config import Config
 from raptor_jax.drones.parameters import stack

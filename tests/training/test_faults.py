@@ -13,7 +13,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from benchmarks import faults
-from raptor_jax import cli, rounds
+from raptor_jax import cli
 from raptor_jax.config import build
 from raptor_jax.errors import UserError
 from raptor_jax.population import sac as population
@@ -21,6 +21,7 @@ from raptor_jax.population import sharding
 from raptor_jax.runs import checkpoints
 from raptor_jax.runs import directory as run_directory
 from raptor_jax.runs.curves import MOST_POINTS, Curves
+from raptor_jax.training import rounds
 from raptor_jax.utils.files import write_json
 
 STEPS = faults.RUNS["model_free"]["training.steps-per-teacher"]

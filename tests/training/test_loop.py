@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from raptor_jax import cli, rounds, trainer
+from raptor_jax import cli
 from raptor_jax.config import Config, build
 from raptor_jax.drones import files, sampling
 from raptor_jax.errors import UserError
 from raptor_jax.population import sac as population
 from raptor_jax.population.schedule import crossed
 from raptor_jax.runs import checkpoints
+from raptor_jax.training import loop, rounds
 from tests.simulator.drones import calm, replaced
 
 CONFIG = build(
@@ -53,8 +54,8 @@ def drones(tmp_path):
 
 
 def train(config, drones, output_dir, console=None, **options):
-    job = trainer.Job(config, drones, np.arange(len(drones)), output_dir)
-    return trainer.train(job, console or Console(quiet=True), **options)
+    job = loop.Job(config, drones, np.arange(len(drones)), output_dir)
+    return loop.train(job, console or Console(quiet=True), **options)
 
 
 def results_of(run):
@@ -74,7 +75,7 @@ def with_train(monkeypatch, change):
         return now._replace(programs=now.programs._replace(train=run))
 
     monkeypatch.setattr(rounds, "prepare", prepared)
-    monkeypatch.setattr(trainer.memory, "temporaries", lambda programs: 0)
+    monkeypatch.setattr(loop.memory, "temporaries", lambda programs: 0)
 
 
 def test_a_teacher_that_breaks_once_goes_on_and_the_others_do_not_notice(tmp_path, drones, monkeypatch):
@@ -120,7 +121,7 @@ def test_a_teacher_whose_numbers_break_again_and_again_is_frozen_and_the_others_
 
     results = results_of(tmp_path / "run")
     assert [teacher["frozen_at_step"] for teacher in results["teachers"]] == [None, 128, None]
-    assert [teacher["restarts"] for teacher in results["teachers"]] == [0, trainer.RESTARTS, 0]
+    assert [teacher["restarts"] for teacher in results["teachers"]] == [0, loop.RESTARTS, 0]
     assert results["teachers"][0]["passed"]
     assert results["teachers"][2]["passed"]
     assert "teacher 0001 (0001.json): its numbers became non-finite" in console.export_text()
@@ -154,7 +155,7 @@ def test_drones_keep_their_names(tmp_path, drones):
     for file, name in zip(drones, ("crazyflie", "2_inch", "racer"), strict=True):
         file.path.rename(file.path.with_name(f"{name}.json"))
     named = files.load_directory(tmp_path / "dynamics")
-    assert train(CONFIG, named, tmp_path / "run") is trainer.Ending.PASSED
+    assert train(CONFIG, named, tmp_path / "run") is loop.Ending.PASSED
     results = results_of(tmp_path / "run")
     assert [teacher["drone"] for teacher in results["teachers"]] == [file.path.name for file in named]
     assert cli.main(["evaluate", str(tmp_path / "run"), "--json", str(tmp_path / "again.json")]) == cli.PASSED
@@ -215,7 +216,7 @@ def test_teachers_that_fall_short_are_trained_again_longer_and_listed_if_they_ne
     files[1] = files[1]._replace(drone=blown_away)
     config = build(WINDOWS.model_dump(), {"training.pass_return": -50}, "test")
     console = Console(record=True, width=200)
-    assert train(config, files, tmp_path / "run", console) is trainer.Ending.NOT_PASSED
+    assert train(config, files, tmp_path / "run", console) is loop.Ending.NOT_PASSED
     results = results_of(tmp_path / "run")
     assert [(r["teacher_ids"], r["steps"]) for r in results["run"]["rounds"]] == [
         ([0, 1, 2], 128),

@@ -14,7 +14,7 @@ from jax.sharding import Mesh
 from rich.console import Console
 from rich.markup import escape
 
-from raptor_jax import evaluation, progress, rounds, sac, stopping
+from raptor_jax import evaluation, sac
 from raptor_jax.config import Config
 from raptor_jax.drones.files import DroneFile, stack_for_training
 from raptor_jax.drones.parameters import Drone
@@ -22,12 +22,13 @@ from raptor_jax.errors import UserError, printable
 from raptor_jax.population import best, memory, sharding
 from raptor_jax.population.schedule import crossed
 from raptor_jax.population.state import Population
-from raptor_jax.rounds import Round
 from raptor_jax.runs import checkpoints, warm_start
 from raptor_jax.runs import directory as run_directory
 from raptor_jax.runs.curves import CURVES, Curves
 from raptor_jax.runs.results import FILE, Results, print_table
 from raptor_jax.runs.tensorboard import TensorBoard
+from raptor_jax.training import progress, rounds, signals
+from raptor_jax.training.rounds import Round
 from raptor_jax.utils.console import say
 from raptor_jax.utils.files import move_aside, write_json
 from raptor_jax.utils.trees import tree_bytes
@@ -95,7 +96,7 @@ def train(job: Job, console: Console, overwrite: bool = False, resume: bool = Fa
         at_the_end.callback(run.close)
         with run.failures_told():
             run.prepare(resume, table, available)
-        requests = at_the_end.enter_context(stopping.on_signals(console))
+        requests = at_the_end.enter_context(signals.on_signals(console))
         with run.failures_told():
             stopped = not run.to_the_end(requests)
     if stopped:
@@ -192,7 +193,7 @@ class _Run:
                 one_after_another.callback(self.tensorboard.close)
             one_after_another.callback(self._write_results)
 
-    def to_the_end(self, requests: stopping.Requests) -> bool:
+    def to_the_end(self, requests: signals.Requests) -> bool:
         """Trains and judges; returns False if it was asked to stop, and has saved what there is."""
         self.requests = requests
         if not self._train_all_rounds():

@@ -7,7 +7,7 @@ import threading
 
 from rich.console import Console
 
-from raptor_jax import stopping
+from raptor_jax.training import signals
 
 
 class Terminal(io.RawIOBase):
@@ -29,7 +29,7 @@ class Terminal(io.RawIOBase):
 def test_a_signal_in_the_midst_of_a_print_is_a_request_and_no_error():
     terminal = Terminal()
     console = Console(file=io.TextIOWrapper(io.BufferedWriter(terminal)))
-    with stopping.on_signals(console) as requests:
+    with signals.on_signals(console) as requests:
         console.print("step 128")
         assert requests.stop
     for thread in threading.enumerate():
@@ -41,6 +41,6 @@ def test_a_signal_in_the_midst_of_a_print_is_a_request_and_no_error():
 
 def test_afterwards_signals_do_what_they_did_before():
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
-    with stopping.on_signals(Console(quiet=True)):
+    with signals.on_signals(Console(quiet=True)):
         assert signal.getsignal(signal.SIGTERM) is not before[0]
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from raptor_jax import cli
+from raptor_jax.commands import exit_status
 from raptor_jax.config import Config, all_keys
 from raptor_jax.drones import sampling
 
@@ -22,7 +23,7 @@ def drones(tmp_path):
 
 def refusal(capsys, *arguments):
     """Runs a command that must be refused, and returns its one line."""
-    assert cli.main([str(argument) for argument in arguments]) == cli.USAGE
+    assert cli.main([str(argument) for argument in arguments]) == exit_status.USAGE
     captured = capsys.readouterr()
     lines = captured.err.splitlines()
     assert len(lines) == 1, captured.err
@@ -90,7 +91,7 @@ def test_a_malformed_drone_is_named_with_its_field(capsys, drones):
 def test_no_cuda_device(drones, tmp_path):
     command = [sys.executable, "-m", "raptor_jax.cli", "train", "--device", "cuda", "--dynamics-dir", str(drones)]
     finished = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
-    assert finished.returncode == cli.USAGE
+    assert finished.returncode == exit_status.USAGE
     assert len(finished.stderr.splitlines()) == 1
     assert "--device cuda" in finished.stderr
     assert "raptor-jax[cuda12]" in finished.stderr
@@ -149,14 +150,14 @@ def test_help_names_every_key_with_its_default(capsys):
 
 def test_generate_dynamics_writes_checks_and_stops(capsys, tmp_path):
     arguments = ["train", "--generate-dynamics", "--num-teachers", "3", "--dynamics-dir", str(tmp_path / "d")]
-    assert cli.main(arguments) == cli.PASSED
+    assert cli.main(arguments) == exit_status.PASSED
     assert sorted(path.name for path in (tmp_path / "d").glob("*.json")) == ["0000.json", "0001.json", "0002.json"]
     assert "thrust-to-weight" in capsys.readouterr().out
     assert list((tmp_path / "d").glob("*.png"))
 
 
 def test_inspect_shows_a_drone_with_units(capsys, drones):
-    assert cli.main(["inspect", str(drones / "0000.json")]) == cli.PASSED
+    assert cli.main(["inspect", str(drones / "0000.json")]) == exit_status.PASSED
     text = capsys.readouterr().out
     assert "dynamics.mass" in text
     assert "kg" in text

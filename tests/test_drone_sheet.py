@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from raptor_jax import cli
+from raptor_jax.commands import exit_status
 from raptor_jax.drones import platforms
 from raptor_jax.drones.files import load_drone
 from raptor_jax.inspection.drone_sheet import describe_sheet
@@ -107,9 +108,9 @@ def test_the_platforms_are_plausible(name, warnings):
 
 
 def test_inspect_shows_a_platform_by_its_name(capsys):
-    assert cli.main(["inspect", "crazyflie"]) == cli.PASSED
+    assert cli.main(["inspect", "crazyflie"]) == exit_status.PASSED
     shown = capsys.readouterr().out
     assert "outside" in shown
     assert "warning: thrust-to-weight 1.467: little thrust is left" in shown
-    assert cli.main(["inspect", "fs"]) == cli.PASSED
+    assert cli.main(["inspect", "fs"]) == exit_status.PASSED
     assert "nothing about its numbers is unusual" in capsys.readouterr().out

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from raptor_jax import cli
+from raptor_jax.commands import exit_status
 from raptor_jax.drones import files
 from raptor_jax.runs import checkpoints
 from raptor_jax.runs.results import FILE
@@ -58,7 +59,7 @@ def directory(tmp_path_factory):
     (directory / "examples").symlink_to(EXAMPLE.parent)
     for command in COMMANDS:
         finished = finish(directory, command)
-        assert finished.returncode == cli.PASSED, (command, finished.stderr)
+        assert finished.returncode == exit_status.PASSED, (command, finished.stderr)
     return directory
 
 
@@ -79,9 +80,9 @@ def test_a_run_on_a_named_drone_is_resumed_with_the_same_one(directory):
     longer = ("--resume", "--training.steps-per-teacher=128")
     other = ["race" if argument.endswith(".yaml") else argument for argument in training]
     refused = finish(directory, other, *longer)
-    assert refused.returncode == cli.USAGE
+    assert refused.returncode == exit_status.USAGE
     assert "cannot go on with other drones: my_quadrotor, race not as they were" in refused.stderr
-    assert finish(directory, training, *longer).returncode == cli.PASSED
+    assert finish(directory, training, *longer).returncode == exit_status.PASSED
     assert json.loads((directory / OWN / FILE).read_text())["run"]["step"] == 128
 
 
@@ -108,7 +109,7 @@ def test_the_page_and_the_example_are_one_drone(tmp_path):
     ],
 )
 def test_a_wrong_drone_is_refused_in_one_line(capsys, arguments, expected):
-    assert cli.main(["train", *arguments]) == cli.USAGE
+    assert cli.main(["train", *arguments]) == exit_status.USAGE
     message = capsys.readouterr().err
     assert expected in message
     assert message.count("\n") == 1

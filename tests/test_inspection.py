@@ -9,6 +9,7 @@ import orbax.checkpoint as ocp
 import pytest
 
 from raptor_jax import cli
+from raptor_jax.commands import exit_status
 from raptor_jax.runs import checkpoints
 from raptor_jax.runs.curves import CURVES
 from raptor_jax.runs.results import FILE
@@ -30,12 +31,12 @@ def saved(tmp_path_factory) -> Path:
 
 def told(capsys, *arguments) -> dict:
     """Returns what `inspect --json` prints."""
-    assert cli.main(["inspect", "--json", *map(str, arguments)]) == cli.PASSED
+    assert cli.main(["inspect", "--json", *map(str, arguments)]) == exit_status.PASSED
     return json.loads(capsys.readouterr().out)
 
 
 def shown(capsys, *arguments) -> str:
-    assert cli.main(["inspect", *map(str, arguments)]) == cli.PASSED
+    assert cli.main(["inspect", *map(str, arguments)]) == exit_status.PASSED
     return capsys.readouterr().out
 
 
@@ -97,12 +98,12 @@ def test_a_damaged_checkpoint_is_told_of_after_the_rest_was_shown(capsys, saved,
     for data in (damaged / "default").rglob("d/*"):
         data.write_bytes(bytes(byte ^ 1 for byte in data.read_bytes()))
     path = tmp_path / "run" if asked == "run" else damaged
-    assert cli.main(["inspect", str(path)]) == cli.USAGE
+    assert cli.main(["inspect", str(path)]) == exit_status.USAGE
     captured = capsys.readouterr()
     assert "not a whole checkpoint" in captured.err
     assert captured.err.count("\n") == 1
     assert f"{STEP}" in captured.out
-    assert cli.main(["inspect", "--json", str(path)]) == cli.USAGE
+    assert cli.main(["inspect", "--json", str(path)]) == exit_status.USAGE
     found = json.loads(capsys.readouterr().out)
     assert [one["whole"] for one in found["checkpoints"] if one["of"] == kind] == [False]
 
@@ -115,9 +116,9 @@ def test_a_checkpoint_of_other_numbers_than_were_saved_is_not_whole(capsys, save
     tree["actor"]["output"]["bias"][1, 2] += 1e-3
     with ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save(path.absolute(), tree)
-    assert cli.main(["inspect", str(path)]) == cli.USAGE
+    assert cli.main(["inspect", str(path)]) == exit_status.USAGE
     assert "what it holds is not what was saved" in capsys.readouterr().err
-    assert cli.main(["evaluate", "--device", "cpu", str(tmp_path / "run")]) == cli.USAGE
+    assert cli.main(["evaluate", "--device", "cpu", str(tmp_path / "run")]) == exit_status.USAGE
     assert "what it holds is not what was saved" in capsys.readouterr().err
 
 
@@ -156,7 +157,7 @@ def test_a_teacher_tells_its_result_drone_and_curves(capsys, tmp_path):
 )
 def test_what_is_not_there_is_refused_in_one_line(capsys, saved, tmp_path, arguments, problem):
     paths = {"RUN": str(saved), "EMPTY": str(tmp_path)}
-    assert cli.main(["inspect", *(paths.get(argument, argument) for argument in arguments)]) == cli.USAGE
+    assert cli.main(["inspect", *(paths.get(argument, argument) for argument in arguments)]) == exit_status.USAGE
     message = capsys.readouterr().err
     assert problem in message
     assert message.count("\n") == 1
@@ -165,7 +166,7 @@ def test_what_is_not_there_is_refused_in_one_line(capsys, saved, tmp_path, argum
 def test_the_files_that_we_write_are_told_of(capsys, saved, tmp_path):
     assert told(capsys, saved / FILE)["kind"] == "run"
     assert told(capsys, saved / CURVES)["kind"] == "curves"
-    assert cli.main(["export", "--format", "npz", "--output", str(tmp_path), str(saved)]) == cli.PASSED
+    assert cli.main(["export", "--format", "npz", "--output", str(tmp_path), str(saved)]) == exit_status.PASSED
     capsys.readouterr()
     found = told(capsys, tmp_path / "teacher_0001.npz")
     assert found["kind"] == "start"
@@ -179,5 +180,5 @@ def test_what_json_cannot_hold_is_refused_in_one_line(capsys, saved, tmp_path):
     shutil.copytree(saved, tmp_path / "run")
     path = tmp_path / "run" / FILE
     path.write_text(path.read_text().replace('"step": 0', '"step": 0, "stranger": NaN', 1))
-    assert cli.main(["inspect", "--json", str(tmp_path / "run")]) == cli.USAGE
+    assert cli.main(["inspect", "--json", str(tmp_path / "run")]) == exit_status.USAGE
     assert "leave --json out" in capsys.readouterr().err

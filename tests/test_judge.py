@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from raptor_jax import cli
+from raptor_jax.commands import exit_status
 from raptor_jax.config import SamplingConfig
 from raptor_jax.drones import files, sampling
 from raptor_jax.runs import checkpoints
@@ -19,12 +20,12 @@ def evaluated(run: Path, tmp_path: Path, *arguments: str) -> dict:
     """Returns what `evaluate --json` writes."""
     path = tmp_path / "numbers.json"
     options = ["--episodes", str(EPISODES), "--device", "cpu", "--json", str(path)]
-    assert cli.main(["evaluate", str(run), *options, *arguments]) in (cli.PASSED, cli.NOT_PASSED)
+    assert cli.main(["evaluate", str(run), *options, *arguments]) in (exit_status.PASSED, exit_status.NOT_PASSED)
     return json.loads(path.read_text())
 
 
 def refused(capsys, *arguments: str) -> str:
-    assert cli.main(["evaluate", "--device", "cpu", *arguments]) == cli.USAGE
+    assert cli.main(["evaluate", "--device", "cpu", *arguments]) == exit_status.USAGE
     message = capsys.readouterr().err
     assert message.count("\n") == 1
     return message

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from raptor_jax import cli
+from raptor_jax.commands import exit_status
 from raptor_jax.report import content, flights, page
 from raptor_jax.runs import analysis
 from tests.flights import made_up
@@ -18,7 +19,7 @@ from tests.runs.builder import write_run
 def report(run_of_4, tmp_path_factory):
     """The text that the command writes."""
     path = tmp_path_factory.mktemp("report") / "report.html"
-    assert cli.main(["report", str(run_of_4), "--output", str(path), "--device", "cpu"]) == cli.PASSED
+    assert cli.main(["report", str(run_of_4), "--output", str(path), "--device", "cpu"]) == exit_status.PASSED
     return path.read_text()
 
 
@@ -125,6 +126,6 @@ def test_wrong_input_is_told_in_one_line(capsys, tmp_path, run_of_4):
         ((run_of_4, "--output", tmp_path / "none" / "report.html"), "--output"),
         ((run_of_4, "--output", tmp_path), "--output"),
     ):
-        assert cli.main(["report", *map(str, arguments)]) == cli.USAGE
+        assert cli.main(["report", *map(str, arguments)]) == exit_status.USAGE
         (line,) = capsys.readouterr().err.splitlines()
         assert expected in line

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from raptor_jax import cli, config
+from raptor_jax.commands import exit_status
 from raptor_jax.drones import files, sampling
 from raptor_jax.errors import UserError
 from raptor_jax.runs import curves, warm_start
@@ -143,7 +144,7 @@ def test_a_link_in_the_directory_of_drones_is_replaced_and_not_followed(tmp_path
     drones.mkdir()
     for name in ("distribution.txt", "distribution.png"):
         (drones / name).symlink_to(outside)
-    assert cli.main(["sample", "--num-drones", "2", "--dynamics-dir", str(drones)]) == cli.PASSED
+    assert cli.main(["sample", "--num-drones", "2", "--dynamics-dir", str(drones)]) == exit_status.PASSED
     assert outside.read_text() == "precious"
     assert "thrust-to-weight" in (drones / "distribution.txt").read_text()
 
@@ -161,5 +162,5 @@ def test_names_and_texts_with_markup_are_shown_as_they_are(tmp_path, capsys):
     directory = tmp_path / "[b]["
     sampling.write_drones(directory, config.SamplingConfig(), 1)
     path = (directory / "0000.json").rename(directory / "red].json")
-    assert cli.main(["inspect", str(path)]) == cli.PASSED
+    assert cli.main(["inspect", str(path)]) == exit_status.PASSED
     assert "[b][/red].json" in capsys.readouterr().out

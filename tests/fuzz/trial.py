@@ -18,6 +18,7 @@ from typing import Any
 import matplotlib.figure  # noqa: F401  -- makes directories of its own at its first import
 
 from raptor_jax import cli
+from raptor_jax.commands import exit_status
 from raptor_jax.errors import UserError
 
 SECONDS = 300
@@ -147,9 +148,9 @@ def command(arguments: Sequence[str]) -> None:
     out.flush()
     error.flush()
     said = error.buffer.getvalue().decode()  # type: ignore[attr-defined]
-    if status == cli.USAGE:
+    if status == exit_status.USAGE:
         raise UserError(said.removesuffix("\n").removeprefix("error: "))
-    assert status in (cli.PASSED, cli.NOT_PASSED), status
+    assert status in (exit_status.PASSED, exit_status.NOT_PASSED), status
     assert not said, said
 
 

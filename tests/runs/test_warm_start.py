@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from raptor_jax import cli, evaluation, sac
+from raptor_jax.commands import exit_status
 from raptor_jax.config import Config, build
 from raptor_jax.drones import sampling
 from raptor_jax.drones.parameters import stack
@@ -118,17 +119,17 @@ def test_train_start_writes_what_train_begins_with(tmp_path, monkeypatch, capsys
     monkeypatch.chdir(tmp_path)
     sampling.write_drones(tmp_path / "dynamics", Config().sampling, 3)
     command = ["train-start", "--dynamics-dir", "dynamics", "--output", "own.npz", *OPTIONS]
-    assert cli.main(command) == cli.PASSED
+    assert cli.main(command) == exit_status.PASSED
     assert "--training.start own.npz" in capsys.readouterr().out
     made = warm_start.provenance("own.npz")
     assert (made["drones"], made["updates"]) == (3, 4)
     assert [point["step"] for point in made["curve"]] == [32, 64]
-    assert cli.main(command) == cli.USAGE
+    assert cli.main(command) == exit_status.USAGE
     assert "own.npz: already exists" in capsys.readouterr().err
 
     training = ["--dynamics-dir", "dynamics", "--output-dir", "run", "--training.start", "own.npz", *OPTIONS]
     status = cli.main(["train", *training, "--training.pass-return=-1e6", "--training.final-eval-episodes=2"])
-    assert status == cli.PASSED
+    assert status == exit_status.PASSED
     with np.load("run/curves.npz") as curves:
         assert np.all(np.isfinite(curves["eval_reward"]))
     assert (

@@ -14,6 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from benchmarks import faults
 from raptor_jax import cli
+from raptor_jax.commands import exit_status
 from raptor_jax.config import build
 from raptor_jax.errors import UserError
 from raptor_jax.population import sac as population
@@ -61,7 +62,7 @@ def directory(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def undisturbed(directory):
-    assert train(directory, "undisturbed") == cli.PASSED
+    assert train(directory, "undisturbed") == exit_status.PASSED
     return directory / "undisturbed"
 
 
@@ -132,7 +133,7 @@ def test_a_run_that_was_killed_before_it_had_begun_begins(directory, undisturbed
     (run / run_directory.LOCK).touch()
     # A drone that this run does not have.
     (run / "checkpoints" / "dynamics" / "0007.json").write_text("{")
-    assert train(directory, run.name, "--resume") == cli.PASSED
+    assert train(directory, run.name, "--resume") == exit_status.PASSED
     assert "starts at the beginning" in told(capsys)[0]
     assert faults.differences(run, undisturbed) == []
     assert len(list((run / "checkpoints" / "dynamics").iterdir())) == faults.DRONES
@@ -141,7 +142,7 @@ def test_a_run_that_was_killed_before_it_had_begun_begins(directory, undisturbed
 def test_half_of_a_first_checkpoint_is_not_gone_on_from(directory, undisturbed, copy, capsys):
     for step in checkpoints.resumable_steps(copy):
         shutil.rmtree(copy / "checkpoints" / "latest" / str(step))
-    assert train(directory, copy.name, "--resume") == cli.PASSED
+    assert train(directory, copy.name, "--resume") == exit_status.PASSED
     assert "no checkpoint to go on from yet: starts at the beginning" in told(capsys)[0]
     assert faults.differences(copy, undisturbed) == []
 
@@ -156,14 +157,14 @@ def test_a_run_that_is_asked_to_stop_saves_says_how_to_go_on_and_does(
     run = directory / number.name
     with monkeypatch.context() as patch:
         at_step(patch, 320, lambda: os.kill(os.getpid(), number))
-        assert train(directory, run.name) == cli.STOPPED
+        assert train(directory, run.name) == exit_status.STOPPED
     out, errors = told(capsys)
     assert f"{number.name}: stops after this chunk and saves" in out
     assert "stopped at step 320; go on with the same command and --resume" in out
     assert errors == []
     assert json.loads((run / "results.json").read_text())["run"]["status"] == "interrupted"
     assert checkpoints.resumable_steps(run)[0] == 320
-    assert train(directory, run.name, "--resume") == cli.PASSED
+    assert train(directory, run.name, "--resume") == exit_status.PASSED
     assert faults.differences(run, undisturbed) == []
 
 
@@ -182,7 +183,7 @@ def test_a_second_signal_ends_it_at_once_and_the_last_checkpoint_is_whole(direct
     process.send_signal(signal.SIGTERM)
     out, _ = process.communicate(timeout=120)
     # Signals that come together are one; then it stopped as it was asked to.
-    assert process.returncode in (-signal.SIGTERM, cli.STOPPED), out
+    assert process.returncode in (-signal.SIGTERM, exit_status.STOPPED), out
     step = checkpoints.resumable_steps(directory / "twice")[0]
     assert checkpoints.load_notes(directory / "twice", step)["digests"].keys() == {"best", "latest", "notes"}
     assert checkpoints.load_best(directory / "twice", step)
@@ -219,7 +220,7 @@ def test_a_full_disk_is_told_in_one_line_and_the_run_goes_on_when_there_is_room(
 
     with monkeypatch.context() as patch:
         at_step(patch, 320, filling)
-        assert train(directory, small_disk / "run") == cli.USAGE
+        assert train(directory, small_disk / "run") == exit_status.USAGE
     out, errors = told(capsys)
     assert len(errors) == 1
     assert "No space left" in errors[0] or "cannot be written" in errors[0]
@@ -227,13 +228,13 @@ def test_a_full_disk_is_told_in_one_line_and_the_run_goes_on_when_there_is_room(
     assert "Traceback" not in out
     (small_disk / "ballast").unlink()
     subprocess.run(["mount", "-o", "remount,size=16m", small_disk], check=True)
-    assert train(directory, small_disk / "run", "--resume") == cli.PASSED
+    assert train(directory, small_disk / "run", "--resume") == exit_status.PASSED
     assert faults.differences(small_disk / "run", undisturbed) == []
 
 
 def test_a_disk_that_is_full_from_the_start_is_told_before_anything_is_trained(directory, small_disk, capsys):
     (small_disk / "ballast").write_bytes(bytes(850_000))
-    assert train(directory, small_disk / "run") == cli.USAGE
+    assert train(directory, small_disk / "run") == exit_status.USAGE
     out, errors = told(capsys)
     assert len(errors) == 1
     assert "its disk has" in errors[0]
@@ -246,7 +247,7 @@ def test_a_read_only_disk_is_told_in_one_line(directory, undisturbed, small_disk
         subprocess.run(["mount", "-o", "remount,size=16m", small_disk], check=True)
         shutil.copytree(undisturbed, small_disk / "run")
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
-    assert train(directory, small_disk / "run", *more) == cli.USAGE
+    assert train(directory, small_disk / "run", *more) == exit_status.USAGE
     _, errors = told(capsys)
     assert len(errors) == 1
     assert "cannot be written: Read-only file system" in errors[0]
@@ -275,7 +276,7 @@ def test_a_damaged_newest_checkpoint_is_told_and_the_one_before_is_used(
 ):
     damage(newest_data(copy, kind))
     older = checkpoints.resumable_steps(copy)[1]
-    assert train(directory, copy.name, "--resume") == cli.PASSED
+    assert train(directory, copy.name, "--resume") == exit_status.PASSED
     out, errors = told(capsys)
     assert f"{kind}/{STEPS}/default: not a whole checkpoint: " in out
     assert "goes back to the one before" in out
@@ -289,7 +290,7 @@ def test_damaged_notes_are_told_and_the_checkpoint_before_is_used(directory, und
     changed = notes.read_text().replace('"began": 0', '"began": 8')
     assert changed != notes.read_text()
     notes.write_text(changed)
-    assert train(directory, copy.name, "--resume") == cli.PASSED
+    assert train(directory, copy.name, "--resume") == exit_status.PASSED
     assert "what it holds is not what was saved" in told(capsys)[0]
     assert faults.differences(copy, undisturbed) == []
 
@@ -298,7 +299,7 @@ def test_a_run_without_any_whole_checkpoint_is_refused_and_nothing_of_it_is_dele
     for step in checkpoints.resumable_steps(copy):
         truncate(copy / "checkpoints" / "latest" / str(step) / "notes" / "metadata")
     before = sorted(path for path in copy.rglob("*"))
-    assert train(directory, copy.name, "--resume") == cli.USAGE
+    assert train(directory, copy.name, "--resume") == exit_status.USAGE
     _, errors = told(capsys)
     assert len(errors) == 1
     assert "none of its checkpoints is whole" in errors[0]
@@ -310,7 +311,7 @@ def test_damaged_curves_are_told_and_begin_anew(directory, undisturbed, copy, ca
     shutil.rmtree(copy / "checkpoints" / "latest" / str(STEPS))
     damage(copy / "curves.npz")
     older = checkpoints.resumable_steps(copy)[0]
-    assert train(directory, copy.name, "--resume") == cli.PASSED
+    assert train(directory, copy.name, "--resume") == exit_status.PASSED
     assert f"the curves begin anew at step {older:,}" in told(capsys)[0]
     assert all(name.startswith("curves ") for name in faults.differences(copy, undisturbed))
     with np.load(copy / "curves.npz") as curves:
@@ -320,7 +321,7 @@ def test_damaged_curves_are_told_and_begin_anew(directory, undisturbed, copy, ca
 def test_two_runs_do_not_share_an_output_directory(directory, copy, capsys):
     for more in ["--resume"], ["--overwrite"]:
         with run_directory.locked(copy):
-            assert train(directory, copy.name, *more) == cli.USAGE
+            assert train(directory, copy.name, *more) == exit_status.USAGE
         _, errors = told(capsys)
         assert len(errors) == 1
         assert "another run is writing there" in errors[0]
@@ -336,7 +337,7 @@ def test_a_clock_that_jumps_changes_nothing(directory, undisturbed, copy, monkey
     shutil.rmtree(copy / "checkpoints" / "latest" / str(STEPS))
     clock = time.time
     monkeypatch.setattr(time, "time", lambda: clock() + jump)
-    assert train(directory, copy.name, "--resume") == cli.PASSED
+    assert train(directory, copy.name, "--resume") == exit_status.PASSED
     assert faults.differences(copy, undisturbed) == []
     assert scalars(copy, "train/alpha") == scalars(undisturbed, "train/alpha")
 
@@ -344,7 +345,7 @@ def test_a_clock_that_jumps_changes_nothing(directory, undisturbed, copy, monkey
 def test_logs_that_are_deleted_during_a_run_are_told_of_and_go_on(directory, undisturbed, monkeypatch, capsys):
     run = directory / "logs deleted"
     at_step(monkeypatch, 320, lambda: shutil.rmtree(run / "logs"))
-    assert train(directory, run.name) == cli.PASSED
+    assert train(directory, run.name) == exit_status.PASSED
     out, errors = told(capsys)
     assert "files were deleted; TensorBoard goes on in new ones from step 320" in out
     assert errors == []
@@ -356,7 +357,7 @@ def test_logs_that_are_deleted_between_runs_begin_anew(directory, undisturbed, c
     shutil.rmtree(copy / "logs")
     shutil.rmtree(copy / "checkpoints" / "latest" / str(STEPS))
     older = checkpoints.resumable_steps(copy)[0]
-    assert train(directory, copy.name, "--resume") == cli.PASSED
+    assert train(directory, copy.name, "--resume") == exit_status.PASSED
     assert faults.differences(copy, undisturbed) == []
     assert scalars(copy, "train/alpha") == list(range(older + 32, STEPS + 1, 32))
 
@@ -374,7 +375,7 @@ def test_logs_that_are_deleted_between_runs_begin_anew(directory, undisturbed, c
     ],
 )
 def test_another_algorithm_network_or_drone_is_refused_with_what_differs(directory, copy, capsys, more, named):
-    assert train(directory, copy.name, "--resume", more) == cli.USAGE
+    assert train(directory, copy.name, "--resume", more) == exit_status.USAGE
     _, errors = told(capsys)
     assert len(errors) == 1
     assert named in errors[0]
@@ -386,13 +387,13 @@ def test_a_changed_drone_is_refused(directory, copy, capsys):
     content = json.loads(path.read_text())
     content["dynamics"]["rotor_time_constants_rising"][0] *= 0.999
     write_json(path, content)
-    assert train(directory, copy.name, "--resume") == cli.USAGE
+    assert train(directory, copy.name, "--resume") == exit_status.USAGE
     assert "cannot go on with other drones: 0001" in told(capsys)[1][0]
 
 
 def test_a_resumed_run_may_be_longer_and_watched_otherwise(directory, copy, capsys):
     more = [f"--training.steps-per-teacher={STEPS + 256}", "--training.eval-frequency=128"]
-    assert train(directory, copy.name, "--resume", *more) == cli.PASSED
+    assert train(directory, copy.name, "--resume", *more) == exit_status.PASSED
     assert f"goes on from step {STEPS:,}" in told(capsys)[0]
     with np.load(copy / "curves.npz") as curves:
         assert curves["train_step"].tolist() == list(range(32, STEPS + 257, 32))
@@ -401,7 +402,7 @@ def test_a_resumed_run_may_be_longer_and_watched_otherwise(directory, copy, caps
 
 
 def test_without_a_run_there_is_nothing_to_resume(directory, capsys):
-    assert train(directory, "nowhere", "--resume") == cli.USAGE
+    assert train(directory, "nowhere", "--resume") == exit_status.USAGE
     _, errors = told(capsys)
     assert len(errors) == 1
     assert "holds no run to go on with" in errors[0]
@@ -427,7 +428,7 @@ def test_memory_files_and_threads_do_not_grow(directory):
 
 
 def test_a_finished_run_leaves_no_file_open(directory, copy):
-    assert train(directory, copy.name, "--resume") == cli.PASSED
+    assert train(directory, copy.name, "--resume") == exit_status.PASSED
     opened = {os.path.realpath(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd")}
     assert not [path for path in opened if path.startswith(str(copy.resolve()))]
 

@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from raptor_jax import cli
+from raptor_jax.commands import exit_status
 from raptor_jax.config import Config, build
 from raptor_jax.drones import files, sampling
 from raptor_jax.errors import UserError
@@ -145,7 +146,7 @@ def test_an_interrupted_run_leaves_what_it_had_and_can_be_inspected(tmp_path, dr
     assert all(teacher["passed"] is None and teacher["best_step"] is not None for teacher in results["teachers"])
     with np.load(tmp_path / "run" / "curves.npz") as curves:
         assert curves["eval_step"].tolist() == [32, 64, 96]
-    assert cli.main(["inspect", str(tmp_path / "run")]) == cli.PASSED
+    assert cli.main(["inspect", str(tmp_path / "run")]) == exit_status.PASSED
     shown = capsys.readouterr().out
     assert "interrupted, step 96" in shown
     assert "not judged" in shown
@@ -158,7 +159,7 @@ def test_drones_keep_their_names(tmp_path, drones):
     assert train(CONFIG, named, tmp_path / "run") is loop.Ending.PASSED
     results = results_of(tmp_path / "run")
     assert [teacher["drone"] for teacher in results["teachers"]] == [file.path.name for file in named]
-    assert cli.main(["evaluate", str(tmp_path / "run"), "--json", str(tmp_path / "again.json")]) == cli.PASSED
+    assert cli.main(["evaluate", str(tmp_path / "run"), "--json", str(tmp_path / "again.json")]) == exit_status.PASSED
     again = json.loads((tmp_path / "again.json").read_text())
     for first, second in zip(results["teachers"], again["teachers"], strict=True):
         assert first["drone"] == second["drone"]

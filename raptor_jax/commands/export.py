@@ -1,16 +1,38 @@
 """The command `export`: teachers of a run, one file each."""
 
+import argparse
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from raptor_jax.commands.exit_status import PASSED
+from raptor_jax.commands.options import Command, add_teacher_options
 from raptor_jax.errors import UserError
-from raptor_jax.export.teacher import Teacher, read_teachers
-from raptor_jax.utils.console import say
+from raptor_jax.utils.console import make_console, say
+
+if TYPE_CHECKING:
+    from raptor_jax.export.teacher import Teacher
 
 _ENDINGS = {"npz": "npz", "onnx": "onnx", "rltools-h5": "h5", "c": "h"}
 """Of the files, by format."""
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    add_teacher_options(parser, "RUN/export/FORMAT")
+    parser.add_argument(
+        "--format",
+        required=True,
+        choices=("npz", "onnx", "rltools-h5", "c"),
+        help="NumPy's archive, which --training.start takes too; ONNX; the HDF5 checkpoint of RLtools; or a C header"
+        " for a microcontroller (onnx and rltools-h5 need raptor-jax[export])",
+    )
+
+
+def _run(options: argparse.Namespace) -> int:
+    export_run(options.run, options.format, options.teacher, options.output, make_console())
+    return PASSED
 
 
 def export_run(run: Path, format: str, teacher_id: int | None, output: Path | None, console: Console) -> None:
@@ -26,6 +48,8 @@ def export_run(run: Path, format: str, teacher_id: int | None, output: Path | No
     Raises:
         UserError: a package is missing, the run or the teacher does not exist, or the files cannot be written.
     """
+    from raptor_jax.export.teacher import read_teachers
+
     write = _writer(format)
     teachers = read_teachers(run, teacher_id)
     directory = output or run / "export" / format
@@ -38,7 +62,7 @@ def export_run(run: Path, format: str, teacher_id: int | None, output: Path | No
     say(console, f"wrote {files} to {directory}")
 
 
-def _writer(format: str) -> Callable[[Path, Teacher], None]:
+def _writer(format: str) -> Callable[[Path, "Teacher"], None]:
     try:
         match format:
             case "npz":
@@ -52,3 +76,12 @@ def _writer(format: str) -> Callable[[Path, Teacher], None]:
     except ModuleNotFoundError as error:
         raise UserError(f"--format {format}: needs the package {error.name}; install raptor-jax[export]") from None
     return write
+
+
+COMMAND = Command(
+    "export",
+    "write teachers of a run in another format",
+    "[options] --format FORMAT RUN",
+    _add_options,
+    _run,
+)

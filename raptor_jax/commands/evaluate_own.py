@@ -1,4 +1,4 @@
-"""Flies the kept actors of a run again, each on its own drone: the command `evaluate`."""
+"""Flies the kept actors of a run again, each on its own drone: `evaluate` without --matrix."""
 
 from pathlib import Path
 

@@ -12,8 +12,8 @@ from raptor_jax.commands import exit_status
 from raptor_jax.drones import files, sampling
 from raptor_jax.errors import UserError
 from raptor_jax.runs import curves, warm_start
-from tests.fuzz import mutations
-from tests.fuzz.trial import attempt, command
+from validation.fuzz import mutations
+from validation.fuzz.trial import attempt, command
 
 MEGABYTE = 2**20
 

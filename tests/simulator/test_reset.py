@@ -10,7 +10,7 @@ from raptor_jax.drones.parameters import Drone
 from raptor_jax.drones.tasks import no_disturbances
 from raptor_jax.simulator import State
 from raptor_jax.simulator.target import advance
-from tests.simulator.drones import on_device, replaced, sampled_drones
+from validation.drones import on_device, replaced, sampled_drones
 
 COUNT = 20_000
 LEAST_P_VALUE = 1e-3

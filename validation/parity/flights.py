@@ -9,9 +9,9 @@ import numpy as np
 from raptor_jax import simulator
 from raptor_jax.drones.parameters import Drone, hovering_throttle, stack, torque_to_inertia, weight
 from raptor_jax.simulator import State, Target
-from tests.simulator import reference_numpy
-from tests.simulator.drones import on_device, rounded, take
-from tests.simulator.transitions import MOTION, differences
+from validation.drones import on_device, rounded, take
+from validation.parity import reference_numpy
+from validation.parity.transitions import MOTION, differences
 
 ROUNDING = 2.0**-24
 """The largest relative error of rounding to float32."""

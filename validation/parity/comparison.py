@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from raptor_jax.drones.parameters import Drone
-from tests.simulator import flights, transitions
-from tests.simulator.drones import crooked
+from validation.drones import crooked
+from validation.parity import flights, transitions
 
 STATE_BOUND = 5e-6
 OBSERVATION_BOUND = 2e-7

@@ -26,8 +26,8 @@ from raptor_jax.runs import analysis, checkpoints, warm_start
 from raptor_jax.runs.curves import CURVES, Curves
 from raptor_jax.runs.results import FILE, Results
 from raptor_jax.utils.files import write_json, write_text
-from tests.fuzz import mutations
-from tests.fuzz.trial import command
+from validation.fuzz import mutations
+from validation.fuzz.trial import command
 
 SETTINGS = config.build(
     {

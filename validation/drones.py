@@ -15,7 +15,7 @@ from raptor_jax.drones.files import load_directory
 from raptor_jax.drones.parameters import ActionLimit, Drone
 from raptor_jax.drones.sampling import sample_drone
 
-REFERENCE = Path(__file__).parents[2].parent / "shared" / "reference"
+REFERENCE = Path(__file__).parents[1].parent / "shared" / "reference"
 
 
 def reference_drones() -> list[Drone]:

@@ -16,8 +16,8 @@ import numpy as np
 from raptor_jax import simulator
 from raptor_jax.drones.parameters import Drone, stack, torque_to_inertia, weight
 from raptor_jax.simulator import State, Target
-from tests.simulator import reference_numpy
-from tests.simulator.drones import on_device, rounded, take
+from validation.drones import on_device, rounded, take
+from validation.parity import reference_numpy
 
 MOTION = ("position", "orientation", "linear_velocity", "angular_velocity", "rotor_state")
 """The groups of a state that are integrated."""

@@ -10,8 +10,9 @@ from raptor_jax import simulator
 from raptor_jax.drones.parameters import Drone
 from raptor_jax.evaluation.l2f_simulator import COMMON_OBSERVATION, L2FSimulator
 from raptor_jax.simulator import State
-from tests.simulator import flights, transitions
-from tests.simulator.comparison import (
+from validation.drones import crooked, on_device, replaced
+from validation.parity import flights, transitions
+from validation.parity.comparison import (
     FLIGHT_BOUND,
     OBSERVATION_BOUND,
     REWARD_BOUND,
@@ -21,9 +22,8 @@ from tests.simulator.comparison import (
     float64,
     worst_of,
 )
-from tests.simulator.drones import crooked, on_device, replaced
-from tests.simulator.flights import Flights
-from tests.simulator.transitions import Outcome, Transitions, differences, observation_differences, reward_difference
+from validation.parity.flights import Flights
+from validation.parity.transitions import Outcome, Transitions, differences, observation_differences, reward_difference
 
 LEAST_P_VALUE = 1e-3
 SAMPLES = 8192

@@ -20,7 +20,7 @@ from raptor_jax.errors import UserError
 from raptor_jax.gymnasium_env import QuadrotorEnv, QuadrotorVectorEnv
 from raptor_jax.simulator import draw_noise, episode
 from raptor_jax.simulator.step import STATE_LIMIT
-from tests.simulator.drones import on_device, replaced, sampled_drones
+from validation.drones import on_device, replaced, sampled_drones
 
 SHORT = Config.model_validate({"environment": {"episode_steps": 5}})
 DRONES = sampled_drones(2, "raptor")

@@ -13,8 +13,8 @@ from raptor_jax.evaluation import JUDGEMENT, SELECTION, Evaluation
 from raptor_jax.evaluation.foundation import FoundationPolicy
 from raptor_jax.population import sac as population
 from raptor_jax.simulator import episode
-from tests.networks import actor_output, constant_actor
-from tests.simulator.drones import calm, on_device, replaced, sampled_drones, take
+from tests.sac.networks import actor_output, constant_actor
+from validation.drones import calm, on_device, replaced, sampled_drones, take
 
 EPISODES = 3
 STEPS = 50

@@ -14,7 +14,7 @@ from raptor_jax.runs.results import FILE, Results
 from raptor_jax.utils.files import write_json, write_text
 from tests.export.run import CRASHING, NAMES, SETTINGS, STEP
 from tests.runs.builder import write_kept
-from tests.simulator.drones import replaced, sampled_drones
+from validation.drones import replaced, sampled_drones
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from raptor_jax.training import rounds
 from raptor_jax.population import sharding
 from raptor_jax.config import Config
 from raptor_jax.drones.parameters import stack
-from tests.simulator.drones import sampled_drones
+from validation.drones import sampled_drones
 
 small = {"critic_hidden_dim": 8, "actor_hidden_dim": 8, "critic_batch_size": 8, "actor_batch_size": 8}
 model_free = {"sac": {**small, "horizon": 0, "n_warmup_steps": 32, "replay_capacity": 64}}

@@ -15,7 +15,7 @@ from raptor_jax.drones.parameters import stack
 from raptor_jax.errors import UserError
 from raptor_jax.population import sac as population
 from raptor_jax.runs import warm_start
-from tests.simulator.drones import on_device, sampled_drones
+from validation.drones import on_device, sampled_drones
 
 SETTINGS = {
     "sac.actor-hidden-dim": 8,

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from benchmarks import faults
 from raptor_jax import cli
 from raptor_jax.commands import exit_status
 from raptor_jax.config import build
@@ -24,6 +23,7 @@ from raptor_jax.runs import directory as run_directory
 from raptor_jax.runs.curves import MOST_POINTS, Curves
 from raptor_jax.training import rounds
 from raptor_jax.utils.files import write_json
+from validation import faults
 
 STEPS = faults.RUNS["model_free"]["training.steps-per-teacher"]
 

@@ -19,7 +19,7 @@ from raptor_jax.population import sac as population
 from raptor_jax.population.schedule import crossed
 from raptor_jax.runs import checkpoints
 from raptor_jax.training import loop, rounds
-from tests.simulator.drones import calm, replaced
+from validation.drones import calm, replaced
 
 CONFIG = build(
     {

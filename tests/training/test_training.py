@@ -8,7 +8,7 @@ from raptor_jax import evaluation
 from raptor_jax.config import Config
 from raptor_jax.drones.parameters import stack
 from raptor_jax.population import sac as population
-from tests.simulator.drones import on_device, replaced, sampled_drones
+from validation.drones import on_device, replaced, sampled_drones
 
 CONFIG = Config.model_validate(
     {

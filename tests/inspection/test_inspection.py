@@ -13,8 +13,8 @@ from raptor_jax.commands import exit_status
 from raptor_jax.runs import checkpoints
 from raptor_jax.runs.curves import CURVES
 from raptor_jax.runs.results import FILE
-from tests.fuzz import readers
 from tests.runs.builder import write_run
+from validation.fuzz import readers
 
 STEP = readers.STEP
 KIB_OF_ACTOR = 4 * (26 * 8 + 8 + 8 * 8 + 8 + 8 * 8 + 8) * readers.TEACHERS

@@ -60,7 +60,7 @@ def throughput(tmp_path_factory):
     command += ["1", "2", "--environments", "3", "--seconds", "0.01", "--json", str(directory / "found.json")]
     # What is not optimised compiles in less than half the time, and how fast it runs is not tested.
     environment = {**os.environ, "XLA_FLAGS": "--xla_backend_optimization_level=0"}
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     finished = subprocess.run(command, capture_output=True, text=True, cwd=root, env=environment, check=False)
     assert finished.returncode == 0, finished.stderr
     return finished.stdout, json.loads((directory / "found.json").read_text())
@@ -101,7 +101,7 @@ def test_throughput_names_the_machine_and_what_a_thousand_teachers_would_take(th
 def test_a_wrong_setting_is_told_in_one_line(tmp_path):
     (tmp_path / "wrong.yaml").write_text("sac: {tau: 2}")
     command = [sys.executable, "-m", "benchmarks.throughput", "--configs", str(tmp_path / "wrong.yaml")]
-    finished = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1], check=False)
+    finished = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], check=False)
     assert finished.returncode == 1
     assert finished.stderr.startswith("error: ")
     assert finished.stderr.count("\n") == 1

@@ -15,7 +15,7 @@ from benchmarks import gpu_cards, gpu_program_rows, hlo
 from raptor_jax import config as configs
 from raptor_jax.population import sharding
 from raptor_jax.population.schedule import Schedule
-from tests.test_benchmarks import TINY
+from tests.benchmarks.test_throughput import TINY
 
 TEXT = """HloModule jit_train, is_scheduled=true
 
@@ -206,7 +206,7 @@ def in_own_process(*arguments: str, **environment: str) -> subprocess.CompletedP
         [sys.executable, *arguments],
         capture_output=True,
         text=True,
-        cwd=Path(__file__).parents[1],
+        cwd=Path(__file__).parents[2],
         env={**os.environ, "JAX_PLATFORMS": "cpu", **environment},
         check=False,
     )

@@ -18,7 +18,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from raptor_jax.config import Config
 from raptor_jax.drones import sampling
 
-SCRIPT = Path(__file__).parents[1] / "scripts" / "train_teachers.py"
+SCRIPT = Path(__file__).parents[2] / "scripts" / "train_teachers.py"
 STEPS = 256
 TINY = {
     "config": "configs/model_free.yaml",

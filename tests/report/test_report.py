@@ -11,7 +11,7 @@ from raptor_jax import cli
 from raptor_jax.commands import exit_status
 from raptor_jax.report import content, flights, page
 from raptor_jax.runs import analysis
-from tests.flights import made_up
+from tests.report.flights import made_up
 from tests.runs.builder import write_run
 
 

@@ -18,7 +18,7 @@ from raptor_jax.drones import files
 from raptor_jax.runs import checkpoints
 from raptor_jax.runs.results import FILE
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "fly_your_own.md").read_text()
 EXAMPLE = ROOT / "examples" / "my_quadrotor.yaml"
 COMMANDS = [shlex.split(line)[1:] for line in re.findall(r"(?m)^    (raptor-jax .*)$", PAGE)]

@@ -8,7 +8,7 @@ import numpy as np
 
 from raptor_jax.runs import checkpoints, results
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+README = (Path(__file__).parents[2] / "README.md").read_text()
 
 
 def blocks(first_line: str) -> str:

@@ -16,7 +16,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from raptor_jax.report import content, flights, page
 from raptor_jax.runs import analysis
-from tests.flights import made_up
+from tests.report.flights import made_up
 
 pytestmark = pytest.mark.browser
 

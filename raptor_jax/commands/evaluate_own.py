@@ -57,12 +57,12 @@ def evaluate_run(asked: Flights, policy: str, simulator: str, json_path: Path | 
 
 def _evaluate_in_l2f(judged: Judged, episodes: int) -> Evaluation:
     try:
-        from raptor_jax.evaluation import l2f_flights
+        from raptor_jax.evaluation import l2f_flights, l2f_simulator
     except ImportError:
         raise UserError("--simulator l2f: install raptor-jax[l2f] for it (it compiles for some minutes)") from None
-    if episodes > l2f_flights.LARGEST_BATCH:
+    if episodes > l2f_simulator.LARGEST_BATCH:
         raise UserError(
-            f"--simulator l2f: holds {l2f_flights.LARGEST_BATCH} episodes at most, not {episodes}; lower --episodes"
+            f"--simulator l2f: holds {l2f_simulator.LARGEST_BATCH} episodes at most, not {episodes}; lower --episodes"
         )
     return l2f_flights.evaluate(judged.settings, judged.actors, judged.drones, episodes, evaluation.JUDGEMENT)
 

@@ -185,7 +185,7 @@ class Drone(struct.PyTreeNode):
     trajectory: Trajectory
 
 
-def field_specification(field: dataclasses.Field) -> FieldSpecification | None:
+def field_specification(field: dataclasses.Field[Any]) -> FieldSpecification | None:
     """Returns the shape and unit of a leaf field, None for a field that is a group of others."""
     return field.metadata.get("specification")
 

@@ -117,7 +117,7 @@ def is_number(value: Any) -> bool:
     return _has_shape(value, (), float)
 
 
-def _read_field(field: dataclasses.Field, values: Mapping[str, Any], name: str) -> Any:
+def _read_field(field: dataclasses.Field[Any], values: Mapping[str, Any], name: str) -> Any:
     specification = field_specification(field)
     if field.name in values:
         value = values[field.name]

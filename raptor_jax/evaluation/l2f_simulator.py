@@ -167,7 +167,7 @@ class L2FSimulator:
         if not agrees:
             raise RuntimeError("l2f lays its state out in memory differently than version 2.0.18")
 
-    def _shown(self) -> dict:
+    def _shown(self) -> dict[str, Any]:
         """Returns the first state as the package prints it."""
         interface = l2f.UI()
         interface.ns = ""

@@ -2,8 +2,8 @@
 
     python -m benchmarks.fuzz [--inputs 100000] [--guided 20000] [--seed 0] [--only READER]
 
-The inputs (`tests/fuzz`) are valid ones that were edited and damaged. With --guided, atheris (extra `fuzz`) tries so
-many more on each reader of a file: it changes bytes, and goes on from those changes that reach new code. Every input
+The inputs (`validation/fuzz`) are valid ones that were edited and damaged. With --guided, atheris (extra `fuzz`) tries
+so many more on each reader of a file: it changes bytes, and goes on from those changes that reach new code. Every input
 must be accepted, or refused in one line, without side effects; the first of each kind that is not is shown, and the
 status is 1.
 """
@@ -22,8 +22,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from raptor_jax.results import machine
-from tests.fuzz import readers, trial
+from raptor_jax.utils.machine import machine
+from validation.fuzz import readers, trial
 
 PACKAGES = ("numpy", "pydantic", "PyYAML", "orbax-checkpoint", "tensorstore", "jax", "rich")
 

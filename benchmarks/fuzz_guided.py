@@ -10,7 +10,7 @@ import atheris
 
 with atheris.instrument_imports(include=["raptor_jax", "yaml", "json", "zipfile"]):
     from benchmarks.fuzz import Tally
-    from tests.fuzz import readers
+    from validation.fuzz import readers
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from jax.experimental import topologies
 from jax.sharding import Mesh
 
-from raptor_jax import devices
+from raptor_jax.population import sharding
 
 
 class Card(NamedTuple):
@@ -105,6 +105,6 @@ def present(card: Card) -> bool:
 def mesh(card: Card) -> Mesh:
     """Returns one such card: this machine's if it has one, else one that can only be compiled for."""
     if present(card):
-        return Mesh(np.asarray(jax.devices()[:1]), (devices.TEACHERS,))
+        return Mesh(np.asarray(jax.devices()[:1]), (sharding.TEACHERS,))
     described = topologies.get_topology_desc(platform="cuda", topology="1x1x1", target_config=card.target_config)
-    return Mesh(np.asarray(described.devices), (devices.TEACHERS,))
+    return Mesh(np.asarray(described.devices), (sharding.TEACHERS,))

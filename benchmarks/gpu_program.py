@@ -26,8 +26,8 @@ from benchmarks.gpu_cards import CARDS
 from raptor_jax import config as configs
 from raptor_jax.config import Config
 from raptor_jax.errors import UserError
-from raptor_jax.results import machine, versions
-from raptor_jax.storage import write_json
+from raptor_jax.utils.files import write_json
+from raptor_jax.utils.machine import machine, versions
 
 SETTINGS = ("configs/pre_training.yaml", "configs/raptor_reference.yaml")
 COLUMNS = {

@@ -12,12 +12,14 @@ from benchmarks import gpu_cards, hlo
 from benchmarks.gpu_cards import Card
 from benchmarks.limits import seconds_per_call
 from benchmarks.throughput_rows import sampled, with_full_replay
-from raptor_jax import devices, rounds, starts
 from raptor_jax.config import Config
-from raptor_jax.dynamics.parameters import Drone
+from raptor_jax.drones.parameters import Drone
 from raptor_jax.population import sac as populations
+from raptor_jax.population import sharding
 from raptor_jax.population.schedule import Schedule, crossed
-from raptor_jax.rounds import Programs, Round
+from raptor_jax.runs import warm_start
+from raptor_jax.training import rounds
+from raptor_jax.training.rounds import Programs, Round
 
 LAUNCH_SECONDS = 2.5e-6
 """From the start of one small kernel to that of the next."""
@@ -47,7 +49,7 @@ def programs(config: Config, drones: Drone, mesh: Mesh) -> Compiled:
     """
     teachers = jax.tree.leaves(drones)[0].shape[0]
     plan, window = populations.schedule(config), config.sac.horizon
-    start = starts.load(config)
+    start = warm_start.load(config)
     if isinstance(drones.dynamics.mass, jax.ShapeDtypeStruct):
         shape = jax.ShapeDtypeStruct((teachers,), np.int32)
         return Compiled(rounds.compiled(mesh, config, 0, drones, shape, start), plan, window, None)
@@ -159,7 +161,7 @@ def measured(mesh: Mesh, now: Round, at_least: float = 2) -> float:
     def call() -> None:
         nonlocal population
         population, metrics = now.programs.train(population, now.drones)
-        devices.fetch(vars(metrics))
+        sharding.fetch(vars(metrics))
 
     call()
     return seconds_per_call(call, at_least) / now.plan.chunk_updates

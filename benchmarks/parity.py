@@ -1,7 +1,7 @@
 """Compares the simulator with the original one and prints the table of `docs/parity.md`.
 
 Needs the `l2f` extra. Run it from the repository's root as `python -m benchmarks.parity`, so that it finds the
-comparisons, which it shares with the tests (`tests/simulator/parity.py`).
+comparisons, which it shares with the tests (`validation/parity`).
 """
 
 import argparse
@@ -11,10 +11,10 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-from raptor_jax.results import machine, versions
-from tests.simulator import parity
-from tests.simulator.comparison import Row
-from tests.simulator.drones import REFERENCE, reference_drones, sampled_drones
+from raptor_jax.utils.machine import machine, versions
+from validation.drones import REFERENCE, reference_drones, sampled_drones
+from validation.parity import l2f_package as parity
+from validation.parity.comparison import Row
 
 
 def main() -> int:

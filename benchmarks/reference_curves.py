@@ -18,7 +18,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
-from raptor_jax.results import machine, versions
+from raptor_jax.utils.machine import machine, versions
 
 CONFIG = "configs/raptor_reference.yaml"
 PANELS = {

@@ -35,12 +35,12 @@ import psutil
 
 from raptor_jax import config as configs
 from raptor_jax.config import Config
-from raptor_jax.dynamics.parameters import stack
-from raptor_jax.dynamics.sampling import sample_drone
-from raptor_jax.dynamics.tasks import for_training
+from raptor_jax.drones.parameters import stack
+from raptor_jax.drones.sampling import sample_drone
+from raptor_jax.drones.tasks import for_training
 from raptor_jax.population import sac
-from raptor_jax.results import machine, versions
 from raptor_jax.simulator import ACTION_DIM, OBSERVATION_DIM
+from raptor_jax.utils.machine import machine, versions
 
 CONFIG = "configs/raptor_reference.yaml"
 SOURCE = Path(__file__).with_name("rltools_sac.cpp")

@@ -28,10 +28,11 @@ import jax
 from benchmarks import limits
 from benchmarks.throughput_rows import UPDATES_ON_A_PROCESSOR, simulator_row, training_row
 from raptor_jax import config as configs
-from raptor_jax.dynamics.sampling import write_drones
+from raptor_jax.drones.sampling import write_drones
 from raptor_jax.errors import UserError
-from raptor_jax.results import FILE, machine, versions
-from raptor_jax.storage import write_json
+from raptor_jax.runs.results import FILE
+from raptor_jax.utils.files import write_json
+from raptor_jax.utils.machine import machine, versions
 
 SETTINGS = ("configs/pre_training.yaml", "configs/model_free.yaml", "configs/raptor_reference.yaml")
 PRECISIONS = ("float32", "tensorfloat32", "bfloat16")

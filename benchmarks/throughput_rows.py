@@ -16,18 +16,21 @@ from jax.sharding import Mesh
 from benchmarks.limits import seconds_per_call
 from benchmarks.rltools import update_gflop
 from raptor_jax import config as configs
-from raptor_jax import devices, memory, replay, rounds, starts
 from raptor_jax.config import Config
-from raptor_jax.dynamics.parameters import Drone, stack, without_idle_noise
-from raptor_jax.dynamics.sampling import sample_drone
-from raptor_jax.dynamics.tasks import for_training
+from raptor_jax.drones.parameters import Drone, stack, without_idle_noise
+from raptor_jax.drones.sampling import sample_drone
+from raptor_jax.drones.tasks import for_training
 from raptor_jax.errors import first_line
-from raptor_jax.population import best
+from raptor_jax.population import best, memory, sharding
 from raptor_jax.population import sac as populations
-from raptor_jax.population.blocks import tree_bytes
-from raptor_jax.rounds import Round
+from raptor_jax.runs import warm_start
+from raptor_jax.sac import replay
 from raptor_jax.simulator import ACTION_DIM, episode
 from raptor_jax.simulator.episode import Episode
+from raptor_jax.training import rounds
+from raptor_jax.training.rounds import Round
+from raptor_jax.utils.console import readable_bytes
+from raptor_jax.utils.trees import tree_bytes
 
 TURNS = 3
 SIMULATOR_STEPS = 100
@@ -41,9 +44,9 @@ Limits = dict[str, Any]
 
 def simulator_row(options: argparse.Namespace, limits: Limits, count: int) -> dict[str, Any]:
     """Returns how fast random actions are flown, with fresh starts, on drones and task of the first setting."""
-    config, mesh = configs.load(options.configs[0]), devices.mesh()
-    rows = devices.padded(np.arange(count), mesh)
-    drones, ids = devices.spread(mesh, (sampled(config, rows), rows))
+    config, mesh = configs.load(options.configs[0]), sharding.mesh()
+    rows = sharding.padded(np.arange(count), mesh)
+    drones, ids = sharding.spread(mesh, (sampled(config, rows), rows))
 
     def begin(drones: Drone, ids: jax.Array) -> tuple[Episode, jax.Array]:
         keys = jax.vmap(lambda number: jax.random.split(jax.random.key(number), options.environments))(ids)
@@ -59,9 +62,9 @@ def simulator_row(options: argparse.Namespace, limits: Limits, count: int) -> di
         step = jax.vmap(jax.vmap(one, (None, 0, 0)))
         return jax.lax.scan(lambda now, _: (step(drones, *now), None), flown, length=SIMULATOR_STEPS)[0]
 
-    flown = devices.on_each(mesh, begin, drones, ids)(drones, ids)
+    flown = sharding.on_each(mesh, begin, drones, ids)(drones, ids)
     began = time.perf_counter()
-    program = devices.on_each(mesh, fly, flown, drones, donate=True)
+    program = sharding.on_each(mesh, fly, flown, drones, donate=True)
     compile_seconds = time.perf_counter() - began
 
     def call() -> Any:
@@ -89,7 +92,7 @@ def training_row(
     """Returns speed, memory and compile time of one population; of one that does not fit, only that it does not."""
     row = {"setting": Path(setting).stem, "precision": precision, "teachers": teachers}
     config = configs.load(setting, {"sac.matmul_precision": precision})
-    on_processor = devices.platform(devices.mesh()) == "cpu"
+    on_processor = sharding.platform(sharding.mesh()) == "cpu"
     config = in_shorter_calls(config, options.chunk_updates or (UPDATES_ON_A_PROCESSOR if on_processor else None))
     try:
         return row | _train(options, limits, config, row)
@@ -100,7 +103,7 @@ def training_row(
 
 
 def _train(options: argparse.Namespace, limits: Limits, config: Config, row: dict[str, Any]) -> dict[str, Any]:
-    mesh, device, teachers = devices.mesh(), jax.local_devices()[0], row["teachers"]
+    mesh, device, teachers = sharding.mesh(), jax.local_devices()[0], row["teachers"]
     available, notes = memory.available_bytes(device), []
     if options.memory_gib:
         available = min(available, int(options.memory_gib * 2**30))
@@ -109,7 +112,7 @@ def _train(options: argparse.Namespace, limits: Limits, config: Config, row: dic
     if table.total > available:
         capacity = memory.fitting_capacity(table, config, share, available)
         if not capacity:
-            needed, free = map(memory.readable_bytes, (table.total, available))
+            needed, free = map(readable_bytes, (table.total, available))
             return {"note": f"does not fit: needs {needed}, free are {free}"}
         notes.append(f"replay of {capacity:,} instead of {config.sac.replay_capacity:,}: the largest that fits")
         config = config.model_copy(update={"sac": config.sac.model_copy(update={"replay_capacity": capacity})})
@@ -121,12 +124,12 @@ def _train(options: argparse.Namespace, limits: Limits, config: Config, row: dic
         population, _ = now.programs.warm_up(population, now.drones)
         population = with_full_replay(mesh, now, population)
     # A run evaluates in between, and its memory may peak there.
-    devices.fetch(now.programs.select(population.teachers.actor, now.drones))
+    sharding.fetch(now.programs.select(population.teachers.actor, now.drones))
 
     def call() -> None:
         nonlocal population
         population, metrics = now.programs.train(population, now.drones)
-        devices.fetch(vars(metrics))
+        sharding.fetch(vars(metrics))
 
     timing = turns(call, options, f"{row['setting']}_{row['precision']}_{teachers}")
     if broken := teachers - int(np.sum(now.of_real_teachers(population.active))):
@@ -197,7 +200,7 @@ def in_shorter_calls(config: Config, updates: int | None) -> Config:
 
 def prepared(mesh: Mesh, config: Config, teachers: int) -> tuple[Round, memory.MemoryTable, float]:
     """Returns a round, what each device will hold, and the seconds that compilation took."""
-    rows, start = np.arange(teachers), starts.load(config)
+    rows, start = np.arange(teachers), warm_start.load(config)
     drones = sampled(config, rows)
     began = time.perf_counter()
     now = rounds.prepare(mesh, config, 0, rows, drones, rows, start)
@@ -227,7 +230,7 @@ def with_full_replay(mesh: Mesh, now: Round, population: Any) -> Any:
         rows = jax.lax.fori_loop(1, copies, copy, rows)
         return population.replace(replay=population.replay.replace(rows=rows, filled=end, cursor=end % capacity))
 
-    return devices.on_each(mesh, fill, population, donate=True)(population)
+    return sharding.on_each(mesh, fill, population, donate=True)(population)
 
 
 def turns(call: Callable[[], Any], options: argparse.Namespace, name: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@
     population.teachers["mean_return"]
     raptor_jax.evaluate("experiments/quickstart", seed=1).mean_return
 
-These names come from `raptor_jax.library` when they are first used, and jax with them: the command line sets jax's
+These names come from `raptor_jax.api` when they are first used, and jax with them: the command line sets jax's
 environment before that. For other trainers there is `raptor_jax.gymnasium_env`.
 """
 
@@ -17,19 +17,13 @@ from typing import TYPE_CHECKING, Any
 from raptor_jax.errors import UserError
 
 if TYPE_CHECKING:
-    from raptor_jax.analysis import load
-    from raptor_jax.library import (
-        evaluate,
-        load_config,
-        load_drones,
-        load_teacher,
-        make_environment,
-        sample_drones,
-        train,
-    )
+    from raptor_jax.api import evaluate, load_config, load_drones, load_teacher, make_environment, sample_drones, train
+    from raptor_jax.runs import analysis
+    from raptor_jax.runs.analysis import load
 
 __all__ = [
     "UserError",
+    "analysis",
     "evaluate",
     "load",
     "load_config",
@@ -44,9 +38,9 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from raptor_jax import library
+    from raptor_jax import api
 
-    return getattr(library, name)
+    return getattr(api, name)
 
 
 def __dir__() -> list[str]:

@@ -18,7 +18,7 @@ import yaml
 from pydantic import Field
 
 from raptor_jax.errors import UserError
-from raptor_jax.storage import Unreadable, read_yaml
+from raptor_jax.utils.files import Unreadable, read_yaml
 
 DEFAULT_CONFIG = "configs/pre_training.yaml"
 

@@ -31,9 +31,9 @@ import numpy as np
 from flax import struct
 
 from raptor_jax.config import Config
-from raptor_jax.dynamics.files import DroneFile, find_drone, load_drone, stack_for_training
-from raptor_jax.dynamics.parameters import Drone
-from raptor_jax.dynamics.tasks import for_training
+from raptor_jax.drones.files import DroneFile, find_drone, load_drone, stack_for_training
+from raptor_jax.drones.parameters import Drone
+from raptor_jax.drones.tasks import for_training
 from raptor_jax.errors import UserError
 from raptor_jax.simulator import ACTION_DIM, OBSERVATION_DIM, draw_noise, episode
 from raptor_jax.simulator.episode import Episode

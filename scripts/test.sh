@@ -18,4 +18,5 @@ fi
 ruff check .
 ruff format --check .
 mypy
+lint-imports
 python -m pytest "$@"

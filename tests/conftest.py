@@ -7,9 +7,9 @@ import pytest
 
 from raptor_jax import config
 from raptor_jax.config import Config
-from raptor_jax.dynamics.parameters import Drone, stack
-from tests.runs import write_actors, write_run
-from tests.simulator.drones import on_device, sampled_drones
+from raptor_jax.drones.parameters import Drone, stack
+from tests.runs.builder import write_actors, write_run
+from validation.drones import on_device, sampled_drones
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from raptor_jax.export.teacher import Teacher
 from raptor_jax.simulator import ACTION_DIM, OBSERVATION_DIM
-from raptor_jax.storage import write_text
+from raptor_jax.utils.files import write_text
 
 _HEADER = """\
 /* A teacher of raptor_jax; include one such header in a program.

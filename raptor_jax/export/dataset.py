@@ -14,13 +14,12 @@ from rich.console import Console
 from rich.progress import track
 
 from raptor_jax import evaluation
-from raptor_jax.dynamics.files import to_json
-from raptor_jax.dynamics.tasks import for_training
+from raptor_jax.drones.files import to_json
+from raptor_jax.drones.tasks import for_training
 from raptor_jax.errors import UserError
 from raptor_jax.export.teacher import Teacher, read_teachers
-from raptor_jax.progress import say
-from raptor_jax.results import number
-from raptor_jax.storage import write_atomically, write_json
+from raptor_jax.utils.console import say
+from raptor_jax.utils.files import json_number, write_atomically, write_json
 
 INDEX = "dataset.json"
 
@@ -86,7 +85,7 @@ def _fly(directory: Path, teacher: Teacher, episodes: int) -> dict[str, Any]:
         "file": path.name,
         "teacher_id": teacher.teacher_id,
         "drone": file.path.name,
-        "mean_return": number(flights.episode.total_reward.mean()),
-        "share_terminated": number(flights.terminated.mean()),
+        "mean_return": json_number(flights.episode.total_reward.mean()),
+        "share_terminated": json_number(flights.terminated.mean()),
         "steps": int(flights.episode.length.sum()),
     }

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from raptor_jax import starts
 from raptor_jax.export.teacher import Teacher
+from raptor_jax.runs import warm_start
 
 
 def write(path: Path, teacher: Teacher) -> None:
     """Writes `LAYER/kernel` [inputs, outputs] and `LAYER/bias` [outputs], float32, and `provenance`, a JSON text."""
-    starts.save(path, teacher.actor, teacher.provenance)
+    warm_start.save(path, teacher.actor, teacher.provenance)

@@ -8,7 +8,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from raptor_jax.export.teacher import Teacher
 from raptor_jax.simulator import ACTION_DIM, OBSERVATION_DIM
-from raptor_jax.storage import write_atomically
+from raptor_jax.utils.files import write_atomically
 
 _OPSET, _IR = 17, 8
 """Of ONNX 1.12 (2022); what the package would choose by itself is too new for many runtimes."""

@@ -16,7 +16,7 @@ import numpy as np
 from raptor_jax import sac
 from raptor_jax.export.teacher import Teacher
 from raptor_jax.simulator import OBSERVATION_DIM
-from raptor_jax.storage import write_atomically
+from raptor_jax.utils.files import write_atomically
 
 _LAYERS = {
     "hidden_0": ("input_layer", "RELU"),

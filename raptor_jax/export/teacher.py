@@ -8,11 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from raptor_jax import checkpoints, judge, sac
+from raptor_jax import sac
 from raptor_jax.config import Config
-from raptor_jax.dynamics.files import DroneFile
+from raptor_jax.drones.files import DroneFile
 from raptor_jax.errors import UserError, first_line
-from raptor_jax.results import FILE, read, require_teacher
+from raptor_jax.runs import checkpoints
+from raptor_jax.runs.kept import load_kept
+from raptor_jax.runs.results import FILE, read, require_teacher
 from raptor_jax.simulator import ACTION_DIM
 
 _deterministic_action = jax.jit(sac.deterministic_action, static_argnums=0)
@@ -67,7 +69,7 @@ def read_teachers(run: Path, teacher_id: int | None, overrides: dict[str, int] |
     Raises:
         UserError: the directory holds no run, or no such teacher.
     """
-    judged = judge.load_kept(run, overrides or {})
+    judged = load_kept(run, overrides or {})
     ids = judged.ids
     if teacher_id is not None:
         require_teacher(run, ids, teacher_id)

@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 import psutil
 
-from raptor_jax import checkpoints, config, metrics, results, starts
-from raptor_jax.dynamics import files
+from raptor_jax import config
+from raptor_jax.drones import files
 from raptor_jax.errors import UserError
 from raptor_jax.inspection.drone import describe_drone
-from raptor_jax.run_directory import CONFIG
+from raptor_jax.runs import checkpoints, results, warm_start
+from raptor_jax.runs.curves import CURVES, load_curves
+from raptor_jax.runs.directory import CONFIG
+from raptor_jax.utils.files import json_number
 
 _KINDS = ("best", "latest")
 _READ_IN_PASSING = 1 << 30
@@ -84,11 +87,11 @@ def describe_teacher(path: Path, teacher: int) -> dict[str, Any]:
 
 
 def _describe_file(path: Path) -> dict[str, Any]:
-    if path.name == metrics.CURVES:
-        curves = metrics.load_curves(path)
+    if path.name == CURVES:
+        curves = load_curves(path)
         return {"kind": "curves", "path": str(path), "arrays": _arrays(curves)}
     if path.suffix == ".npz":
-        arrays, provenance = starts.read(path)
+        arrays, provenance = warm_start.read(path)
         return {"kind": "start", "path": str(path), "arrays": _arrays(arrays), "provenance": provenance}
     if path.name == results.FILE:
         return _describe_run(path.parent)
@@ -112,8 +115,8 @@ def _describe_run(run: Path) -> dict[str, Any]:
 
 def _curves_in(run: Path) -> dict[str, np.ndarray]:
     """Returns the curves of a run; {} before its first evaluation."""
-    path = run / metrics.CURVES
-    return metrics.load_curves(path) if os.path.lexists(path) else {}
+    path = run / CURVES
+    return load_curves(path) if os.path.lexists(path) else {}
 
 
 def _checkpoints_in(path: Path) -> list[Path]:
@@ -179,4 +182,4 @@ def _plain(values: np.ndarray) -> Any:
     plain = values.tolist()
     if values.dtype.kind != "f":
         return plain
-    return [results.number(value) for value in plain] if values.ndim else results.number(plain)
+    return [json_number(value) for value in plain] if values.ndim else json_number(plain)

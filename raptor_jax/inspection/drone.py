@@ -7,9 +7,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from raptor_jax.dynamics import files, parameters
+from raptor_jax.drones import files, parameters
 from raptor_jax.inspection.drone_sheet import describe_sheet, show_sheet
-from raptor_jax.progress import say
+from raptor_jax.utils.console import say
 
 
 def describe_drone(file: files.DroneFile) -> dict[str, Any]:

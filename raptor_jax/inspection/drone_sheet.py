@@ -7,11 +7,11 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from raptor_jax.analysis import PARAMETERS
 from raptor_jax.config import SamplingConfig
-from raptor_jax.dynamics import parameters, platforms
-from raptor_jax.dynamics.parameters import Drone, Dynamics
-from raptor_jax.progress import say
+from raptor_jax.drones import parameters, platforms
+from raptor_jax.drones.parameters import Drone, Dynamics
+from raptor_jax.drones.quantities import PARAMETERS
+from raptor_jax.utils.console import say
 
 _ORDER = ("front right", "back right", "back left", "front left")
 _LEAST_YAW_ACCELERATION = 1.0

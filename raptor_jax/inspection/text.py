@@ -9,12 +9,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from raptor_jax import results
 from raptor_jax.config import Config
 from raptor_jax.errors import printable
 from raptor_jax.inspection.drone import show_drone
-from raptor_jax.memory import readable_bytes
-from raptor_jax.progress import say
+from raptor_jax.runs import results
+from raptor_jax.utils.console import readable_bytes, say
 
 _MOST_POINTS = 20
 """Points of a curve that are shown."""

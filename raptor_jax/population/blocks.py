@@ -1,12 +1,12 @@
 """A chunk of a population, block after block of teachers, so that what a processor works on stays in its cache."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
 
-from raptor_jax.dynamics.parameters import Drone
+from raptor_jax.drones.parameters import Drone
 from raptor_jax.population.state import ChunkMetrics, Population
 
 _Tree = TypeVar("_Tree")
@@ -22,11 +22,6 @@ LARGEST = 4
 
 LARGEST_OF_WINDOWS = 16
 """The same at a horizon above 0, where more is small operations: weights and windows fit a second-level cache."""
-
-
-def tree_bytes(tree: Any) -> int:
-    """Returns the bytes of all arrays, or shapes of arrays, in a tree."""
-    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
 def block_size(teachers: int, learner_bytes: int, platform: str, largest: int = LARGEST) -> int:

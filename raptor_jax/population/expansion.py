@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from raptor_jax import sac
 from raptor_jax.config import Config
-from raptor_jax.dynamics.parameters import Drone
+from raptor_jax.drones.parameters import Drone
 from raptor_jax.population import state
 from raptor_jax.population.per_teacher import freeze_non_finite
 from raptor_jax.population.schedule import Schedule, cut

@@ -5,17 +5,17 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from raptor_jax import replay as replays
 from raptor_jax import sac
 from raptor_jax.config import Config
-from raptor_jax.dynamics.parameters import Drone
+from raptor_jax.drones.parameters import Drone
 from raptor_jax.errors import UserError
 from raptor_jax.population import state
 from raptor_jax.population.per_teacher import freeze_non_finite
 from raptor_jax.population.schedule import Schedule, cut
 from raptor_jax.population.state import ChunkMetrics, Finished, Population
-from raptor_jax.replay import Experience
 from raptor_jax.sac import Losses, Teacher
+from raptor_jax.sac import replay as replays
+from raptor_jax.sac.replay import Experience
 from raptor_jax.simulator import ACTION_DIM, episode
 from raptor_jax.simulator.episode import Episode
 

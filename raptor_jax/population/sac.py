@@ -7,15 +7,16 @@ import jax.numpy as jnp
 
 from raptor_jax import sac
 from raptor_jax.config import Config
-from raptor_jax.dynamics.parameters import Drone
+from raptor_jax.drones.parameters import Drone
 from raptor_jax.population import expansion, model_free
-from raptor_jax.population.blocks import LARGEST, LARGEST_OF_WINDOWS, block_by_block, block_size, tree_bytes
+from raptor_jax.population.blocks import LARGEST, LARGEST_OF_WINDOWS, block_by_block, block_size
 from raptor_jax.population.per_teacher import teacher_key
 from raptor_jax.population.schedule import Schedule
 from raptor_jax.population.state import ChunkMetrics, Population
 from raptor_jax.sac import Teacher
 from raptor_jax.simulator import episode
 from raptor_jax.simulator.episode import Episode
+from raptor_jax.utils.trees import tree_bytes
 
 
 def schedule(config: Config) -> Schedule:

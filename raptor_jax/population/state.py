@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from raptor_jax.replay import Replay
 from raptor_jax.sac import Losses, Teacher
+from raptor_jax.sac.replay import Replay
 from raptor_jax.simulator.episode import Episode
 
 

@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from raptor_jax import analysis
-from raptor_jax.analysis import Population
+from raptor_jax.drones.quantities import PARAMETERS
+from raptor_jax.runs import analysis
+from raptor_jax.runs.analysis import Population
 
 _COLUMNS = (
     "teacher_id",
@@ -16,7 +17,7 @@ _COLUMNS = (
     "share_terminated",
     "position_offset",
     "rounds",
-    *analysis.PARAMETERS,
+    *PARAMETERS,
 )
 _TITLES = {
     "thrust_to_weight": "thrust-to-weight",
@@ -56,8 +57,7 @@ def of(population: Population, flights: list[dict[str, Any] | None]) -> dict[str
         "episode_steps": environment["episode_steps"],
         "dt": environment["dt"],
         "parameters": {
-            name: {"title": _TITLES.get(name, name), "unit": parameter.unit}
-            for name, parameter in analysis.PARAMETERS.items()
+            name: {"title": _TITLES.get(name, name), "unit": parameter.unit} for name, parameter in PARAMETERS.items()
         },
         "teachers": columns,
         "rotors": np.round(population.drones.dynamics.rotor_positions, 4).tolist(),

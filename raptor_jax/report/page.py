@@ -10,10 +10,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from raptor_jax import analysis, evaluation, judge
+from raptor_jax import evaluation
 from raptor_jax.errors import UserError
 from raptor_jax.report import content, flights
-from raptor_jax.storage import write_text
+from raptor_jax.runs import analysis
+from raptor_jax.runs.kept import load_kept
+from raptor_jax.utils.files import require_writable, write_text
 
 FLIGHTS = 1000
 """At most so many teachers are flown, those of the lowest return; their flights take at most 16 MB."""
@@ -27,7 +29,7 @@ def write(run: Path, output: Path) -> int:
     Raises:
         UserError: the directory holds no run with a checkpoint and curves, or `output` cannot be written.
     """
-    judge.require_writable("--output", output)
+    require_writable("--output", output)
     population = analysis.load(run)
     text = assemble(f"Report of {run.resolve().name}", content.of(population, _fly(run, population)))
     try:
@@ -51,7 +53,7 @@ def assemble(title: str, shown: dict[str, Any]) -> str:
 
 def _fly(run: Path, population: analysis.Population) -> list[dict[str, Any] | None]:
     """Returns the packed flights [T]; None for teachers beyond FLIGHTS."""
-    kept = judge.load_kept(run, {})
+    kept = load_kept(run, {})
     rows = np.argsort(analysis.returns(population))[:FLIGHTS]
     actors, drones = jax.tree.map(lambda leaf: leaf[rows], (kept.actors, kept.drones))
     episodes = kept.settings.training.final_eval_episodes

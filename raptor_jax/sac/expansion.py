@@ -8,7 +8,7 @@ import optax
 from flax import struct
 
 from raptor_jax.config import Config
-from raptor_jax.dynamics.parameters import Drone
+from raptor_jax.drones.parameters import Drone
 from raptor_jax.sac import losses, window
 from raptor_jax.sac.networks import Parameters, critic_values
 from raptor_jax.sac.optimizer import actor_optimizer

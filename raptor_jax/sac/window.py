@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from raptor_jax.config import Config
-from raptor_jax.dynamics.parameters import Drone
+from raptor_jax.drones.parameters import Drone
 from raptor_jax.sac.networks import Parameters, critic_values, sample_action
 from raptor_jax.sac.rollout import Rollout, rollout, survival
 from raptor_jax.simulator import ACTION_DIM, State, draw_noise, episode, limit_ratio

@@ -2,7 +2,7 @@
 
 import jax
 
-from raptor_jax.dynamics.parameters import ActionLimit
+from raptor_jax.drones.parameters import ActionLimit
 
 
 def to_rotor_state(limit: ActionLimit, action: jax.Array) -> jax.Array:

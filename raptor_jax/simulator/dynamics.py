@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from raptor_jax.dynamics.parameters import Dynamics
+from raptor_jax.drones.parameters import Dynamics
 from raptor_jax.simulator import quaternion
 from raptor_jax.simulator.compiler import kept_together, stages_in_a_loop
 from raptor_jax.simulator.quaternion import Quat

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from raptor_jax.dynamics.parameters import Drone
+from raptor_jax.drones.parameters import Drone
 from raptor_jax.simulator.noise import Noise, draw_noise
 from raptor_jax.simulator.observation import observe
 from raptor_jax.simulator.reset import reset

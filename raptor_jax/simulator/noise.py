@@ -6,7 +6,7 @@ A call of the random generator is many small operations, however little it draws
 import jax
 from flax import struct
 
-from raptor_jax.dynamics.parameters import Drone
+from raptor_jax.drones.parameters import Drone
 
 OBSERVATION_GROUPS = (3, 9, 3, 3)
 """Entries of the observation that have noise: position, rotation matrix, linear velocity, body rates."""

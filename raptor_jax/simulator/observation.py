@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from raptor_jax.dynamics.parameters import Drone
+from raptor_jax.drones.parameters import Drone
 from raptor_jax.simulator import action as actions
 from raptor_jax.simulator.noise import OBSERVATION_GROUPS
 from raptor_jax.simulator.quaternion import Quat, rotation_matrix

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from raptor_jax.dynamics.parameters import Drone, Init
+from raptor_jax.drones.parameters import Drone, Init
 from raptor_jax.simulator import action as actions
 from raptor_jax.simulator.quaternion import from_axis_angle
 from raptor_jax.simulator.state import State, Target

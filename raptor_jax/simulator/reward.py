@@ -6,7 +6,7 @@ import operator
 import jax
 import jax.numpy as jnp
 
-from raptor_jax.dynamics.parameters import Drone
+from raptor_jax.drones.parameters import Drone
 from raptor_jax.simulator.state import State
 from raptor_jax.simulator.vector import scalars
 

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from raptor_jax.dynamics.parameters import Trajectory
+from raptor_jax.drones.parameters import Trajectory
 from raptor_jax.simulator.state import Target
 
 

@@ -7,13 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from raptor_jax import checkpoints, config, evaluation, sac, starts
-from raptor_jax.dynamics import files
-from raptor_jax.results import FILE, Results
-from raptor_jax.storage import write_json, write_text
+from raptor_jax import config, evaluation, sac
+from raptor_jax.drones import files
+from raptor_jax.runs import checkpoints, warm_start
+from raptor_jax.runs.results import FILE, Results
+from raptor_jax.utils.files import write_json, write_text
 from tests.export.run import CRASHING, NAMES, SETTINGS, STEP
-from tests.runs import write_kept
-from tests.simulator.drones import replaced, sampled_drones
+from tests.runs.builder import write_kept
+from validation.drones import replaced, sampled_drones
 
 
 @pytest.fixture(scope="session")
@@ -25,7 +26,7 @@ def actors() -> sac.Parameters:
         leaf = np.asarray(leaf)
         return jnp.asarray(leaf * random.normal(1, 0.05, (len(NAMES), *leaf.shape)), jnp.float32)
 
-    return jax.tree.map(varied, starts.load(SETTINGS))
+    return jax.tree.map(varied, warm_start.load(SETTINGS))
 
 
 @pytest.fixture(scope="session")

@@ -15,8 +15,10 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from raptor_jax import checkpoints, cli, sac, starts
-from raptor_jax.results import FILE
+from raptor_jax import cli, sac
+from raptor_jax.commands import exit_status
+from raptor_jax.runs import checkpoints, warm_start
+from raptor_jax.runs.results import FILE
 from tests.export.run import NAMES, SETTINGS, STEP
 
 DOCUMENTATION = Path(__file__).parents[2] / "docs" / "export.md"
@@ -30,7 +32,7 @@ def exported(run, tmp_path_factory) -> dict[str, list[Path]]:
     paths = {}
     for format, ending in ENDINGS.items():
         output = tmp_path_factory.mktemp(format)
-        assert cli.main(["export", str(run), "--format", format, "--output", str(output)]) == cli.PASSED
+        assert cli.main(["export", str(run), "--format", format, "--output", str(output)]) == exit_status.PASSED
         paths[format] = [output / f"teacher_{teacher:04d}.{ending}" for teacher in range(len(NAMES))]
         assert sorted(output.iterdir()) == paths[format]
     return paths
@@ -80,7 +82,7 @@ def test_one_teacher_goes_into_the_run_where_no_directory_is_named(run, exported
     copy.mkdir()
     for name in (FILE, checkpoints.DIRECTORY):
         (copy / name).symlink_to(run / name)
-    assert cli.main(["export", str(copy), "--format", "c", "--teacher", "1"]) == cli.PASSED
+    assert cli.main(["export", str(copy), "--format", "c", "--teacher", "1"]) == exit_status.PASSED
     (path,) = (copy / "export" / "c").iterdir()
     assert path.name == "teacher_0001.h"
     assert path.read_text().replace('"copy"', '"run"') == exported["c"][1].read_text()
@@ -99,7 +101,7 @@ def test_the_documented_function_runs_the_numpy_archive(exported, actions):
 
 def test_a_training_can_begin_with_a_numpy_archive(exported, actors):
     training = SETTINGS.training.model_copy(update={"start": str(exported["npz"][1])})
-    loaded = starts.load(SETTINGS.model_copy(update={"training": training}))
+    loaded = warm_start.load(SETTINGS.model_copy(update={"training": training}))
     jax.tree.map(np.testing.assert_array_equal, loaded, jax.tree.map(lambda leaf: leaf[1], actors))
 
 
@@ -246,7 +248,7 @@ def test_an_rltools_checkpoint_computes_its_example_and_our_actions(exported, ac
 
 def refusal(capsys, *arguments) -> str:
     """Runs a command that must be refused, and returns its one line."""
-    assert cli.main([str(argument) for argument in arguments]) == cli.USAGE
+    assert cli.main([str(argument) for argument in arguments]) == exit_status.USAGE
     (line,) = capsys.readouterr().err.splitlines()
     return line
 

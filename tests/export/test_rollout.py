@@ -7,8 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from raptor_jax import checkpoints, cli, evaluation, sac
-from raptor_jax.dynamics import files
+from raptor_jax import cli, evaluation, sac
+from raptor_jax.commands import exit_status
+from raptor_jax.drones import files
+from raptor_jax.runs import checkpoints
 from raptor_jax.simulator import ACTION_DIM, OBSERVATION_DIM
 from tests.export.run import CRASHING, NAMES, SETTINGS
 
@@ -18,7 +20,7 @@ EPISODES, STEPS = SETTINGS.training.final_eval_episodes, SETTINGS.environment.ep
 def roll_out(run, output, *arguments) -> tuple[dict, list[dict[str, np.ndarray]]]:
     """Returns the index and the arrays of each teacher."""
     options = ["--device", "cpu", "--output", str(output), *map(str, arguments)]
-    assert cli.main(["rollout", str(run), *options]) == cli.PASSED
+    assert cli.main(["rollout", str(run), *options]) == exit_status.PASSED
     index = json.loads((output / "dataset.json").read_text())
     paths = [output / entry["file"] for entry in index["teachers"]]
     assert sorted(output.iterdir()) == [output / "dataset.json", *paths]
@@ -61,7 +63,9 @@ def test_returns_are_those_of_evaluate_with_the_same_seed(run, tmp_path):
     assert len(teachers[0]["length"]) == 5
     again = tmp_path / "again.json"
     # Not all of these teachers pass.
-    assert cli.main(["evaluate", str(run), "--device", "cpu", "--json", str(again), *arguments]) == cli.NOT_PASSED
+    assert (
+        cli.main(["evaluate", str(run), "--device", "cpu", "--json", str(again), *arguments]) == exit_status.NOT_PASSED
+    )
     require_equal(index["teachers"], teachers, json.loads(again.read_text())["teachers"])
 
 
@@ -138,7 +142,7 @@ def test_an_interrupted_rollout_leaves_whole_files_and_no_index(run, tmp_path, m
 
     monkeypatch.setattr(evaluation, "roll_out", interrupted)
     arguments = ["rollout", str(run), "--device", "cpu", "--output", str(tmp_path / "out")]
-    assert cli.main(arguments) == cli.INTERRUPTED
+    assert cli.main(arguments) == exit_status.INTERRUPTED
     written = sorted((tmp_path / "out").iterdir())
     assert [path.name for path in written] == ["teacher_0000.npz", "teacher_0001.npz"]
     for path in written:

@@ -7,11 +7,13 @@ import zipfile
 import numpy as np
 import pytest
 
-from raptor_jax import cli, config, metrics, starts
-from raptor_jax.dynamics import files, sampling
+from raptor_jax import cli, config
+from raptor_jax.commands import exit_status
+from raptor_jax.drones import files, sampling
 from raptor_jax.errors import UserError
-from tests.fuzz import mutations
-from tests.fuzz.trial import attempt, command
+from raptor_jax.runs import curves, warm_start
+from validation.fuzz import mutations
+from validation.fuzz.trial import attempt, command
 
 MEGABYTE = 2**20
 
@@ -32,7 +34,7 @@ def refusal(read, place):
 
 
 def load_start(path):
-    starts.load(config.build({}, {"training.start": str(path)}, "test"))
+    warm_start.load(config.build({}, {"training.start": str(path)}, "test"))
 
 
 LAUGHS = "a: &a {tau: 1}\n" + "".join(
@@ -84,7 +86,7 @@ def test_an_archive_that_unpacks_to_more_than_it_may(tmp_path):
 def test_an_array_whose_header_lies(tmp_path, header):
     lying = mutations.npy_claiming(header, bytes(16))
     (tmp_path / "a.npz").write_bytes(mutations.npz_bytes([("teacher_id.npy", lying)]))
-    refusal(lambda: metrics.load_curves(tmp_path / "a.npz"), tmp_path)
+    refusal(lambda: curves.load_curves(tmp_path / "a.npz"), tmp_path)
     (tmp_path / "b.npz").write_bytes(lying)
     refusal(lambda: load_start(tmp_path / "b.npz"), tmp_path)
 
@@ -92,7 +94,7 @@ def test_an_array_whose_header_lies(tmp_path, header):
 def test_curves_that_do_not_fit_together(tmp_path):
     for arrays in ({"train_step": np.zeros(2)}, {"teacher_id": np.zeros(2), "eval_reward": np.zeros((3, 2))}):
         np.savez(tmp_path / "curves.npz", **arrays)
-        assert "restore the file" in refusal(lambda: metrics.load_curves(tmp_path / "curves.npz"), tmp_path)
+        assert "restore the file" in refusal(lambda: curves.load_curves(tmp_path / "curves.npz"), tmp_path)
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero"), lambda path: path.mkdir()])
@@ -101,7 +103,7 @@ def test_what_only_looks_like_a_file(tmp_path, make):
     make(path)
     assert "not a file" in refusal(lambda: files.load_drone(path), tmp_path)
     assert "not a file" in refusal(lambda: load_start(path), tmp_path)
-    assert "not a file" in refusal(lambda: metrics.load_curves(path), tmp_path)
+    assert "not a file" in refusal(lambda: curves.load_curves(path), tmp_path)
     path.rename(tmp_path / "results.json")
     assert "not a file" in refusal(lambda: command(["inspect", str(tmp_path)]), tmp_path)
 
@@ -142,7 +144,7 @@ def test_a_link_in_the_directory_of_drones_is_replaced_and_not_followed(tmp_path
     drones.mkdir()
     for name in ("distribution.txt", "distribution.png"):
         (drones / name).symlink_to(outside)
-    assert cli.main(["sample", "--num-drones", "2", "--dynamics-dir", str(drones)]) == cli.PASSED
+    assert cli.main(["sample", "--num-drones", "2", "--dynamics-dir", str(drones)]) == exit_status.PASSED
     assert outside.read_text() == "precious"
     assert "thrust-to-weight" in (drones / "distribution.txt").read_text()
 
@@ -160,5 +162,5 @@ def test_names_and_texts_with_markup_are_shown_as_they_are(tmp_path, capsys):
     directory = tmp_path / "[b]["
     sampling.write_drones(directory, config.SamplingConfig(), 1)
     path = (directory / "0000.json").rename(directory / "red].json")
-    assert cli.main(["inspect", str(path)]) == cli.PASSED
+    assert cli.main(["inspect", str(path)]) == exit_status.PASSED
     assert "[b][/red].json" in capsys.readouterr().out

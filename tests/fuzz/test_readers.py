@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from raptor_jax.errors import UserError
-from tests.fuzz import readers
-from tests.fuzz.trial import attempt, command
+from validation.fuzz import readers
+from validation.fuzz.trial import attempt, command
 
 INPUTS = 600
 """Of all readers together."""

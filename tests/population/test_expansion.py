@@ -7,12 +7,12 @@ import pytest
 
 from raptor_jax import evaluation, sac
 from raptor_jax.config import Config
-from raptor_jax.dynamics.parameters import stack
+from raptor_jax.drones.parameters import stack
 from raptor_jax.population import expansion
 from raptor_jax.population import sac as population
-from raptor_jax.population import start as pooled
+from raptor_jax.population import warm_start as pooled
 from raptor_jax.sac.window import Step, Window
-from tests.simulator.drones import on_device, sampled_drones, take
+from validation.drones import on_device, sampled_drones, take
 
 IDS = (7, 3, 5)
 CHUNKS, ITERATIONS = 2, 2

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from raptor_jax.config import Config
-from raptor_jax.dynamics.parameters import Drone, stack
+from raptor_jax.drones.parameters import Drone, stack
 from raptor_jax.population import model_free
 from raptor_jax.population import sac as population
 from raptor_jax.population.sac import Population
-from tests.simulator.drones import on_device, sampled_drones, take
+from validation.drones import on_device, sampled_drones, take
 
 IDS = (7, 3, 5)
 """Identities unlike the positions."""

@@ -13,13 +13,13 @@ from scipy.spatial.transform import Rotation
 
 from raptor_jax import sac
 from raptor_jax.config import Config
-from raptor_jax.dynamics.parameters import stack
+from raptor_jax.drones.parameters import stack
 from raptor_jax.sac import window
 from raptor_jax.sac.window import Value
 from raptor_jax.simulator import State, Target
 from raptor_jax.simulator.episode import Episode
-from tests.simulator.drones import sampled_drones
-from tests.simulator.transitions import double_precision
+from validation.drones import sampled_drones
+from validation.parity.transitions import double_precision
 
 DRONES, ENVIRONMENTS, HORIZON, PROJECTIONS = 6, 4, 50, 8
 

@@ -9,8 +9,8 @@ from raptor_jax import sac
 from raptor_jax.config import Config, SacConfig
 from raptor_jax.sac import expansion, losses
 from raptor_jax.simulator import episode
-from tests.networks import constant_critic
-from tests.simulator.drones import on_device, replaced, sampled_drones
+from tests.sac.networks import constant_critic
+from validation.drones import on_device, replaced, sampled_drones
 
 ENVIRONMENTS, HORIZON, UPDATES = 3, 4, 10
 CONFIG = Config.model_validate(

@@ -9,8 +9,8 @@ from raptor_jax import sac
 from raptor_jax.config import SacConfig
 from raptor_jax.sac import losses
 from raptor_jax.simulator import ACTION_DIM, OBSERVATION_DIM
-from tests.networks import critic_values
-from tests.simulator.transitions import double_precision
+from tests.sac.networks import critic_values
+from validation.parity.transitions import double_precision
 
 CONFIG = SacConfig(horizon=0, actor_hidden_dim=8, critic_hidden_dim=8)
 BATCH = 16

@@ -12,8 +12,8 @@ from raptor_jax import sac
 from raptor_jax.config import SacConfig
 from raptor_jax.sac.networks import Actor, TwinCritic, _affine
 from raptor_jax.simulator import ACTION_DIM, OBSERVATION_DIM
-from tests.networks import actor_output, constant_actor, critic_values
-from tests.simulator.transitions import double_precision
+from tests.sac.networks import actor_output, constant_actor, critic_values
+from validation.parity.transitions import double_precision
 
 CONFIG = SacConfig(horizon=0, actor_hidden_dim=16, critic_hidden_dim=32)
 LEAST_P_VALUE = 1e-3

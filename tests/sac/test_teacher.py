@@ -10,7 +10,7 @@ import pytest
 from raptor_jax import sac
 from raptor_jax.config import SacConfig
 from raptor_jax.simulator import ACTION_DIM, OBSERVATION_DIM
-from tests.networks import constant_actor, constant_critic, critic_values
+from tests.sac.networks import constant_actor, constant_critic, critic_values
 
 CONFIG = SacConfig(
     horizon=0, actor_hidden_dim=8, critic_hidden_dim=8, critic_batch_size=8, actor_batch_size=4, target_entropy=-2

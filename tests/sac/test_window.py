@@ -12,10 +12,10 @@ from raptor_jax.config import Config
 from raptor_jax.sac import losses, rollout, window
 from raptor_jax.sac.window import Value
 from raptor_jax.simulator import ACTION_DIM, Noise, episode, limit_ratio, terminated
-from tests.networks import constant_critic, critic_values
 from tests.sac.gradients import projected_gradients
-from tests.simulator.drones import calm, on_device, replaced, sampled_drones
-from tests.simulator.transitions import double_precision
+from tests.sac.networks import constant_critic, critic_values
+from validation.drones import calm, on_device, replaced, sampled_drones
+from validation.parity.transitions import double_precision
 
 HORIZON = 6
 ALPHA = 0.3

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from raptor_jax.dynamics.parameters import Drone, stack
+from raptor_jax.drones.parameters import Drone, stack
 from raptor_jax.simulator import State
-from tests.simulator.drones import sampled_drones
-from tests.simulator.flights import Flights, draw_flights
-from tests.simulator.transitions import Outcome, Transitions, draw_transitions
+from validation.drones import sampled_drones
+from validation.parity.flights import Flights, draw_flights
+from validation.parity.transitions import Outcome, Transitions, draw_transitions
 
 FOLDER = Path(__file__).parent / "golden"
 KEPT_EVERY = 25

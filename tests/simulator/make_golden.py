@@ -3,11 +3,12 @@
 import jax
 import numpy as np
 
-from tests.simulator import golden, parity
-from tests.simulator.drones import crooked, sampled_drones
-from tests.simulator.flights import draw_flights
+from tests.simulator import golden
 from tests.simulator.golden import GoldenFlights, GoldenTransitions
-from tests.simulator.transitions import draw_transitions
+from validation.drones import crooked, sampled_drones
+from validation.parity import l2f_package as parity
+from validation.parity.flights import draw_flights
+from validation.parity.transitions import draw_transitions
 
 
 def main() -> None:

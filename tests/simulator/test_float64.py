@@ -8,9 +8,9 @@ import pytest
 
 from raptor_jax.simulator import Target
 from raptor_jax.simulator.target import advance
-from tests.simulator import reference_numpy, transitions
-from tests.simulator.comparison import float64
-from tests.simulator.drones import on_device, reference_drones, sampled_drones
+from validation.drones import on_device, reference_drones, sampled_drones
+from validation.parity import reference_numpy, transitions
+from validation.parity.comparison import float64
 
 
 @pytest.mark.parametrize("drones", [lambda: sampled_drones(8), reference_drones], ids=["sampled", "reference"])

@@ -4,11 +4,12 @@ import jax
 import numpy as np
 import pytest
 
-from tests.simulator import flights as flying
-from tests.simulator import golden, transitions
-from tests.simulator.comparison import FLIGHT_BOUND, OBSERVATION_BOUND, REWARD_BOUND, STATE_BOUND
-from tests.simulator.flights import Flights
-from tests.simulator.transitions import MOTION, Outcome, differences
+from tests.simulator import golden
+from validation.parity import flights as flying
+from validation.parity import transitions
+from validation.parity.comparison import FLIGHT_BOUND, OBSERVATION_BOUND, REWARD_BOUND, STATE_BOUND
+from validation.parity.flights import Flights
+from validation.parity.transitions import MOTION, Outcome, differences
 
 
 @pytest.fixture(scope="module")

@@ -2,12 +2,12 @@
 
 import pytest
 
-from raptor_jax.dynamics.parameters import Drone
-from tests.simulator.comparison import Row
-from tests.simulator.drones import reference_drones, sampled_drones
+from raptor_jax.drones.parameters import Drone
+from validation.drones import reference_drones, sampled_drones
+from validation.parity.comparison import Row
 
 pytest.importorskip("l2f")
-from tests.simulator import parity
+from validation.parity import l2f_package as parity
 
 pytestmark = pytest.mark.l2f
 

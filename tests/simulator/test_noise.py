@@ -6,10 +6,10 @@ import pytest
 from scipy import stats
 
 from raptor_jax import simulator
-from raptor_jax.dynamics.parameters import stack, without_idle_noise
+from raptor_jax.drones.parameters import stack, without_idle_noise
 from raptor_jax.simulator.action import from_rotor_state
-from tests.simulator.drones import on_device, replaced, rounded, sampled_drones
-from tests.simulator.transitions import Transitions, draw_transitions, ours
+from validation.drones import on_device, replaced, rounded, sampled_drones
+from validation.parity.transitions import Transitions, draw_transitions, ours
 
 COUNT = 20_000
 DEVIATIONS = {"position": 0.1, "orientation": 0.2, "linear_velocity": 0.3, "angular_velocity": 0.4}

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from raptor_jax import simulator
-from raptor_jax.dynamics.parameters import Drone, hovering_throttle, stack
+from raptor_jax.drones.parameters import Drone, hovering_throttle, stack
 from raptor_jax.simulator import State, Target
-from tests.simulator.drones import crooked, replaced, rounded, sampled_drones
-from tests.simulator.flights import Flights, draw_flights, fly_numpy, fly_ours
-from tests.simulator.transitions import double_precision
+from validation.drones import crooked, replaced, rounded, sampled_drones
+from validation.parity.flights import Flights, draw_flights, fly_numpy, fly_ours
+from validation.parity.transitions import double_precision
 
 # Rotors in the order front right, back right, back left, front left; the mirror swaps left and right.
 MIRROR = np.array([3, 2, 1, 0])

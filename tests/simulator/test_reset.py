@@ -6,11 +6,11 @@ import pytest
 from scipy import stats
 
 from raptor_jax import simulator
-from raptor_jax.dynamics.parameters import Drone
-from raptor_jax.dynamics.tasks import no_disturbances
+from raptor_jax.drones.parameters import Drone
+from raptor_jax.drones.tasks import no_disturbances
 from raptor_jax.simulator import State
 from raptor_jax.simulator.target import advance
-from tests.simulator.drones import on_device, replaced, sampled_drones
+from validation.drones import on_device, replaced, sampled_drones
 
 COUNT = 20_000
 LEAST_P_VALUE = 1e-3

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from raptor_jax import simulator
-from raptor_jax.dynamics.parameters import Drone
+from raptor_jax.drones.parameters import Drone
 from raptor_jax.simulator import State, Target
-from tests.simulator.drones import on_device, replaced, sampled_drones
+from validation.drones import on_device, replaced, sampled_drones
 
 ACTION = np.array([0.5, -0.5, 0.0, 1.0])
 

@@ -1,0 +1,236 @@
+"""The functions behind `import raptor_jax`: the commands' steps on arrays and the dataclasses that they have in common.
+
+Errors that a caller can mend are `UserError`. Their messages name settings as the command line does: `--overwrite` is
+the argument `overwrite`, `--sac.gamma` the key "sac.gamma" of `load_config`.
+"""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from raptor_jax import config as configs
+from raptor_jax import evaluation
+from raptor_jax.config import Config
+from raptor_jax.drones import files, sampling, tasks
+from raptor_jax.drones.files import DroneFile
+from raptor_jax.drones.parameters import Drone
+from raptor_jax.errors import UserError
+from raptor_jax.evaluation import Evaluation, Policy
+from raptor_jax.export.teacher import Teacher, read_teachers
+from raptor_jax.runs import analysis as analysis
+from raptor_jax.runs.analysis import Population, load
+from raptor_jax.runs.kept import Flights, load_flights
+from raptor_jax.simulator import episode
+from raptor_jax.simulator.episode import Episode, Outcome
+from raptor_jax.training import loop
+from raptor_jax.utils.console import make_console
+
+
+class Environment(NamedTuple):
+    """Drones on the device, and the simulator as two pure functions of one drone, to be `vmap`-ed."""
+
+    drones: Drone
+    """One drone, or T of them with every array [T, ...]."""
+    reset: Callable[[Drone, jax.Array], Episode]
+    """(drone, key) -> a fresh episode."""
+    step: Callable[[Drone, Episode, jax.Array, jax.Array], tuple[Episode, Outcome]]
+    """(drone, episode, action [4] in [-1, 1], key) -> the episode to go on with, a fresh one where this one is over,
+    and the step's outcome: its reward, whether it terminated or finished the episode, and the episode before that."""
+
+
+def load_config(path: str | Path = configs.DEFAULT_CONFIG, overrides: Mapping[str, Any] | None = None) -> Config:
+    """Returns the settings of a YAML file, with overrides by dotted key.
+
+    Args:
+        path: the file, or the name of a shipped one, found from any directory.
+        overrides: values by key.
+
+    Raises:
+        UserError: no file, no YAML, an unknown key, a wrong type or a value out of range.
+
+    >>> load_config("configs/raptor.yaml", {"training.seed": 7}).training.pass_return
+    300.0
+    """
+    return configs.load(path, overrides)
+
+
+def sample_drones(
+    num: int | None = None, config: Config | None = None, directory: str | Path | None = None
+) -> list[DroneFile]:
+    """Draws drones; drone i depends on `sampling.seed` and on i alone.
+
+    Args:
+        num: how many; None for `sampling.num_drones`.
+        config: settings, of which the section `sampling` counts; None for the defaults.
+        directory: where they are also written, as 0000.json and so on; None keeps them in memory.
+
+    Raises:
+        UserError: the settings allow impossible drones, or the directory holds others or cannot be written to.
+
+    >>> drones = sample_drones(3)
+    >>> [drone.name for drone in drones]
+    ['0000', '0001', '0002']
+    >>> round(float(drones[0].drone.dynamics.mass), 3)  # kg
+    0.287
+    """
+    config = config or Config()
+    num = config.sampling.num_drones if num is None else num
+    if num < 1:
+        raise UserError(f"num: {num} should be at least 1")
+    if directory is not None:
+        sampling.write_drones(directory, config.sampling, num)
+        return files.load_directory(directory, num)
+    names = (f"{index:04d}" for index in range(num))
+    return [
+        DroneFile(name, Path(f"{name}.json"), *sampling.sample_drone(config.sampling, index))
+        for index, name in enumerate(names)
+    ]
+
+
+def load_drones(path: str | Path) -> list[DroneFile]:
+    """Reads the drones of a directory, ordered by number, or the one that a file or a platform's name stands for.
+
+    Raises:
+        UserError: there are none, or one is not a valid drone; see `raptor_jax.drones.files.load_drone`.
+
+    >>> load_drones("crazyflie")[0].drone.dynamics.mass  # kg
+    array(0.0306)
+    """
+    return files.load_directory(path) if os.path.isdir(path) else files.load_named([path])
+
+
+def make_environment(drones: DroneFile | Sequence[DroneFile], config: Config | None = None) -> Environment:
+    """Returns the simulator of one drone or of several, for programs in JAX; `gymnasium_env` has it for all others.
+
+    Args:
+        drones: one drone, or a sequence of T, whose arrays then have a leading axis.
+        config: settings, of which the section `environment` counts; None for the defaults.
+
+    Raises:
+        UserError: there are no drones, or one does not fit the settings.
+
+    Four episodes of each of two drones, one step:
+
+    >>> drones, reset, step = make_environment(sample_drones(2))
+    >>> keys = jax.random.split(jax.random.key(0), (2, 4))
+    >>> episodes = jax.vmap(jax.vmap(reset, in_axes=(None, 0)))(drones, keys)
+    >>> episodes.observation.shape
+    (2, 4, 26)
+    >>> actions = jax.numpy.zeros((2, 4, 4))
+    >>> episodes, outcomes = jax.vmap(jax.vmap(step, in_axes=(None, 0, 0, 0)))(drones, episodes, actions, keys)
+    >>> outcomes.reward.shape, int(episodes.length.max())
+    ((2, 4), 1)
+    """
+    environment = (config or Config()).environment
+
+    def step(drone: Drone, now: Episode, action: jax.Array, key: jax.Array) -> tuple[Episode, Outcome]:
+        return episode.advance_or_restart(drone, now, action, environment.episode_steps, key)
+
+    if isinstance(drones, DroneFile):
+        flown = tasks.for_training(drones.drone, environment, str(drones.path))
+    else:
+        _require_some(drones)
+        flown = files.stack_for_training(drones, environment)
+    return Environment(jax.tree.map(jnp.asarray, flown), episode.start, step)
+
+
+def train(
+    drones: Sequence[DroneFile],
+    output_dir: str | Path,
+    config: Config | None = None,
+    *,
+    overwrite: bool = False,
+    resume: bool = False,
+    quiet: bool = False,
+) -> Population:
+    """Trains a teacher for each drone on all devices of the machine; what `raptor-jax train` does.
+
+    Ctrl-C and SIGTERM stop it after the chunk at hand: what it returns then has `runs[0]["status"]` "interrupted", and
+    the same call with `resume=True` goes on.
+
+    Args:
+        drones: teacher i flies drone i; ordered by name, as a directory of their files is.
+        output_dir: where the run goes; the README lists what it leaves there.
+        config: settings; None for the defaults.
+        overwrite: move a run that is there aside.
+        resume: go on with the run that is there, with the settings and drones that it began with.
+        quiet: print nothing.
+
+    Returns:
+        The run as `load` reads it; `teachers["passed"]` says who passed.
+
+    Raises:
+        UserError: something about the input, the memory or the disk rules the run out.
+
+    >>> tiny = load_config("tiny.yaml")  # minutes become seconds
+    >>> population = train(sample_drones(2), "experiments/two", tiny, quiet=True)
+    >>> population.runs[0]["status"], population.evaluation["reward"].shape
+    ('finished', (2, 3))
+    """
+    _require_some(drones)
+    _require_order(drones)
+    job = loop.Job(config or Config(), drones, np.arange(len(drones)), Path(output_dir))
+    loop.train(job, make_console(quiet), overwrite=overwrite, resume=resume)
+    return load(output_dir)
+
+
+def evaluate(
+    run: str | Path, policy: Policy | None = None, episodes: int | None = None, seed: int | None = None
+) -> Evaluation:
+    """Flies the drones of a run again, each in the same fixed episodes whoever flies.
+
+    Args:
+        run: output directory of a run.
+        policy: one controller for all drones; None for the kept actors, each on its own drone.
+        episodes: of each drone; None for as many as judged the run.
+        seed: of the episodes; None for the run's own. With both None these are the episodes that judged the run.
+
+    Returns:
+        NumPy arrays [T], in the order of the run's drones.
+
+    Raises:
+        UserError: the directory holds no run, what it holds does not fit together, or the memory does not suffice.
+
+    >>> found = evaluate("experiments/pre_training", episodes=2)
+    >>> found.mean_return.shape, found.share_terminated.shape
+    ((4,), (4,))
+    """
+    if episodes is not None and episodes < 1:
+        raise UserError(f"episodes: {episodes} should be at least 1")
+    judged, episodes = load_flights(Flights(Path(run), episodes=episodes, seed=seed))
+    flown = (judged.drones, episodes, evaluation.JUDGEMENT)
+    if policy is None:
+        return jax.device_get(evaluation.evaluate(judged.settings, judged.actors, *flown))
+    return jax.device_get(evaluation.evaluate_policy(judged.settings, policy, *flown))
+
+
+def load_teacher(run: str | Path, teacher_id: int) -> Teacher:
+    """Returns a kept actor of a run, with its drone, its settings and where it comes from.
+
+    Raises:
+        UserError: the directory holds no run, or no such teacher.
+
+    >>> teacher = load_teacher("experiments/pre_training", 0)
+    >>> teacher.drone_file.name, teacher.action(np.zeros((10, 26))).shape
+    ('0000', (10, 4))
+    """
+    return read_teachers(Path(run), teacher_id)[0]
+
+
+def _require_some(drones: Sequence[DroneFile]) -> None:
+    if not drones:
+        raise UserError("drones: there are none; sample or load some")
+
+
+def _require_order(drones: Sequence[DroneFile]) -> None:
+    """Raises UserError unless the drones come back in their order from the directory that the run keeps them in."""
+    paths = [Path(f"{drone.name}.json") for drone in drones]
+    ordered = sorted(set(paths), key=files.by_number)
+    if paths != ordered:
+        wrong = next(path for path, expected in zip(paths, [*ordered, None], strict=False) if path != expected)
+        raise UserError(f"drones: {wrong.stem} is out of order or there twice; order them by names of their own")

@@ -1,0 +1,87 @@
+"""The command `export`: teachers of a run, one file each."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from raptor_jax.commands.exit_status import PASSED
+from raptor_jax.commands.options import Command, add_teacher_options
+from raptor_jax.errors import UserError
+from raptor_jax.utils.console import make_console, say
+
+if TYPE_CHECKING:
+    from raptor_jax.export.teacher import Teacher
+
+_ENDINGS = {"npz": "npz", "onnx": "onnx", "rltools-h5": "h5", "c": "h"}
+"""Of the files, by format."""
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    add_teacher_options(parser, "RUN/export/FORMAT")
+    parser.add_argument(
+        "--format",
+        required=True,
+        choices=("npz", "onnx", "rltools-h5", "c"),
+        help="NumPy's archive, which --training.start takes too; ONNX; the HDF5 checkpoint of RLtools; or a C header"
+        " for a microcontroller (onnx and rltools-h5 need raptor-jax[export])",
+    )
+
+
+def _run(options: argparse.Namespace) -> int:
+    export_run(options.run, options.format, options.teacher, options.output, make_console())
+    return PASSED
+
+
+def export_run(run: Path, format: str, teacher_id: int | None, output: Path | None, console: Console) -> None:
+    """Writes teachers of a run in another format, as teacher_0000.ENDING and so on.
+
+    Args:
+        run: output directory of a run.
+        format: npz, onnx, rltools-h5 or c.
+        teacher_id: the one to export; None for all.
+        output: directory for the files; None for RUN/export/FORMAT.
+        console: where the result is told.
+
+    Raises:
+        UserError: a package is missing, the run or the teacher does not exist, or the files cannot be written.
+    """
+    from raptor_jax.export.teacher import read_teachers
+
+    write = _writer(format)
+    teachers = read_teachers(run, teacher_id)
+    directory = output or run / "export" / format
+    try:
+        for teacher in teachers:
+            write(directory / f"{teacher.name}.{_ENDINGS[format]}", teacher)
+    except OSError as error:
+        raise UserError(f"--output: {directory}: cannot be written: {error.strerror}; name another directory") from None
+    files = "1 file" if len(teachers) == 1 else f"{len(teachers)} files"
+    say(console, f"wrote {files} to {directory}")
+
+
+def _writer(format: str) -> Callable[[Path, "Teacher"], None]:
+    try:
+        match format:
+            case "npz":
+                from raptor_jax.export.numpy_archive import write
+            case "onnx":
+                from raptor_jax.export.onnx_model import write
+            case "rltools-h5":
+                from raptor_jax.export.rltools_checkpoint import write
+            case "c":
+                from raptor_jax.export.c_header import write
+    except ModuleNotFoundError as error:
+        raise UserError(f"--format {format}: needs the package {error.name}; install raptor-jax[export]") from None
+    return write
+
+
+COMMAND = Command(
+    "export",
+    "write teachers of a run in another format",
+    "[options] --format FORMAT RUN",
+    _add_options,
+    _run,
+)

@@ -1,0 +1,60 @@
+"""The command `inspect`: what a run, a checkpoint or a file of ours holds."""
+
+import argparse
+import json
+from pathlib import Path
+
+from rich.console import Console
+
+from raptor_jax.commands.exit_status import PASSED
+from raptor_jax.commands.options import Command, number_of
+from raptor_jax.errors import UserError
+from raptor_jax.utils.console import make_console
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "path",
+        type=Path,
+        metavar="PATH",
+        help="output directory of a run, its checkpoints or one of them; or a drone's file, a platform's name, a start,"
+        " an exported .npz, curves",
+    )
+    parser.add_argument(
+        "--teacher", type=number_of(0), metavar="N", help="show the drone, the result and the curve of one teacher"
+    )
+    parser.add_argument("--json", action="store_true", help="print all of it as JSON")
+
+
+def _run(options: argparse.Namespace) -> int:
+    inspect(options.path, options.teacher, options.json, make_console())
+    return PASSED
+
+
+def inspect(path: Path, teacher: int | None, as_json: bool, console: Console) -> None:
+    """Prints what `path` holds, or what its run says of one teacher, as text or as JSON.
+
+    Raises:
+        UserError: it is nothing of ours; or, after all of it was printed, a checkpoint in it is not whole.
+    """
+    from raptor_jax.inspection import content, text
+
+    found = content.describe(path) if teacher is None else content.describe_teacher(path, teacher)
+    if as_json:
+        try:
+            print(json.dumps(found, indent=2, allow_nan=False))
+        except ValueError:
+            raise UserError(f"{path}: holds NaN or infinity, which JSON has not; leave --json out") from None
+    else:
+        text.show(found, console)
+    if problem := next((one["problem"] for one in found.get("checkpoints", ()) if one["problem"]), None):
+        raise UserError(problem)
+
+
+COMMAND = Command(
+    "inspect",
+    "show what a run, a checkpoint or a drone's file holds",
+    "[options] PATH",
+    _add_options,
+    _run,
+)

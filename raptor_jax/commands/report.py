@@ -1,0 +1,34 @@
+"""The command `report`: a run as one HTML file."""
+
+import argparse
+from pathlib import Path
+
+from raptor_jax.commands.devices import require_device
+from raptor_jax.commands.exit_status import PASSED
+from raptor_jax.commands.options import Command, add_device_option
+from raptor_jax.utils.console import make_console
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", type=Path, metavar="RUN", help="output directory of a run")
+    parser.add_argument("--output", type=Path, help="the file that it writes (default: RUN/report.html)")
+    add_device_option(parser)
+
+
+def _run(options: argparse.Namespace) -> int:
+    require_device(options.device)
+    from raptor_jax import report
+
+    path = options.output or options.run / "report.html"
+    size = report.write(options.run, path)
+    make_console().print(f"wrote {path} ({size / 1e6:.1f} MB); it opens in a browser without a network", soft_wrap=True)
+    return PASSED
+
+
+COMMAND = Command(
+    "report",
+    "write what a run reached, and its flights, as one HTML file",
+    "[options] RUN",
+    _add_options,
+    _run,
+)

@@ -1,0 +1,32 @@
+"""Real quadrotors by name, one JSON file each: those of RLtools' registry.
+
+Their files hold the drone alone, without a task; `metadata` says where the numbers come from.
+"""
+
+from pathlib import Path
+
+from raptor_jax.drones.parameters import Dynamics
+from raptor_jax.drones.schema import read_group
+from raptor_jax.utils.files import read_object
+
+_DIRECTORY = Path(__file__).parent
+_MAX_BYTES = 1 << 20
+
+
+def names() -> list[str]:
+    """Returns the names of all platforms, sorted."""
+    return sorted(path.stem for path in _DIRECTORY.glob("*.json"))
+
+
+def path_of(name: str) -> Path:
+    """Returns the file of a platform."""
+    return _DIRECTORY / f"{name}.json"
+
+
+def crazyflie() -> Dynamics:
+    """Returns the Crazyflie 2.1 with the optical flow and SD card decks, the nominal drone of the sampler.
+
+    The hovering throttle is the one that L2F gives; its thrust curve has another.
+    """
+    dynamics: Dynamics = read_group(Dynamics, read_object(path_of("crazyflie"), _MAX_BYTES)["dynamics"], "dynamics")
+    return dynamics

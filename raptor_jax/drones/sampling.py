@@ -1,0 +1,155 @@
+"""Random drones around the Crazyflie (L2F `10_sample_initial_parameters.h`).
+
+Drone i depends on the seed and on i alone: more drones can be drawn later, and the first ones stay what they were.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from raptor_jax.config import SamplingConfig
+from raptor_jax.drones.files import drone_paths, save_drone, to_json
+from raptor_jax.drones.parameters import (
+    Disturbances,
+    Drone,
+    Dynamics,
+    Integration,
+    Normal,
+    hovering_throttle,
+    thrust_to_weight,
+    torque_to_inertia,
+)
+from raptor_jax.drones.platforms import crazyflie
+from raptor_jax.drones.tasks import task
+from raptor_jax.drones.validation import FieldError, check_thrust
+from raptor_jax.errors import UserError
+
+_DT = 0.01
+"""s, the integration step of every sampled drone, as in L2F."""
+
+
+def sample_drone(config: SamplingConfig, index: int) -> tuple[Drone, dict[str, Any]]:
+    """Draws one drone.
+
+    Args:
+        config: the ranges, the seed and the task.
+        index: the drone's number, from 0.
+
+    Returns:
+        The drone with the task of `config.task`, and its metadata: seed, index and the sampled quantities.
+
+    Raises:
+        UserError: the ranges allow a drone that lifts more than its weight with its rotors at rest.
+    """
+    random = np.random.Generator(np.random.PCG64(np.random.SeedSequence([config.seed, index])))
+    sampled = _sample_quantities(config, random)
+    dynamics = _build_dynamics(sampled)
+    try:
+        check_thrust(dynamics)
+    except FieldError as error:
+        limit = config.thrust_to_weight_max
+        raise UserError(f"sampling.thrust_to_weight_max: {limit} is too high: drone {index}: {error}") from None
+    dynamics = dynamics.replace(hovering_throttle_relative=hovering_throttle(dynamics))
+    mdp, trajectory = task(config.task, dynamics)
+    disturbances = Disturbances(
+        random_force=Normal(mean=0.0, std=sampled["disturbance_force_std"]), random_torque=Normal(mean=0.0, std=0.0)
+    )
+    drone = Drone(dynamics, Integration(dt=_DT), mdp, disturbances, trajectory)
+    return jax.tree.map(np.asarray, drone), {"seed": config.seed, "index": index, **sampled}
+
+
+def write_drones(directory: str | Path, config: SamplingConfig, num: int) -> bool:
+    """Draws drones 0 to num - 1 and writes them as `0000.json`, `0001.json`...; those already there stay.
+
+    Returns:
+        True if files were written, False if all of them were already there, byte for byte.
+
+    Raises:
+        UserError: the directory holds other drones, or cannot be written to.
+    """
+    directory = Path(directory)
+    drones = {directory / f"{index:04d}.json": sample_drone(config, index) for index in range(num)}
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{directory}: cannot be made: {error.strerror}; choose another directory") from None
+    present = drone_paths(directory)
+    missing = drones.keys() - set(present)
+    wrong = [path for path in drones.keys() & set(present) if not _holds(path, to_json(*drones[path]))]
+    strangers = missing and set(present) - drones.keys()
+    if wrong or strangers:
+        raise UserError(
+            f"{directory}: holds {len(present)} *.json files that are not drones of this seed and these ranges;"
+            " choose an empty directory, or train on what is there without sampling"
+        )
+    for path in sorted(missing):
+        save_drone(path, *drones[path])
+    return bool(missing)
+
+
+def _sample_quantities(config: SamplingConfig, random: np.random.Generator) -> dict[str, float]:
+    """Draws the random numbers of one drone, in L2F's order."""
+
+    def uniform(name: str) -> float:
+        return random.uniform(getattr(config, f"{name}_min"), getattr(config, f"{name}_max"))
+
+    thrust_to_weight = uniform("thrust_to_weight")
+    # Uniform in size: uniform in mass, nearly all drones would be large.
+    size = random.uniform(np.cbrt(config.mass_min), np.cbrt(config.mass_max))
+    mass = size**3
+    torque_to_inertia = uniform("torque_to_inertia")
+    arm_size_deviation = _sample_deviation(config, random)
+    rotor_torque_constant = uniform("rotor_torque_constant")
+    # A share of the surplus thrust; a third of it, so that three standard deviations stay within.
+    disturbance = random.uniform(0, config.disturbance_force_max * (thrust_to_weight - 1))
+    return {
+        "thrust_to_weight": thrust_to_weight,
+        "torque_to_inertia": torque_to_inertia,
+        "mass": mass,
+        "size": size,
+        "arm_size_deviation": arm_size_deviation,
+        "rotor_torque_constant": rotor_torque_constant,
+        "disturbance_force_std": disturbance * thrust_to_weight * mass / 3,
+        "rotor_time_constant_rising": uniform("rotor_time_constant_rising"),
+        "rotor_time_constant_falling": uniform("rotor_time_constant_falling"),
+    }
+
+
+def _sample_deviation(config: SamplingConfig, random: np.random.Generator) -> float:
+    deviation = config.mass_size_deviation
+    if config.mass_size_deviation_law == "l2f":
+        # L2F passes (-deviation, deviation) to a normal distribution, as mean and standard deviation.
+        return random.normal(-deviation, deviation)
+    return random.uniform(-deviation, deviation)
+
+
+def _build_dynamics(sampled: dict[str, float]) -> Dynamics:
+    """Returns the Crazyflie, scaled until every sampled quantity holds; the hovering throttle is still the nominal."""
+    dynamics = crazyflie()
+    nominal_mass = dynamics.mass
+    dynamics = dynamics.replace(
+        mass=sampled["mass"],
+        rotor_torque_constants=np.full(4, sampled["rotor_torque_constant"]),
+        rotor_time_constants_rising=np.full(4, sampled["rotor_time_constant_rising"]),
+        rotor_time_constants_falling=np.full(4, sampled["rotor_time_constant_falling"]),
+    )
+    thrust_scale = sampled["thrust_to_weight"] / thrust_to_weight(dynamics)
+    arm_scale = np.cbrt(sampled["mass"] / nominal_mass) * _size_factor(sampled["arm_size_deviation"])
+    dynamics = dynamics.replace(
+        rotor_thrust_coefficients=thrust_scale * dynamics.rotor_thrust_coefficients,
+        rotor_positions=arm_scale * dynamics.rotor_positions,
+    )
+    # The ratio at hand has the new thrust and the new arms already; the inertia, in its denominator, makes it right.
+    inertia_scale = torque_to_inertia(dynamics) / sampled["torque_to_inertia"]
+    return dynamics.replace(J=inertia_scale * dynamics.J, J_inv=dynamics.J_inv / inertia_scale)
+
+
+def _size_factor(deviation: float) -> float:
+    """Returns the factor of an arm size deviation: 1 + x, or 1 / (1 - x) where x < 0, so that it stays positive."""
+    return 1 + deviation if deviation >= 0 else 1 / (1 - deviation)
+
+
+def _holds(path: Path, text: str) -> bool:
+    return path.is_file() and path.read_bytes() == text.encode()

@@ -1,1 +1,0 @@
-"""What a drone is: parameters, files, sampling, tasks."""

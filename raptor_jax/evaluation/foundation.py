@@ -1,0 +1,36 @@
+"""The published RAPTOR foundation policy, as a yardstick: it flies every drone and knows none.
+
+Eschmann et al., "RAPTOR: A Foundation Policy for Quadrotor Control"; the package foundation-policy, an extra.
+"""
+
+import numpy as np
+
+from raptor_jax.errors import UserError
+from raptor_jax.evaluation.flights import Policy
+
+_INPUTS = 22
+"""Its observation is the first entries of ours: no rotor states."""
+
+
+class FoundationPolicy:
+    """The policy on our observation, one memory for each episode of a batch (see `evaluation.Policy`)."""
+
+    def __init__(self) -> None:
+        """Loads the published weights.
+
+        Raises:
+            UserError: the package is not installed.
+        """
+        try:
+            from foundation_policy import Raptor
+        except ImportError:
+            raise UserError("--policy foundation: install raptor-jax[foundation] for it") from None
+        self._policy: Policy = Raptor()
+
+    def reset(self) -> None:
+        """Forgets the past."""
+        self._policy.reset()
+
+    def evaluate_step(self, observation: np.ndarray) -> np.ndarray:
+        """Returns the actions [B, 4] at observations [B, 26]; as published, not clipped to [-1, 1]."""
+        return self._policy.evaluate_step(observation[:, :_INPUTS])

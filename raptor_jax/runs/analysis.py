@@ -1,0 +1,194 @@
+"""Runs as labelled arrays: what every teacher reached and when, with the parameters of its drone beside it.
+
+    population = analysis.load("experiments/pre_training")
+    population.teachers["mean_return"]               # (T,), a value for each teacher
+    population.teachers["thrust_to_weight"]          # (T,), of its drone
+    population.evaluation["reward"]                  # (T, S), over population.evaluation.step, (S,)
+
+Several runs are read as one population of all their teachers, be they slices of one set of drones or other seeds on
+the same drones: a teacher is its run and its `teacher_id`. Rows are the same teachers everywhere.
+"""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from raptor_jax.drones import files, parameters
+from raptor_jax.drones.parameters import Drone
+from raptor_jax.drones.quantities import PARAMETERS
+from raptor_jax.errors import UserError, first_line
+from raptor_jax.runs import checkpoints, results
+from raptor_jax.runs.curves import CURVES, load_curves
+
+
+@dataclasses.dataclass(frozen=True)
+class Curves:
+    """Curves of T teachers at S points; `curves["reward"]` is one of them."""
+
+    step: np.ndarray
+    """[S] environment steps of a teacher; the step at which a rescue round begins comes twice, before and after."""
+    values: dict[str, np.ndarray]
+    """[T, S] by name; NaN where a teacher has nothing to report, as outside of the rounds that trained it."""
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """Returns a curve of every teacher, [T, S]."""
+        return self.values[name]
+
+
+@dataclasses.dataclass(frozen=True)
+class Population:
+    """The T teachers of one run or of several."""
+
+    runs: list[dict[str, Any]]
+    """The `run` object of each `results.json`: configuration, versions, machine, timings."""
+    teachers: dict[str, np.ndarray]
+    """[T] by name: all that `results.json` says of a teacher; the PARAMETERS of its drone; of its run the place in
+    `runs` (`run`), the `pass_return`, and whether it came to the final judgement (`judged`). A number is NaN where
+    there is none; `passed` is then False."""
+    drones: Drone
+    """Every array [T, ...]."""
+    evaluation: Curves
+    """Of the evaluations during the training: `reward`, `episode_length`, `share_terminated`..."""
+    training: Curves
+    """Of the training itself: `episode_reward`, `critic_loss`, `actor_loss`, `alpha`, `q_value`, `entropy`..."""
+
+    def __len__(self) -> int:
+        """Returns T."""
+        return len(self.teachers["teacher_id"])
+
+
+def load(*runs: str | Path) -> Population:
+    """Reads the output directories of one or more runs, finished or not.
+
+    Raises:
+        UserError: a directory holds no run with curves, or what it holds does not fit together.
+    """
+    if not runs:
+        raise UserError("no run to read; name the output directory of at least one")
+    read = [_read(Path(run)) for run in runs]
+    drones = parameters.stack([drone for run in read for drone in run.drones])
+    curves = [run.curves for run in read]
+    return Population(
+        [run.about for run in read],
+        _columns(read) | {name: parameter.of(drones.dynamics) for name, parameter in PARAMETERS.items()},
+        drones,
+        _joined(curves, "eval"),
+        _joined(curves, "train"),
+    )
+
+
+def returns(population: Population) -> np.ndarray:
+    """Returns the judged mean returns [T], or the best evaluation of a teacher whose run was not judged (yet)."""
+    teachers = population.teachers
+    return np.where(teachers["judged"], teachers["mean_return"], teachers["best_eval_reward"])
+
+
+def best_so_far(population: Population) -> np.ndarray:
+    """Returns the evaluated return of the actor that is kept at each point of `population.evaluation`, [T, S]."""
+    return np.fmax.accumulate(population.evaluation["reward"], axis=1)
+
+
+def steps_to_pass(population: Population) -> np.ndarray:
+    """Returns the steps [T] at the first evaluation above the pass return; NaN for teachers without one.
+
+    These evaluations choose the kept actor; whether it passes is judged on other seeds.
+    """
+    above = population.evaluation["reward"] > population.teachers["pass_return"][:, None]
+    return np.where(above.any(axis=1), population.evaluation.step[above.argmax(axis=1)], np.nan)
+
+
+class _Run(NamedTuple):
+    about: dict[str, Any]
+    entries: list[dict[str, Any]]
+    curves: dict[str, np.ndarray]
+    drones: list[Drone]
+
+
+def _read(run: Path) -> _Run:
+    path = run / results.FILE
+    content = results.read(path)
+    try:
+        about, entries = content["run"], content["teachers"]
+        ids = [entry["teacher_id"] for entry in entries]
+        about["status"], about["config"]["training"]["pass_return"]
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{path}: not the results of a run ({first_line(error)}); restore the file") from None
+    curves = _read_curves(run / CURVES)
+    drones = [file.drone for file in files.load_directory(run / checkpoints.DIRECTORY / "dynamics")]
+    if curves["teacher_id"].tolist() != ids or len(drones) != len(ids):
+        raise UserError(
+            f"{run}: {results.FILE} has {len(ids)} teachers, {CURVES} {len(curves['teacher_id'])} and"
+            f" {checkpoints.DIRECTORY}/dynamics {len(drones)}, or in another order; restore the files of one run"
+        )
+    return _Run(about, entries, curves, drones)
+
+
+def _read_curves(path: Path) -> dict[str, np.ndarray]:
+    curves = load_curves(path)
+    if missing := {"eval_step", "eval_reward"} - curves.keys():
+        raise UserError(f"{path}: holds no {min(missing)}; restore the file")
+    return curves
+
+
+def _columns(runs: Sequence[_Run]) -> dict[str, np.ndarray]:
+    """Returns what the entries of `results.json` say, and which run they are from, [T] by name."""
+    entries = [
+        {
+            **entry,
+            "run": number,
+            "pass_return": run.about["config"]["training"]["pass_return"],
+            "judged": run.about["status"] == "finished",
+        }
+        for number, run in enumerate(runs)
+        for entry in run.entries
+    ]
+    columns = {name: _column([entry.get(name) for entry in entries]) for name in entries[0]}
+    return columns | {"passed": columns["passed"] == 1}
+
+
+def _column(values: list[Any]) -> np.ndarray:
+    # Keys of others may hold anything; lists need not even fit together.
+    values = [value if isinstance(value, str | int | float) else None for value in values]
+    if any(isinstance(value, str) for value in values):
+        return np.array([value or "" for value in values])
+    return np.array([np.nan if value is None else value for value in values])
+
+
+def _joined(runs: Sequence[dict[str, np.ndarray]], group: str) -> Curves:
+    """Returns a group of curves of all runs over the union of their points."""
+    points = [_points(run.get(f"{group}_step", np.empty(0, np.int64))) for run in runs]
+    union = sorted(set().union(*points))
+    prefix = f"{group}_"
+    names = {name for run in runs for name in run if name.startswith(prefix)} - {f"{group}_step"}
+    values = {
+        name.removeprefix(prefix): np.concatenate(
+            [
+                _spread(run, name, [union.index(p) for p in own], len(union))
+                for run, own in zip(runs, points, strict=True)
+            ]
+        )
+        for name in sorted(names)
+    }
+    return Curves(np.array([step for step, _ in union], np.int64), values)
+
+
+def _points(steps: np.ndarray) -> list[tuple[int, int]]:
+    """Returns a label of each point: its step, and how many points of that step came before."""
+    seen: Counter[int] = Counter()
+    labels = []
+    for step in steps.tolist():
+        labels.append((step, seen[step]))
+        seen[step] += 1
+    return labels
+
+
+def _spread(run: dict[str, np.ndarray], name: str, places: list[int], points: int) -> np.ndarray:
+    """Returns a run's curve [S', T'] at its places among all points, [T', S]; NaN where it has none."""
+    spread = np.full((len(run["teacher_id"]), points), np.nan, np.float32)
+    if name in run:
+        spread[:, places] = run[name].T
+    return spread

@@ -1,0 +1,158 @@
+"""The output directory of a run: who may write there, what lies beside the checkpoints, what a resume may change."""
+
+import contextlib
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import yaml
+
+from raptor_jax import config as configs
+from raptor_jax.config import Config
+from raptor_jax.drones.files import DroneFile, load_directory, save_drone
+from raptor_jax.drones.parameters import same
+from raptor_jax.errors import UserError
+from raptor_jax.runs.checkpoints import DIRECTORY
+from raptor_jax.runs.curves import CURVES
+from raptor_jax.runs.results import FILE
+from raptor_jax.utils.console import readable_bytes
+from raptor_jax.utils.files import remove_temporaries, write_text
+
+CONFIG = "config.yaml"
+LOCK = ".lock"
+CHANGEABLE = {
+    f"training.{key}"
+    for key in (
+        "steps_per_teacher",
+        "rescue_rounds",
+        "eval_frequency",
+        "final_eval_episodes",
+        "checkpoint_frequency",
+        "checkpoint_replay",
+        "log_frequency",
+        "tensorboard_teachers",
+        "pass_return",
+    )
+}
+"""Settings that a resumed run may have otherwise: how long it is, and how it is watched and judged."""
+
+
+def require(output_dir: Path, overwrite: bool, resume: bool) -> None:
+    """Raises UserError where a run cannot be written; changes nothing."""
+    if os.path.exists(output_dir) and not os.path.isdir(output_dir):
+        raise UserError(f"{output_dir}: is a file; name a directory with --output-dir")
+    if resume and not (has_begun(output_dir) or os.path.isfile(output_dir / LOCK)):
+        raise UserError(f"{output_dir}: holds no run to go on with; leave --resume out, or name one with --output-dir")
+    if not resume and holds_something(output_dir):
+        if not overwrite:
+            raise UserError(
+                f"{output_dir}: already holds a run; go on with it (--resume), name another directory (--output-dir),"
+                " or move it aside and start anew (--overwrite)"
+            )
+        if output_dir.resolve() in (Path.cwd(), *Path.cwd().parents):
+            raise UserError(f"{output_dir}: holds the working directory, and cannot be moved aside; name another")
+
+
+def has_begun(output_dir: Path) -> bool:
+    """Returns whether a directory has all that a run goes on with, but for checkpoints."""
+    return os.path.isfile(output_dir / DIRECTORY / CONFIG)
+
+
+def require_space(output_dir: Path, checkpoint_bytes: int) -> None:
+    """Raises UserError where the disk has no room for the checkpoints."""
+    parent = next(place for place in (output_dir.absolute(), *output_dir.absolute().parents) if os.path.exists(place))
+    free = shutil.disk_usage(parent).free
+    if checkpoint_bytes > free:
+        raise UserError(
+            f"{output_dir}: the checkpoints need {readable_bytes(checkpoint_bytes)}, its disk has"
+            f" {readable_bytes(free)} free; make room or name another with --output-dir"
+        )
+
+
+def holds_something(output_dir: Path) -> bool:
+    """Returns whether there is anything in a directory but a lock."""
+    return os.path.isdir(output_dir) and any(path.name != LOCK for path in output_dir.iterdir())
+
+
+def write_inputs(output_dir: Path, config: Config, files: Sequence[DroneFile]) -> None:
+    """Keeps the settings and the drones beside the checkpoints, the drones under their own names."""
+    directory = output_dir / DIRECTORY
+    for file in files:
+        save_drone(directory / "dynamics" / f"{file.name}.json", file.drone, file.metadata)
+    # Last: a directory with a configuration is one that a run can go on in.
+    write_config(output_dir, config)
+
+
+def write_config(output_dir: Path, config: Config) -> None:
+    """Keeps the settings beside the checkpoints."""
+    write_text(output_dir / DIRECTORY / CONFIG, configs.dump(config))
+
+
+def clear_leftovers(output_dir: Path) -> None:
+    """Removes the temporary files of a run that was killed while it wrote; only who holds the lock may."""
+    for path in (output_dir / FILE, output_dir / CURVES, output_dir / DIRECTORY / CONFIG):
+        remove_temporaries(path)
+
+
+def require_same_run(output_dir: Path, config: Config, files: Sequence[DroneFile]) -> None:
+    """Raises UserError, with all that differs, unless a run may go on with these settings and drones."""
+    before = _flat(configs.load(output_dir / DIRECTORY / CONFIG))
+    now = _flat(config)
+    differing = [
+        f"{key} {now[key]} (was {before[key]})"
+        for key in now
+        if now[key] != before[key] and key not in CHANGEABLE and not key.startswith("sampling.")
+    ]
+    if differing:
+        raise UserError(
+            f"{output_dir}: cannot go on with other settings: {', '.join(differing)}; leave them as they were, or name"
+            " another --output-dir"
+        )
+    kept = {file.name: file.drone for file in load_directory(output_dir / DIRECTORY / "dynamics")}
+    given = {file.name: file.drone for file in files}
+    strange = sorted(
+        name
+        for name in kept.keys() | given.keys()
+        if not (name in kept and name in given and same(kept[name], given[name]))
+    )
+    if strange:
+        raise UserError(
+            f"{output_dir}: cannot go on with other drones: {', '.join(strange[:5])}{' ...' if strange[5:] else ''}"
+            " not as they were; name the --dynamics-dir or --drone, and as many teachers, that it was trained on"
+        )
+
+
+def _flat(config: Config) -> dict[str, object]:
+    sections = yaml.safe_load(configs.dump(config))
+    return {f"{section}.{key}": value for section, keys in sections.items() for key, value in keys.items()}
+
+
+@contextlib.contextmanager
+def writing(output_dir: Path, way_out: str = "make room, or name another with --output-dir") -> Iterator[None]:
+    """Tells in one line of a disk that is full or cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{output_dir}: cannot be written: {error.strerror or error}; {way_out}") from None
+
+
+@contextlib.contextmanager
+def locked(output_dir: Path) -> Iterator[None]:
+    """Holds a directory for this process; the lock goes with the process, however it ends.
+
+    Raises:
+        UserError: another process holds it, or it cannot be written.
+    """
+    with writing(output_dir):
+        output_dir.mkdir(parents=True, exist_ok=True)
+        lock = open(output_dir / LOCK, "a")  # noqa: SIM115 (kept open for as long as the lock is held)
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"{output_dir}: another run is writing there; wait for it, or name another with --output-dir"
+            ) from None
+        yield

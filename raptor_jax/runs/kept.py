@@ -1,0 +1,114 @@
+"""The kept actors of a run, with their drones and settings, as they are read to be flown again or handed on."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from raptor_jax import config, sac
+from raptor_jax.drones import files
+from raptor_jax.drones.parameters import Drone
+from raptor_jax.errors import UserError
+from raptor_jax.population import memory
+from raptor_jax.runs import checkpoints
+from raptor_jax.runs.results import Results
+from raptor_jax.utils.console import readable_bytes
+
+
+class Judged(NamedTuple):
+    """A run as it is read to be flown again: T teachers and their drones, with the task of the run."""
+
+    settings: config.Config
+    step: int
+    actors: sac.Parameters
+    drones: Drone
+    drone_files: list[files.DroneFile]
+    """The drones as they lie beside the checkpoint."""
+    results: Results
+
+    @property
+    def ids(self) -> list[int]:
+        """Returns the identities of the teachers, [T]."""
+        return [entry["teacher_id"] for entry in self.results.teachers]
+
+
+class Flights(NamedTuple):
+    """Which flights of a run are asked for."""
+
+    run: Path
+    """Its output directory."""
+    teachers: Sequence[range] | None = None
+    """Who flies, by `teacher_id`; None for all."""
+    episodes: int | None = None
+    """Of each teacher; None for as many as judged the run."""
+    seed: int | None = None
+    """Of the episodes; None for the run's own. With neither given, these are the episodes that judged the run."""
+
+
+def load_flights(asked: Flights) -> tuple[Judged, int]:
+    """Reads what is to be flown, and how many episodes of each teacher.
+
+    Raises:
+        UserError: there is no such run or teacher, or the memory does not hold so many episodes.
+    """
+    judged = load_kept(asked.run, {} if asked.seed is None else {"training.seed": asked.seed})
+    if asked.teachers is not None:
+        judged = _only(judged, asked)
+    episodes = asked.episodes or judged.settings.training.final_eval_episodes
+    needed = memory.evaluation_bytes(judged.settings, judged.drones, episodes)
+    free = memory.available_bytes(jax.devices()[0])
+    if needed > free:
+        raise UserError(
+            f"{episodes} episodes need {readable_bytes(needed)}, and {readable_bytes(free)} are free; lower --episodes"
+        )
+    return judged, episodes
+
+
+def load_kept(run: Path, overrides: dict[str, int]) -> Judged:
+    """Reads the settings (with overrides by dotted key), the drones and the newest kept actors of a run.
+
+    Raises:
+        UserError: the directory holds no run, or what it holds does not fit together.
+    """
+    directory = run / checkpoints.DIRECTORY
+    if not os.path.isdir(directory):
+        raise UserError(f"{run}: holds no {checkpoints.DIRECTORY}; name the output directory of a run")
+    settings = config.load(directory / "config.yaml", overrides)
+    drone_files = files.load_directory(directory / "dynamics")
+    step, tree = checkpoints.load_best(run)
+    actors = jax.tree.map(jnp.asarray, checkpoints.actor_of(tree))
+    _require_fit(directory, settings, actors, len(drone_files))
+    drones = jax.tree.map(jnp.asarray, files.stack_for_training(drone_files, settings.environment))
+    results = Results({"run": str(run)}, [int(i) for i in tree["teacher_id"]], drone_files)
+    results.run["step"] = step
+    results.set_kept(tree["mean_return"], tree["step"])
+    return Judged(settings, step, actors, drones, drone_files, results)
+
+
+def _only(judged: Judged, asked: Flights) -> Judged:
+    """Returns the teachers that are asked for."""
+    asked_for = asked.teachers or ()
+    missing = next((i for span in asked_for for i in span if i not in judged.ids), None)
+    if missing is not None:
+        known = f"{min(judged.ids)} to {max(judged.ids)}"
+        raise UserError(f"--teachers: {asked.run} has no teacher {missing}, but {known}; name some of them")
+    rows = [row for row, i in enumerate(judged.ids) if any(i in span for span in asked_for)]
+    actors, drones = jax.tree.map(lambda leaf: leaf[np.array(rows)], (judged.actors, judged.drones))
+    judged.results.teachers = [judged.results.teachers[row] for row in rows]
+    return judged._replace(actors=actors, drones=drones, drone_files=[judged.drone_files[row] for row in rows])
+
+
+def _require_fit(directory: Path, settings: config.Config, actors: sac.Parameters, drones: int) -> None:
+    """Raises UserError if the actors are not those of these settings, one for each drone."""
+    one = jax.eval_shape(lambda: sac.create(settings.sac, jax.random.key(0)).actor)
+    expected = jax.tree.map(lambda leaf: (drones, *leaf.shape), one)
+    found = jax.tree.map(lambda leaf: leaf.shape, actors)
+    if found != expected:
+        raise UserError(
+            f"{directory}: the checkpoint's actors do not fit config.yaml and the {drones} drones beside it;"
+            " restore the files of the run"
+        )

@@ -1,0 +1,96 @@
+"""Curves for TensorBoard: event files of the first teachers, and of the population's quantiles."""
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.summary.writer.record_writer import RecordWriter
+
+QUANTILES = {"min": 0.0, "q05": 0.05, "q50": 0.5, "q95": 0.95, "max": 1.0}
+
+
+class TensorBoard:
+    """Event files: one run for each of the first teachers, and one for each quantile over the population."""
+
+    def __init__(self, directory: Path, teacher_ids: Sequence[int], own_curves: int, resumed_at: int | None) -> None:
+        """Opens `directory`; the first `own_curves` teachers get a run of their own.
+
+        What lies there already from after the step `resumed_at` is not shown any more: a resumed run does it again.
+        """
+        self._teachers = [_EventFile(directory / f"teacher_{i:04d}") for i in list(teacher_ids)[:own_curves]]
+        self._quantiles = {name: _EventFile(directory / f"population_{name}") for name in QUANTILES}
+        if resumed_at is not None:
+            for file in self._files():
+                start = SessionLog(status=SessionLog.START)
+                file.add(Event(wall_time=time.time(), step=resumed_at + 1, session_log=start))
+
+    def add(self, step: int, values: Mapping[str, np.ndarray]) -> None:
+        """Adds a point, values [T] by tag, at a step; NaN (nothing to report) is left out. Raises OSError."""
+        for teacher, file in enumerate(self._teachers):
+            self._write(file, step, {tag: float(array[teacher]) for tag, array in values.items()})
+        reported = {tag: array[np.isfinite(array)] for tag, array in values.items() if np.isfinite(array).any()}
+        for name, quantile in QUANTILES.items():
+            scalars = {tag: float(np.quantile(array, quantile)) for tag, array in reported.items()}
+            self._write(self._quantiles[name], step, scalars)
+
+    @staticmethod
+    def _write(file: "_EventFile", step: int, scalars: Mapping[str, float]) -> None:
+        points = [Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items() if np.isfinite(value)]
+        if points:
+            file.add(Event(wall_time=time.time(), step=step, summary=Summary(value=points)))
+
+    def reopen_deleted(self) -> bool:
+        """Opens files again that somebody has deleted; returns whether there were any."""
+        deleted = [file for file in self._files() if not file.path.exists()]
+        for file in deleted:
+            file.close()
+            file.open()
+        return bool(deleted)
+
+    def close(self) -> None:
+        """Lets go of the files."""
+        for file in self._files():
+            file.close()
+
+    def _files(self) -> list["_EventFile"]:
+        return [*self._teachers, *self._quantiles.values()]
+
+
+class _EventFile:
+    """The events of one run of TensorBoard; each is on its way to the disk when `add` returns.
+
+    TensorBoard's own EventFileWriter writes from a thread, which prints a traceback when the disk is full or the
+    directory deleted, and flushes by a clock that may jump.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self.open()
+
+    def open(self) -> None:
+        """Starts a new file. Raises OSError."""
+        self._directory.mkdir(parents=True, exist_ok=True)
+        # TensorBoard reads files in the order of their names, so the last one comes last even if the clock jumped back.
+        before = [path.name.split(".")[3] for path in self._directory.glob("events.out.tfevents.*")]
+        newest = max((int(number) for number in before if number.isdecimal()), default=0)
+        number = max(int(time.time()), newest + 1)
+        self.path = self._directory / f"events.out.tfevents.{number:010d}.raptor_jax"
+        self._file = self.path.open("xb", buffering=0)
+        self._writer = RecordWriter(self)
+        self.add(Event(wall_time=time.time(), file_version="brain.Event:2"))
+
+    def add(self, event: Event) -> None:
+        """Appends an event. Raises OSError."""
+        self._writer.write(event.SerializeToString())
+
+    def write(self, record: bytes) -> None:
+        """Writes all of a record; a disk that is getting full takes a part first, and only then refuses."""
+        while record:
+            record = record[self._file.write(record) :]
+
+    def close(self) -> None:
+        """Lets go of the file."""
+        self._file.close()

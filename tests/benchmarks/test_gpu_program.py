@@ -1,0 +1,277 @@
+"""What `benchmarks.gpu_program` reads in a compiled text, and a small program compiled for a card that is not there."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from benchmarks import gpu_cards, gpu_program_rows, hlo
+from raptor_jax import config as configs
+from raptor_jax.population import sharding
+from raptor_jax.population.schedule import Schedule
+from tests.benchmarks.test_throughput import TINY
+
+TEXT = """HloModule jit_train, is_scheduled=true
+
+%fused_store (p0: f32[5,4,8], p1: f32[4,8], p2: s32[]) -> f32[5,4,8] {
+  %p0 = f32[5,4,8]{2,1,0} parameter(0)
+  %p1 = f32[4,8]{1,0} parameter(1)
+  %half = f32[] constant(0.5)
+  %halves = f32[4,8]{1,0} broadcast(%half), dimensions={}
+  %scaled = f32[4,8]{1,0} multiply(%p1, %halves)
+  %slice = f32[1,4,8]{2,1,0} bitcast(%scaled)
+  %p2 = s32[] parameter(2)
+  %zero = s32[] constant(0)
+  ROOT %stored = f32[5,4,8]{2,1,0} dynamic-update-slice(%p0, %slice, %p2, %zero, %zero)
+}
+
+%sum (a: f32[], b: f32[]) -> f32[] {
+  %a = f32[] parameter(0)
+  %b = f32[] parameter(1)
+  ROOT %add = f32[] add(%a, %b)
+}
+
+%fused_read_and_sum (q0: f32[5,4,8], q1: s32[]) -> f32[4] {
+  %q0 = f32[5,4,8]{2,1,0} parameter(0)
+  %q1 = s32[] parameter(1)
+  %zero.1 = s32[] constant(0)
+  %read = f32[1,4,8]{2,1,0} dynamic-slice(%q0, %q1, %zero.1, %zero.1), dynamic_slice_sizes={1,4,8}
+  %row = f32[4,8]{1,0} bitcast(%read)
+  %nothing = f32[] constant(0)
+  ROOT %reduced = f32[4]{0} reduce(%row, %nothing), dimensions={1}, to_apply=%sum
+}
+
+%product (x: f32[4,16], w: f32[16,8]) -> f32[4,8] {
+  %x = f32[4,16]{1,0} parameter(0)
+  %w = f32[16,8]{1,0} parameter(1)
+  ROOT %dot = f32[4,8]{1,0} dot(%x, %w), lhs_contracting_dims={1}, rhs_contracting_dims={0}
+}
+
+%command_buffer (x.1: f32[4,16], w.1: f32[16,8]) -> f32[4,8] {
+  %x.1 = f32[4,16]{1,0} parameter(0)
+  %w.1 = f32[16,8]{1,0} parameter(1)
+  ROOT %gemm = f32[4,8]{1,0} fusion(%x.1, %w.1), kind=kCustom, calls=%product
+}
+
+%step (now: (s32[], f32[5,4,8], f32[4,8], /*index=3*/f32[4])) -> (s32[], f32[5,4,8], f32[4,8], f32[4]) {
+  %now = (s32[], f32[5,4,8]{2,1,0}, f32[4,8]{1,0}, /*index=3*/f32[4]{0}) parameter(0)
+  %i = s32[] get-tuple-element(%now), index=0
+  %stack = f32[5,4,8]{2,1,0} get-tuple-element(%now), index=1
+  %value = f32[4,8]{1,0} get-tuple-element(%now), index=2
+  %store = f32[5,4,8]{2,1,0} fusion(%stack, %value, %i), kind=kLoop, calls=%fused_store
+  %summed = f32[4]{0} fusion(%stack, %i), kind=kInput, calls=%fused_read_and_sum
+  %one = s32[] constant(1)
+  %next = s32[] add(%i, %one)
+  ROOT %after = (s32[], f32[5,4,8]{2,1,0}, f32[4,8]{1,0}, /*index=3*/f32[4]{0}) tuple(%next, %store, %value, %summed)
+}
+
+%more_steps (then: (s32[], f32[5,4,8], f32[4,8], /*index=3*/f32[4])) -> pred[] {
+  %then = (s32[], f32[5,4,8]{2,1,0}, f32[4,8]{1,0}, /*index=3*/f32[4]{0}) parameter(0)
+  %i.1 = s32[] get-tuple-element(%then), index=0
+  %five = s32[] constant(5)
+  ROOT %less = pred[] compare(%i.1, %five), direction=LT
+}
+
+%update (carried: (f32[4,16], f32[16,8])) -> (f32[4,16], f32[16,8]) {
+  %carried = (f32[4,16]{1,0}, f32[16,8]{1,0}) parameter(0)
+  %in = f32[4,16]{1,0} get-tuple-element(%carried), index=0
+  %weights = f32[16,8]{1,0} get-tuple-element(%carried), index=1
+  %called = f32[4,8]{1,0} call(%in, %weights), to_apply=%command_buffer
+  %begin = (s32[], f32[5,4,8]{2,1,0}, f32[4,8]{1,0}, /*index=3*/f32[4]{0}) tuple(%in, %in, %called, %in)
+  %flown = (s32[], f32[5,4,8]{2,1,0}, f32[4,8]{1,0}, /*index=3*/f32[4]{0}) while(%begin), condition=%more_steps, \
+body=%step, metadata={op_name="jit(train)/while/body/transpose(jvp())/while"}
+  ROOT %result = (f32[4,16]{1,0}, f32[16,8]{1,0}) tuple(%in, %weights)
+}
+
+%more_updates (some: (f32[4,16], f32[16,8])) -> pred[] {
+  %some = (f32[4,16]{1,0}, f32[16,8]{1,0}) parameter(0)
+  ROOT %yes = pred[] constant(true)
+}
+
+ENTRY %main (arg: f32[4,16], arg.1: f32[16,8]) -> (f32[4,16], f32[16,8]) {
+  %arg = f32[4,16]{1,0} parameter(0)
+  %arg.1 = f32[16,8]{1,0} parameter(1)
+  %copied = f32[4,16]{1,0} copy(%arg)
+  %start = (f32[4,16]{1,0}, f32[4,16]{1,0}, u32[]) copy-start(%arg)
+  %done = f32[4,16]{1,0} copy-done(%start)
+  %product_of_cublas = (f32[4,8]{1,0}, s8[1024]{0}) custom-call(%copied, %arg.1), \
+custom_call_target="__cublas$gemm", backend_config={"gemm_backend_config":{"dot_dimension_numbers":\
+{"lhs_contracting_dimensions":["1"],"rhs_contracting_dimensions":["0"]}}}
+  %first = (f32[4,16]{1,0}, f32[16,8]{1,0}) tuple(%copied, %arg.1)
+  ROOT %loop = (f32[4,16]{1,0}, f32[16,8]{1,0}) while(%first), condition=%more_updates, body=%update, \
+metadata={op_name="jit(train)/while"}, backend_config={"known_trip_count":{"n":"3"}}
+}
+""".replace("\\\n", "")
+
+
+@pytest.fixture(scope="module")
+def program() -> hlo.Loop:
+    return hlo.read(TEXT)
+
+
+def by_name(loop: hlo.Loop) -> dict[str, hlo.Kernel]:
+    return {kernel.name: kernel for kernel in loop.kernels}
+
+
+def test_kernels_are_counted_as_often_as_their_loops_turn(program):
+    assert set(by_name(program)) == {"copied", "start", "product_of_cublas"}
+    (update,) = program.loops
+    assert (update.trips, update.known) == (3, True)
+    assert set(by_name(update)) == {"gemm"}, "a command buffer is part of its caller"
+    (step,) = update.loops
+    # Two fusions and an addition, and the comparison: XLA does not know how often this loop turns.
+    assert set(by_name(step)) == {"store", "summed", "next", "less"}
+    assert (step.trips, step.known) == (5, True), "the condition compares with 5"
+    assert update.per_turn(lambda _: 1) == 1 + 5 * 4
+    assert program.total(lambda _: 1) == 3 + 3 * 21
+    assert list(program.inside()) == [update, step]
+
+
+def test_flop_are_those_of_products_and_all_others(program):
+    (update,) = program.loops
+    (step,) = update.loops
+    flop = 2 * 4 * 16 * 8
+    assert by_name(program)["product_of_cublas"].product_flop == flop
+    assert by_name(update)["gemm"].product_flop == flop
+    assert by_name(step)["store"].other_operations == 4 * 8
+    assert by_name(step)["summed"].other_operations == 4 * 8
+    assert program.total(lambda kernel: kernel.product_flop) == flop + 3 * flop
+
+
+def test_of_a_stack_only_the_slice_is_moved(program):
+    (update,) = program.loops
+    kernels = by_name(update.loops[0])
+    row, number = 4 * 4 * 8, 4
+    assert kernels["store"].bytes == row + number + row
+    assert kernels["summed"].bytes == row + number + 4 * 4
+    assert by_name(program)["copied"].bytes == 2 * 4 * 4 * 16
+    assert by_name(update)["gemm"].bytes == 4 * (4 * 16 + 16 * 8 + 4 * 8)
+
+
+def test_kinds_say_what_kernels_do(program):
+    (update,) = program.loops
+    kinds = {name: kernel.kind for name, kernel in (by_name(update) | by_name(update.loops[0])).items()}
+    assert kinds == {
+        "gemm": "product",
+        "store": "stores in a stack",
+        "summed": "reduction",
+        "next": "elementwise",
+        "less": "elementwise",
+    }
+
+
+def test_steps_of_a_window_are_told_apart_by_the_way_of_their_gradients(program):
+    kernels = gpu_program_rows.kernels_of_steps(program.loops[0], window=5)
+    assert kernels == {"kernels_step_forward": 0, "kernels_step_backward": 4}
+
+
+def test_a_kernel_takes_the_longest_of_launch_bytes_and_arithmetic():
+    card = gpu_cards.CARDS["h100"]
+
+    def seconds(product: int = 0, other: int = 0, moved: int = 0) -> float:
+        kernel = hlo.Kernel("", "", "", product, other, moved)
+        return gpu_program_rows.predicted_seconds(card, "bfloat16", kernel)
+
+    assert seconds(1000, 1000, 1000) == 2.5e-6
+    assert seconds(moved=3_352_000_000) == pytest.approx(1e-3)
+    assert seconds(product=989_400_000_000) == pytest.approx(1e-3)
+    assert seconds(other=66_900_000_000) == pytest.approx(2e-3)
+
+
+def test_a_run_is_evaluated_before_its_first_chunk_in_between_after_its_last_and_at_its_end():
+    config = configs.load("configs/pre_training.yaml")
+    plan = Schedule(0, 0, chunk_iterations=10, chunk_steps=16_000, chunk_updates=10, chunks=40)
+    # After every fifth chunk.
+    assert gpu_program_rows.evaluations(config, plan) == 1 + 8 + 1
+
+
+def test_an_update_is_measured_where_the_device_is_there(tmp_path, drones):
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    config = configs.load(tmp_path / "tiny.yaml")
+    mesh = jax.sharding.Mesh(np.asarray(jax.devices()[:1]), (sharding.TEACHERS,))
+    compiled = gpu_program_rows.programs(config, drones, mesh)
+    assert compiled.round is not None
+    assert 0 < gpu_program_rows.measured(mesh, compiled.round, at_least=0.01) < 10
+
+
+def in_own_process(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs Python where no device is looked for: without one, the plugin that the extra brings fails at its start."""
+    return subprocess.run(
+        [sys.executable, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "JAX_PLATFORMS": "cpu", **environment},
+        check=False,
+    )
+
+
+needs_compiler = pytest.mark.skipif(
+    importlib.util.find_spec("jax_cuda12_plugin") is None, reason="needs the extra cuda12, which compiles for GPUs"
+)
+
+
+@pytest.fixture(scope="module")
+def card_row(tmp_path_factory) -> dict:
+    """Returns the row of a tiny training."""
+    directory = tmp_path_factory.mktemp("gpu_program")
+    (directory / "tiny.yaml").write_text(TINY)
+    command = ["-m", "benchmarks.gpu_program", "--cards", "h100", "--teachers", "3"]
+    command += ["--settings", str(directory / "tiny.yaml"), "--json", str(directory / "found.json")]
+    finished = in_own_process(*command)
+    assert finished.returncode == 0, finished.stderr
+    assert "PREDICTED" in finished.stdout
+    (row,) = json.loads((directory / "found.json").read_text())["rows"]
+    return row
+
+
+@needs_compiler
+def test_a_training_is_compiled_for_a_card_that_is_not_there(card_row):
+    assert card_row["card"] == "h100"
+    assert card_row["all_loops_known"]
+    assert card_row["kernels_iteration"] == 2 * card_row["kernels_update"] > 20
+    assert card_row["fits"]
+    assert card_row["predicted_run_seconds"] > card_row["predicted_update_seconds"] > 2.5e-6
+    assert "measured_update_seconds" not in card_row
+
+
+BRANCH = """
+import jax
+import jax.numpy as jnp
+from benchmarks import gpu_cards
+from raptor_jax.population import sharding
+
+def chosen(value):
+    return jax.lax.platform_dependent(value, cpu=jnp.sin, default=jnp.cos)
+
+mesh = gpu_cards.mesh(gpu_cards.CARDS["h100"])
+print(sharding.platform(mesh), sharding.on_each(mesh, chosen, jnp.ones(3)).as_text())
+"""
+
+
+@needs_compiler
+def test_a_program_for_a_card_takes_the_branch_of_its_platform():
+    finished = in_own_process("-c", BRANCH)
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stdout.startswith("gpu ")
+    assert " cosine(" in finished.stdout
+    assert " sine(" not in finished.stdout
+
+
+def test_the_missing_compiler_is_told_in_one_line(tmp_path):
+    # A finder in front that finds no such module stands for an environment without the extra.
+    (tmp_path / "sitecustomize.py").write_text(
+        "import importlib.util as u; find = u.find_spec\n"
+        "u.find_spec = lambda name, *rest: None if name == 'jax_cuda12_plugin' else find(name, *rest)\n"
+    )
+    finished = in_own_process("-m", "benchmarks.gpu_program", PYTHONPATH=str(tmp_path))
+    assert finished.returncode == 1
+    assert finished.stderr.startswith("error: ")
+    assert finished.stderr.count("\n") == 1
+    assert "raptor-jax[cuda12]" in finished.stderr

@@ -1,0 +1,183 @@
+"""Wrong input on the command line: one clear line, exit status 2, and nothing trained."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from raptor_jax import cli
+from raptor_jax.commands import exit_status
+from raptor_jax.config import Config, all_keys
+from raptor_jax.drones import sampling
+
+
+@pytest.fixture
+def drones(tmp_path):
+    directory = tmp_path / "dynamics"
+    sampling.write_drones(directory, Config().sampling, 2)
+    return directory
+
+
+def refusal(capsys, *arguments):
+    """Runs a command that must be refused, and returns its one line."""
+    assert cli.main([str(argument) for argument in arguments]) == exit_status.USAGE
+    captured = capsys.readouterr()
+    lines = captured.err.splitlines()
+    assert len(lines) == 1, captured.err
+    assert lines[0].startswith("error: ")
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ((), "required"),
+        (("fly",), "invalid choice: 'fly'"),
+        (("train", "--sac.critic-learnin-rate", "1"), "did you mean --sac.critic-learning-rate?"),
+        (("train", "--sac.actor_learning_rat", "1"), "did you mean --sac.actor-learning-rate?"),
+        (("train", "--fast"), "--fast: unknown option"),
+        (("sample", "--training.seed", "1"), "--training.seed: unknown option; it is a setting of another command"),
+        (("train", "--training.rescue-rounds", "9"), "--training.rescue-rounds: '9' should be less than or equal to 8"),
+        (("train", "--training.steps-per-teacher", "2000000000"), "doubled in each of 2 rescue_rounds"),
+        (("train", "--sac.tau", "7"), "--sac.tau: '7' should be less than or equal to 1"),
+        (("train", "--sac.tau"), "expected one argument"),
+        (("train", "--sac.actor-batch-size", "512"), "--sac.actor-batch-size: actor_batch_size 512 is above"),
+        (("train", "--training.pass-return", "-1e6", "--sac.gamma", "-1"), "--sac.gamma: '-1' should be"),
+        (("evaluate", "nowhere", "--seed", "-1"), "'-1' should be a whole number"),
+        (("train", "--num-teachers", "0"), "'0' should be a whole number of at least 1"),
+        (("train", "--num-teachers", "many"), "'many' should be a whole number"),
+        (("train", "--device", "tpu"), "invalid choice: 'tpu'"),
+        (("train", "--config", "none.yaml"), "none.yaml: no such configuration file"),
+        (("train", "--dynamics-dir", "nowhere"), "nowhere: no such directory"),
+        (("evaluate", "nowhere"), "nowhere: holds no checkpoints"),
+        (("inspect", "nowhere.json"), "nowhere.json: no such file"),
+        (("export", "nowhere"), "--format"),
+        (("export", "nowhere", "--format", "tar"), "invalid choice: 'tar'"),
+        (("export", "nowhere", "--format", "c"), "nowhere: holds no checkpoints"),
+        (("rollout", "nowhere", "--teacher", "-1"), "'-1' should be a teacher's number, or all"),
+        (("rollout", "nowhere"), "nowhere: holds no checkpoints"),
+    ],
+)
+def test_wrong_arguments(capsys, arguments, expected):
+    assert expected in refusal(capsys, *arguments)
+
+
+def test_more_teachers_than_drones(capsys, drones):
+    line = refusal(capsys, "train", "--dynamics-dir", drones, "--num-teachers", 3)
+    assert str(drones) in line
+    assert "3" in line
+    assert "2" in line
+
+
+def test_an_empty_directory_of_drones(capsys, tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert f"{tmp_path / 'empty'}" in refusal(capsys, "train", "--dynamics-dir", tmp_path / "empty")
+
+
+def test_a_malformed_drone_is_named_with_its_field(capsys, drones):
+    path = drones / "0001.json"
+    content = json.loads(path.read_text())
+    content["dynamics"]["mass"] = -1
+    path.write_text(json.dumps(content))
+    line = refusal(capsys, "train", "--dynamics-dir", drones)
+    assert str(path) in line
+    assert "dynamics.mass" in line
+
+
+@pytest.mark.skipif(Path("/proc/driver/nvidia").exists(), reason="this machine has an NVIDIA driver")
+def test_no_cuda_device(drones, tmp_path):
+    command = [sys.executable, "-m", "raptor_jax.cli", "train", "--device", "cuda", "--dynamics-dir", str(drones)]
+    finished = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert finished.returncode == exit_status.USAGE
+    assert len(finished.stderr.splitlines()) == 1
+    assert "--device cuda" in finished.stderr
+    assert "raptor-jax[cuda12]" in finished.stderr
+
+
+def test_an_output_directory_that_holds_something(capsys, drones, tmp_path):
+    output = tmp_path / "run"
+    output.mkdir()
+    (output / "precious").write_text("weeks of work")
+    line = refusal(capsys, "train", "--dynamics-dir", drones, "--output-dir", output)
+    assert "--overwrite" in line
+    assert "--output-dir" in line
+    assert (output / "precious").read_text() == "weeks of work"
+
+
+def test_an_output_path_that_is_a_file(capsys, drones, tmp_path):
+    output = tmp_path / "run"
+    output.write_text("")
+    assert "is a file" in refusal(capsys, "train", "--dynamics-dir", drones, "--output-dir", output)
+
+
+def test_a_run_that_ends_before_it_learns(capsys, drones, tmp_path):
+    arguments = ("--output-dir", tmp_path / "run", "--sac.horizon", 0, "--training.steps-per-teacher", 100)
+    assert "n_warmup_steps" in refusal(capsys, "train", "--dynamics-dir", drones, *arguments)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_replay_that_does_not_fit_names_the_capacity_that_does(capsys, drones, tmp_path, monkeypatch):
+    monkeypatch.setattr("raptor_jax.population.memory.available_bytes", lambda device: 2**30)
+    steps = ("--training.steps-per-teacher", 10**9, "--sac.replay-capacity", 10**9)
+    steps += ("--sac.horizon", 0, "--training.rescue-rounds", 0)
+    line = refusal(capsys, "train", "--dynamics-dir", drones, "--output-dir", tmp_path / "run", *steps)
+    fitting = int(line.split("--sac.replay-capacity ")[1].split()[0])
+    # Two teachers, 64 bytes a transition, and a little for the rest.
+    assert 0.9 * 2**30 < 2 * fitting * 64 < 0.96 * 2**30
+    assert fitting % Config().environment.environments_per_teacher == 0
+
+
+def test_a_disk_that_cannot_hold_the_checkpoints(capsys, drones, tmp_path, monkeypatch):
+    usage = type("Usage", (), {"free": 1000})
+    monkeypatch.setattr("raptor_jax.runs.directory.shutil.disk_usage", lambda path: usage)
+    assert "checkpoints need" in refusal(
+        capsys, "train", "--dynamics-dir", drones, "--output-dir", tmp_path / "run", "--num-teachers", 1
+    )
+
+
+def test_help_names_every_key_with_its_default(capsys):
+    with pytest.raises(SystemExit) as leave:
+        cli.main(["train", "--help"])
+    assert leave.value.code == 0
+    text = capsys.readouterr().out
+    for key in all_keys():
+        assert f"--{key.replace('_', '-')}" in text
+    assert len(re.findall(r"\(default:\s", text)) >= len(all_keys())
+
+
+def test_generate_dynamics_writes_checks_and_stops(capsys, tmp_path):
+    arguments = ["train", "--generate-dynamics", "--num-teachers", "3", "--dynamics-dir", str(tmp_path / "d")]
+    assert cli.main(arguments) == exit_status.PASSED
+    assert sorted(path.name for path in (tmp_path / "d").glob("*.json")) == ["0000.json", "0001.json", "0002.json"]
+    assert "thrust-to-weight" in capsys.readouterr().out
+    assert list((tmp_path / "d").glob("*.png"))
+
+
+def test_inspect_shows_a_drone_with_units(capsys, drones):
+    assert cli.main(["inspect", str(drones / "0000.json")]) == exit_status.PASSED
+    text = capsys.readouterr().out
+    assert "dynamics.mass" in text
+    assert "kg" in text
+
+
+def test_an_overwrite_that_is_refused_leaves_the_old_run_where_it_is(capsys, drones, tmp_path, monkeypatch):
+    output = tmp_path / "run"
+    output.mkdir()
+    (output / "precious").write_text("weeks of work")
+    monkeypatch.setattr("raptor_jax.runs.directory.shutil.disk_usage", lambda path: type("Usage", (), {"free": 1000}))
+    refusal(capsys, "train", "--dynamics-dir", drones, "--output-dir", output, "--overwrite")
+    assert (output / "precious").read_text() == "weeks of work"
+
+
+def test_the_working_directory_is_not_moved_aside(capsys, drones, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "working directory" in refusal(capsys, "train", "--dynamics-dir", drones, "--output-dir", ".", "--overwrite")
+
+
+def test_inspect_refuses_results_that_are_none(capsys, tmp_path):
+    for text in ("[]", "{}", '{"run": 1, "teachers": []}', '{"run": {}, "teachers": [{}]}', "nonsense"):
+        (tmp_path / "results.json").write_text(text)
+        assert "results.json" in refusal(capsys, "inspect", tmp_path)

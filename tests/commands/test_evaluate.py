@@ -1,0 +1,120 @@
+"""The command `evaluate`: which teachers fly, in which simulator, on which drones."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from raptor_jax import cli
+from raptor_jax.commands import exit_status
+from raptor_jax.config import SamplingConfig
+from raptor_jax.drones import files, sampling
+from raptor_jax.runs import checkpoints
+
+EPISODES = 4
+
+
+def evaluated(run: Path, tmp_path: Path, *arguments: str) -> dict:
+    """Returns what `evaluate --json` writes."""
+    path = tmp_path / "numbers.json"
+    options = ["--episodes", str(EPISODES), "--device", "cpu", "--json", str(path)]
+    assert cli.main(["evaluate", str(run), *options, *arguments]) in (exit_status.PASSED, exit_status.NOT_PASSED)
+    return json.loads(path.read_text())
+
+
+def refused(capsys, *arguments: str) -> str:
+    assert cli.main(["evaluate", "--device", "cpu", *arguments]) == exit_status.USAGE
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    return message
+
+
+@pytest.mark.parametrize(("selection", "ids"), [("0:2", [0, 1]), ("3", [3]), ("3,0:1", [0, 3]), ("1:3,2:4", [1, 2, 3])])
+def test_only_the_teachers_that_are_named_fly(run_of_4, tmp_path, selection, ids):
+    everyone = evaluated(run_of_4, tmp_path)["teachers"]
+    found = evaluated(run_of_4, tmp_path, "--teachers", selection)["teachers"]
+    assert [teacher["teacher_id"] for teacher in found] == ids
+    for teacher in found:
+        # The same episodes as among all of them.
+        assert teacher["mean_return"] == pytest.approx(everyone[teacher["teacher_id"]]["mean_return"], rel=1e-5)
+        assert teacher["drone"] == everyone[teacher["teacher_id"]]["drone"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (("--teachers", "2:6"), "has no teacher 4, but 0 to 3"),
+        (("--teachers", "2000000000:2147483647"), "has no teacher"),
+        (("--teachers", "2:1"), "should be FIRST:END"),
+        (("--teachers", "x"), "should be FIRST:END"),
+        (("--drones", "somewhere"), "is for --matrix PNG"),
+        (("--matrix", "m.png", "--simulator", "l2f"), "leave --policy and --simulator out"),
+        (("--matrix", "nowhere/m.png"), "--matrix: nowhere/m.png: cannot be written"),
+        (("--simulator", "l2f", "--policy", "foundation"), "leave --policy foundation out"),
+    ],
+)
+def test_what_does_not_go_together_is_refused_in_one_line(capsys, run_of_4, arguments, problem):
+    assert problem in refused(capsys, str(run_of_4), *arguments)
+
+
+@pytest.mark.l2f
+@pytest.mark.parametrize("task", ["default", "raptor"])
+def test_the_original_simulator_gives_the_same_returns(capsys, run_of_4, tmp_path, task):
+    pytest.importorskip("l2f")
+    run = tmp_path / "run"
+    shutil.copytree(run_of_4, run)
+    settings = run / checkpoints.DIRECTORY / "config.yaml"
+    settings.write_text(settings.read_text().replace("task: file", f"task: {task}"))
+    assert f"task: {task}" in settings.read_text()
+    ours = evaluated(run, tmp_path)["teachers"]
+    capsys.readouterr()
+    found = evaluated(run, tmp_path, "--simulator", "l2f")
+    assert found["run"]["simulator"] == "l2f"
+    for one, other in zip(ours, found["teachers"], strict=True):
+        # The very episodes, a moving target's path included: float32 alone tells them apart.
+        assert other["mean_return"] == pytest.approx(one["mean_return"], rel=1e-3, abs=0.05)
+        assert other["episode_length"] == one["episode_length"]
+        assert other["position_offset"] == pytest.approx(one["position_offset"], rel=1e-2, abs=1e-4)
+    compared = found["run"]["against_jax"]
+    assert compared["within_one_standard_error"] == 4
+    assert 0 <= compared["largest_difference"] < compared["largest_standard_error"]
+    assert "4 of 4 lie within one standard error" in capsys.readouterr().out
+
+
+@pytest.mark.l2f
+def test_more_episodes_than_the_original_holds_are_refused(capsys, run_of_4):
+    pytest.importorskip("l2f")
+    arguments = (str(run_of_4), "--simulator", "l2f", "--teachers", "0", "--episodes", "9000")
+    assert "holds 8192 episodes at most, not 9000" in refused(capsys, *arguments)
+
+
+def test_every_teacher_flies_every_drone(capsys, run_of_4, tmp_path):
+    picture = tmp_path / "matrix.png"
+    found = evaluated(run_of_4, tmp_path, "--matrix", str(picture))
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    returns = np.array(found["mean_return"])
+    assert returns.shape == (4, 4)
+    assert found["own"] == [0, 1, 2, 3]
+    own = [teacher["mean_return"] for teacher in evaluated(run_of_4, tmp_path)["teachers"]]
+    np.testing.assert_allclose(np.diag(returns), own, rtol=1e-4)
+    # All four have the packaged start for their actor: what differs is the drone.
+    np.testing.assert_allclose(returns, np.tile(returns[:1], (4, 1)), rtol=1e-4)
+    text = capsys.readouterr().out
+    assert "own drones:" in text
+    assert "other drones:" in text
+
+
+def test_drones_that_nobody_was_trained_on(capsys, run_of_4, tmp_path):
+    drones = tmp_path / "others"
+    sampling.write_drones(drones, SamplingConfig(seed=9), 2)
+    # One of them is a teacher's own under another name.
+    own = run_of_4 / checkpoints.DIRECTORY / "dynamics" / "0001.json"
+    shutil.copy(own, drones / "0002.json")
+    arguments = ("--teachers", "0:2", "--drones", str(drones), "--matrix", str(tmp_path / "matrix.png"))
+    found = evaluated(run_of_4, tmp_path, *arguments)
+    assert found["drones"] == [file.path.name for file in files.load_directory(drones)]
+    assert found["own"] == [None, 2]
+    assert np.shape(found["share_terminated"]) == (2, 3)
+    capsys.readouterr()

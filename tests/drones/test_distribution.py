@@ -1,0 +1,107 @@
+import io
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from raptor_jax.config import SamplingConfig
+from raptor_jax.drones import distribution
+from raptor_jax.drones.files import DroneFile, load_directory
+from raptor_jax.drones.sampling import sample_drone, write_drones
+from raptor_jax.errors import UserError
+
+
+def draw(config, num):
+    return [DroneFile(str(i), None, *sample_drone(config, i)) for i in range(num)]
+
+
+def verdicts(checked):
+    return {quantity.name: quantity.verdict for quantity in checked.quantities}
+
+
+@pytest.fixture(scope="module")
+def files():
+    return draw(SamplingConfig(), 300)
+
+
+def test_drones_follow_the_laws_that_they_were_drawn_from(files, raptor):
+    checked = distribution.check(files, SamplingConfig())
+    assert checked.ok, verdicts(checked)
+    assert checked.worst_metadata_error < 1e-12
+    assert distribution.check(draw(raptor, 300), raptor).ok
+
+
+def test_rltools_drones_follow_raptors_laws(reference, raptor):
+    """The laws are read from L2F's source; these drones were drawn by its binary."""
+    checked = distribution.check(load_directory(reference / "dynamics"), raptor)
+    assert checked.ok, verdicts(checked)
+    assert checked.worst_metadata_error is None
+
+
+@pytest.mark.parametrize(
+    ("wrong", "quantities"),
+    [
+        ({"thrust_to_weight_max": 6}, {"thrust-to-weight"}),
+        ({"torque_to_inertia_min": 300}, {"torque-to-inertia"}),
+        ({"mass_max": 8}, {"mass", "size"}),
+        ({"mass_size_deviation_law": "l2f"}, {"arm size deviation"}),
+        ({"rotor_torque_constant_max": 0.02}, {"rotor torque constant"}),
+        ({"disturbance_force_max": 0.6}, {"disturbance share"}),
+        ({"rotor_time_constant_rising_max": 0.1}, {"rising time constant"}),
+        ({"rotor_time_constant_falling_min": 0.03}, {"falling time constant"}),
+    ],
+)
+def test_drones_of_another_law_are_told_apart(files, wrong, quantities):
+    checked = distribution.check(files, SamplingConfig(**wrong))
+    failing = {name for name, verdict in verdicts(checked).items() if verdict not in ("ok", "-")}
+    assert failing == quantities
+
+
+def test_a_wrong_law_inside_the_right_range_is_told_apart(files):
+    """Uniform in mass instead of in size: every value is in range, and only the test can tell."""
+    quantity = next(q for q in distribution.check(files, SamplingConfig()).quantities if q.name == "mass")
+    uniform_mass = np.random.default_rng(0).uniform(0.02, 5, len(files))
+    assert quantity._replace(values=uniform_mass).verdict == "differs"
+    assert quantity._replace(values=quantity.values + 5).verdict == "outside"
+
+
+def test_metadata_that_contradict_the_dynamics_are_told_apart(files):
+    lying = files[0]._replace(metadata={**files[0].metadata, "thrust_to_weight": 1.0})
+    checked = distribution.check([lying, *files[1:]], SamplingConfig())
+    assert not checked.ok
+    assert checked.worst_metadata_error > 0.1
+
+
+@pytest.mark.parametrize("num", [1, 4])
+@pytest.mark.parametrize("width", [80, 140])
+def test_a_report_lies_beside_the_drones(tmp_path, num, width):
+    config = SamplingConfig()
+    write_drones(tmp_path, config, num)
+    console = Console(width=width, file=io.StringIO())
+    checked = distribution.report(tmp_path, config, console)
+    assert checked.num == num
+    assert checked.ok
+    printed = console.file.getvalue()
+    assert "thrust-to-weight" in printed
+    assert "…" not in printed
+    assert "…" not in (tmp_path / distribution.TEXT_FILE).read_text()
+    assert (tmp_path / distribution.FIGURE_FILE).read_bytes().startswith(b"\x89PNG")
+    assert len(load_directory(tmp_path)) == num
+
+
+def test_a_report_that_cannot_be_written_is_a_user_error(tmp_path):
+    write_drones(tmp_path, SamplingConfig(), 1)
+    (tmp_path / distribution.TEXT_FILE).mkdir()
+    with pytest.raises(UserError, match="the report cannot be written"):
+        distribution.report(tmp_path, SamplingConfig(), Console(file=io.StringIO()))
+
+
+def test_a_quantity_that_is_not_random_is_checked_by_its_value(tmp_path):
+    fixed = {"thrust_to_weight_min": 2, "thrust_to_weight_max": 2, "mass_size_deviation": 0, "disturbance_force_max": 0}
+    config = SamplingConfig(**fixed)
+    checked = distribution.check(draw(config, 5), config)
+    assert checked.ok
+    assert next(q for q in checked.quantities if q.name == "thrust-to-weight").p_value is None
+    distribution.plot(checked).savefig(tmp_path / "figure.png")
+    other = config.model_copy(update={"thrust_to_weight_min": 3, "thrust_to_weight_max": 3})
+    assert verdicts(distribution.check(draw(config, 5), other))["thrust-to-weight"] == "outside"

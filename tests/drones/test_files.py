@@ -1,0 +1,343 @@
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from raptor_jax.config import SamplingConfig
+from raptor_jax.drones import parameters
+from raptor_jax.drones.files import load_directory, load_drone, save_drone, to_json
+from raptor_jax.drones.sampling import sample_drone
+from raptor_jax.drones.tasks import task, with_task
+from raptor_jax.errors import UserError
+
+
+def put(content, dotted, value):
+    """Sets or, for None, removes a dotted key; numbers are list indices."""
+    *parents, last = [int(key) if key.isdigit() else key for key in dotted.split(".")]
+    for key in parents:
+        content = content[key]
+    if value is None:
+        del content[last]
+    else:
+        content[last] = value
+
+
+def write(path, content):
+    path.write_text(json.dumps(content))
+    return path
+
+
+def error_of(call, *arguments):
+    with pytest.raises(UserError) as caught:
+        call(*arguments)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert len(message) < 400
+    return message
+
+
+def test_a_round_trip_keeps_every_bit(tmp_path):
+    drone, metadata = sample_drone(SamplingConfig(), 7)
+    save_drone(tmp_path / "0007.json", drone, metadata)
+    file = load_drone(tmp_path / "0007.json")
+    assert (file.name, file.path, file.metadata) == ("0007", tmp_path / "0007.json", metadata)
+    jax.tree.map(np.testing.assert_array_equal, file.drone, drone)
+    assert to_json(file.drone, file.metadata) == (tmp_path / "0007.json").read_text()
+
+
+def test_every_leaf_has_its_shape_and_host_precision(content, tmp_path):
+    drone = load_drone(write(tmp_path / "a.json", content)).drone
+    dtypes = {leaf.dtype for leaf in jax.tree.leaves(drone)}
+    assert dtypes == {np.dtype(np.float64), np.dtype(bool)}
+    assert drone.dynamics.rotor_positions.shape == (4, 3)
+    assert drone.dynamics.mass.shape == ()
+
+
+def test_a_file_has_the_keys_of_l2f_in_their_order(reference, content):
+    def keys(value, prefix=""):
+        if not isinstance(value, dict):
+            return [prefix]
+        return [name for key in value for name in keys(value[key], f"{prefix}.{key}")]
+
+    theirs = json.loads((reference / "dynamics" / "0.json").read_text())
+    ours = {key: value for key, value in content.items() if key != "metadata"}
+    assert keys(ours) == keys(theirs)
+
+
+@pytest.mark.parametrize("directory", ["dynamics", "registry"])
+def test_the_reference_drones_load_and_agree_with_themselves(reference, directory):
+    files = load_directory(reference / directory)
+    assert len(files) == {"dynamics": 64, "registry": 4}[directory]
+    for file in files:
+        dynamics = file.drone.dynamics
+        np.testing.assert_allclose(dynamics.J @ dynamics.J_inv, np.eye(3), atol=1e-9)
+        throttle = parameters.hovering_throttle(dynamics)
+        np.testing.assert_allclose(
+            4 * parameters.rotor_thrust(dynamics, throttle).mean(), parameters.weight(dynamics), rtol=1e-12
+        )
+        if directory == "dynamics":
+            assert 1.5 <= parameters.thrust_to_weight(dynamics) <= 5
+            assert 40 <= parameters.torque_to_inertia(dynamics) <= 1200
+            distance = parameters.max_rotor_distance(dynamics)
+            np.testing.assert_allclose(file.drone.mdp.init.max_position, 10 * distance, rtol=1e-12)
+            np.testing.assert_allclose(file.drone.mdp.termination.position_threshold, 20 * distance, rtol=1e-12)
+
+
+def test_rltools_values_survive_our_file(reference, tmp_path):
+    file = load_drone(reference / "dynamics" / "0.json")
+    save_drone(tmp_path / "0.json", file.drone, {})
+    assert json.loads((tmp_path / "0.json").read_text()) == {**json.loads(file.path.read_text()), "metadata": {}}
+
+
+@pytest.mark.l2f
+def test_l2f_loads_our_file(tmp_path):
+    l2f = pytest.importorskip("l2f")
+    drone, metadata = sample_drone(SamplingConfig(), 3)
+    device, environment, theirs = l2f.Device(), l2f.Environment(), l2f.Parameters()
+    l2f.initialize_environment(device, environment)
+    l2f.parameters_from_json(device, environment, to_json(drone, metadata), theirs)
+    # It prints six decimals.
+    back = json.loads(l2f.parameters_to_json(device, environment, theirs))
+    for group, name in [
+        ("dynamics", "mass"),
+        ("dynamics", "rotor_positions"),
+        ("dynamics", "rotor_thrust_coefficients"),
+        ("dynamics", "hovering_throttle_relative"),
+        ("trajectory", "mixture"),
+    ]:
+        np.testing.assert_allclose(back[group][name], getattr(getattr(drone, group), name), rtol=1e-6, atol=1e-6)
+    assert back["mdp"]["termination"]["linear_velocity_threshold"] == 10
+
+
+def test_files_are_ordered_by_number(content, tmp_path):
+    for name in ("10", "9", "0", "b2", "b10", "1"):
+        write(tmp_path / f"{name}.json", content)
+    (tmp_path / "distribution.txt").write_text("no drone")
+    assert [file.name for file in load_directory(tmp_path)] == ["0", "1", "9", "10", "b2", "b10"]
+    assert [file.name for file in load_directory(tmp_path, 2)] == ["0", "1"]
+
+
+def test_what_follows_from_the_rest_may_be_missing(content, tmp_path):
+    whole = load_drone(write(tmp_path / "whole.json", content)).drone
+    for key in ("dynamics.J_inv", "dynamics.hovering_throttle_relative", "mdp", "trajectory", "disturbances"):
+        put(content, key, None)
+    drone = load_drone(write(tmp_path / "bare.json", content)).drone
+    np.testing.assert_allclose(drone.dynamics.J_inv, whole.dynamics.J_inv, rtol=1e-12)
+    np.testing.assert_allclose(
+        drone.dynamics.hovering_throttle_relative, whole.dynamics.hovering_throttle_relative, rtol=1e-12
+    )
+    jax.tree.map(np.testing.assert_array_equal, (drone.mdp, drone.trajectory), task("default", drone.dynamics))
+    assert drone.disturbances.random_force.std == 0
+
+
+def test_a_missing_thrust_curve_follows_from_thrust_to_weight(content, tmp_path):
+    put(content, "dynamics.rotor_thrust_coefficients", None)
+    put(content, "dynamics.mass", 1.0)
+    put(content, "metadata.thrust_to_weight", 2.0)
+    dynamics = load_drone(write(tmp_path / "a.json", content)).drone.dynamics
+    # Twice the weight of 9.81 N, shared by four rotors, in the proportions of the Crazyflie.
+    nominal = np.array([0.00352526, 0.01437313, 0.09223048])
+    expected = 2 * 9.81 / 4 * nominal / nominal.sum()
+    np.testing.assert_allclose(dynamics.rotor_thrust_coefficients, np.tile(expected, (4, 1)), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("dynamics", None),
+        ("integration", 0.01),
+        ("dynamics.mass", None),
+        ("mdp.reward.scale", None),
+        ("mdp.init", None),
+        ("dynamics.action_limit", 3),
+        ("dynamics.mass", "heavy"),
+        ("dynamics.mass", True),
+        ("dynamics.mass", [1.0]),
+        ("dynamics.mass", 0),
+        ("dynamics.mass", -1.5),
+        ("dynamics.mass", float("nan")),
+        ("dynamics.mass", 10**400),
+        ("mdp.reward.constant", float("inf")),
+        ("mdp.termination.enabled", 1),
+        ("mdp.termination.position_threshold", 0),
+        ("dynamics.rotor_positions", [[0, 0, 0]] * 3),
+        ("dynamics.rotor_positions", [[0, 0]] * 4),
+        ("dynamics.rotor_time_constants_rising", [0.1, 0.1, 0.1, 0]),
+        ("dynamics.rotor_time_constants_falling", [0.1, 0.1, 0.1, -0.1]),
+        ("dynamics.rotor_thrust_directions", [[0, 0, 2]] * 4),
+        ("dynamics.rotor_torque_directions", [[0, 0, 0]] * 4),
+        ("dynamics.rotor_thrust_coefficients", [[0, 0, 1e-4]] * 4),
+        ("dynamics.rotor_thrust_coefficients", [[100, 0, 0]] * 4),
+        ("dynamics.gravity", [0, 0, 9.81]),
+        ("dynamics.J", [[1, 0.5, 0], [0, 1, 0], [0, 0, 1]]),
+        ("dynamics.J", [[1, 0, 0], [0, -1, 0], [0, 0, 1]]),
+        ("dynamics.J_inv", [[1, 0, 0], [0, 1, 0], [0, 0, 1]]),
+        ("dynamics.hovering_throttle_relative", 1.5),
+        ("dynamics.action_limit.min", 1),
+        ("integration.dt", 0),
+        ("mdp.init.guidance", 1.2),
+        ("mdp.init.min_rpm", 0.5),
+        ("mdp.observation_noise.position", -0.1),
+        ("mdp.action_noise.normalized_rpm", -0.1),
+        ("disturbances.random_force.std", -1),
+        ("trajectory.mixture", [0.5, 0.4]),
+        ("trajectory.mixture", [1.5, -0.5]),
+        ("trajectory.mixture", [1]),
+        ("trajectory.langevin.alpha", 0),
+        ("mdp.reward.position_error_integral", 0.5),
+        ("metadata", [1]),
+    ],
+)
+def test_a_wrong_field_is_named_in_one_line(content, tmp_path, field, value):
+    put(content, field, value)
+    path = write(tmp_path / "wrong.json", content)
+    message = error_of(load_drone, path)
+    assert message.startswith(f"{path}: {field}: ")
+    assert "; " in message
+
+
+@pytest.mark.parametrize("ratio", [None, 0.9, "2"])
+def test_without_a_thrust_curve_a_usable_ratio_is_needed(content, tmp_path, ratio):
+    put(content, "dynamics.rotor_thrust_coefficients", None)
+    put(content, "metadata.thrust_to_weight", ratio)
+    message = error_of(load_drone, write(tmp_path / "a.json", content))
+    assert "metadata.thrust_to_weight" in message
+    assert "dynamics.rotor_thrust_coefficients" in message
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('{"dynamics": {\n  "mass": }}', "line 2, column 11"),
+        ("", "line 1, column 1"),
+        ("[1, 2]", "not an object"),
+        ("[" * 100_000, "nested too deeply"),
+        ('{"dynamics": ' + "9" * 10_000 + "}", "digits"),
+        (" " * (2 << 20), "bytes"),
+    ],
+)
+def test_what_is_no_drone_is_said_in_one_line(tmp_path, text, reason):
+    path = tmp_path / "wrong.json"
+    path.write_text(text)
+    message = error_of(load_drone, path)
+    assert message.startswith(f"{path}: ")
+    assert reason in message
+
+
+def test_missing_and_unreadable_files_are_user_errors(content, tmp_path):
+    assert "no such file" in error_of(load_drone, tmp_path / "none.json")
+    assert "directory" in error_of(load_drone, tmp_path)
+    (tmp_path / "binary.json").write_bytes(b"\xff\xfe\x00")
+    assert "not JSON" in error_of(load_drone, tmp_path / "binary.json")
+    assert "no such directory" in error_of(load_directory, tmp_path / "none")
+    (tmp_path / "empty").mkdir()
+    assert "no *.json files" in error_of(load_directory, tmp_path / "empty")
+    write(tmp_path / "empty" / "0.json", content)
+    assert "holds 1 drones, fewer than the 2" in error_of(load_directory, tmp_path / "empty", 2)
+
+
+def test_saving_is_atomic_and_refuses_what_could_not_be_read(tmp_path):
+    drone, metadata = sample_drone(SamplingConfig(), 0)
+    save_drone(tmp_path / "0.json", drone, metadata)
+    before = (tmp_path / "0.json").read_bytes()
+    heavy = drone.replace(dynamics=drone.dynamics.replace(mass=np.array(1e3)))
+    assert "dynamics.rotor_thrust_coefficients" in error_of(save_drone, tmp_path / "0.json", heavy, {})
+    with pytest.raises(ValueError):
+        save_drone(tmp_path / "0.json", drone, {"mean": float("nan")})
+    assert (tmp_path / "0.json").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["0.json"]
+    assert "cannot be written" in error_of(save_drone, tmp_path / "0.json" / "1.json", drone, {})
+
+
+def test_a_drone_with_the_other_task_is_saved_with_it(tmp_path):
+    drone, metadata = sample_drone(SamplingConfig(), 0)
+    save_drone(tmp_path / "0.json", with_task(drone, "raptor"), metadata)
+    assert load_drone(tmp_path / "0.json").drone.mdp.reward.constant == 1.5
+
+
+BY_HAND = """
+dynamics:
+  mass: 0.8                     # kg
+  rotor_positions: [[0.08, -0.09, 0], [-0.07, -0.09, 0], [-0.07, 0.09, 0], [0.08, 0.09, 0]]
+  rotor_thrust_coefficients: [0, 1.5, 8]
+  rotor_torque_constants: 1e-2
+  rotor_time_constants_rising: .04
+  J: [3e-3, 2.5E-3, 5.0e-03]
+metadata: {measured: 2026-11-20, by: [a, b]}
+"""
+BARE = {
+    "mass": 0.8,
+    "rotor_positions": [[0.08, -0.09, 0], [-0.07, -0.09, 0], [-0.07, 0.09, 0], [0.08, 0.09, 0]],
+    "rotor_thrust_directions": [[0, 0, 1]] * 4,
+    "rotor_torque_directions": [[0, 0, -1], [0, 0, 1], [0, 0, -1], [0, 0, 1]],
+    "rotor_thrust_coefficients": [[0, 1.5, 8]] * 4,
+    "rotor_torque_constants": [0.01] * 4,
+    "rotor_time_constants_rising": [0.04] * 4,
+    "rotor_time_constants_falling": [0.04] * 4,
+    "gravity": [0, 0, -9.81],
+    "J": [[0.003, 0, 0], [0, 0.0025, 0], [0, 0, 0.005]],
+    "action_limit": {"min": 0, "max": 1},
+}
+
+
+@pytest.mark.parametrize("ending", ["yaml", "yml"])
+def test_a_drone_by_hand_is_the_one_that_is_written_out(tmp_path, ending):
+    short = tmp_path / f"short.{ending}"
+    short.write_text(BY_HAND)
+    whole = write(tmp_path / "whole.json", {"dynamics": BARE, "integration": {"dt": 0.01}})
+    file = load_drone(short)
+    jax.tree.map(np.testing.assert_array_equal, file.drone, load_drone(whole).drone)
+    assert file.name == "short"
+    # A date stays text, so that a run can keep it.
+    assert file.metadata == {"measured": "2026-11-20", "by": ["a", "b"]}
+    save_drone(tmp_path / "kept.json", file.drone, file.metadata)
+    jax.tree.map(np.testing.assert_array_equal, load_drone(tmp_path / "kept.json").drone, file.drone)
+
+
+def test_short_forms_are_read_from_json_too(tmp_path):
+    content = {"dynamics": {**BARE, "J": [0.003, 0.0025, 0.005], "rotor_torque_constants": 0.01}}
+    short = load_drone(write(tmp_path / "short.json", content)).drone
+    whole = load_drone(write(tmp_path / "whole.json", {"dynamics": BARE})).drone
+    jax.tree.map(np.testing.assert_array_equal, short, whole)
+
+
+@pytest.mark.parametrize(
+    ("line", "instead", "expected"),
+    [
+        ("  mass: 0.8", "  mass: 0.8 kg", "dynamics.mass: '0.8 kg"),
+        ("  mass: 0.8", "  mas: 0.8", "dynamics.mas: is no field of a drone; write mass"),
+        ("  mass: 0.8", "  mass: 0.8\n  rotor_torque_direction: 1", "dynamics.rotor_torque_direction: is no field"),
+        ("  mass: 0.8", "  mass: 0.8\n  mass: 0.9", "the key mass comes twice"),
+        ("  mass: 0.8", "  mass: &m 0.8\n  x: *m", "aliases are not read"),
+        (
+            "[3e-3, 2.5E-3, 5.0e-03]",
+            "[3e-3, 2.5E-3]",
+            "numbers (kg m^2, body frame), or its 3 diagonal entries",
+        ),
+        ("  rotor_torque_constants: 1e-2", "  rotor_torque_constants: [1e-2, 1e-2]", "or those of one rotor for all"),
+        ("  rotor_time_constants_rising: .04", "", "dynamics.rotor_time_constants_rising: is missing"),
+        ("[0, 1.5, 8]", "[0, 0, 1]", "thrust-to-weight of 0.5097"),
+        ("2026-11-20", ".inf", "metadata.measured: inf should be finite"),
+        ("2026-11-20", "!!timestamp 2026-11-20", "not readable as YAML"),
+        ("dynamics:", "- dynamics:", "not readable as YAML"),
+    ],
+)
+def test_a_mistake_by_hand_is_named_in_one_line(tmp_path, line, instead, expected):
+    path = tmp_path / "a.yaml"
+    assert line in BY_HAND
+    path.write_text(BY_HAND.replace(line, instead))
+    message = error_of(load_drone, path)
+    assert message.startswith(f"{path}: ")
+    assert expected in message
+
+
+@pytest.mark.parametrize("text", ["", "- 1", "mass", "dynamics"])
+def test_yaml_without_fields_is_no_drone(tmp_path, text):
+    (tmp_path / "a.yaml").write_text(text)
+    assert "holds no fields" in error_of(load_drone, tmp_path / "a.yaml")
+
+
+def test_rotors_at_one_place_are_not_a_short_form(tmp_path):
+    (tmp_path / "a.yaml").write_text(BY_HAND.replace("[[0.08, -0.09, 0],", "[0.08, -0.09, 0] # ["))
+    assert "dynamics.rotor_positions" in error_of(load_drone, tmp_path / "a.yaml")

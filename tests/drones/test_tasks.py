@@ -1,0 +1,76 @@
+import math
+
+import jax
+import numpy as np
+import pytest
+
+from raptor_jax.config import EnvironmentConfig, SamplingConfig
+from raptor_jax.drones.files import load_directory
+from raptor_jax.drones.parameters import hovering_throttle, max_rotor_distance
+from raptor_jax.drones.sampling import sample_drone
+from raptor_jax.drones.tasks import for_training, with_task
+from raptor_jax.errors import UserError
+
+
+@pytest.fixture
+def drone():
+    return sample_drone(SamplingConfig(), 0)[0]
+
+
+def test_raptors_task_is_that_of_the_reference_files(reference):
+    for file in load_directory(reference / "dynamics"):
+        ours = with_task(file.drone, "raptor")
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6),
+            (ours.mdp, ours.trajectory),
+            (file.drone.mdp, file.drone.trajectory),
+        )
+
+
+def test_the_default_task_is_that_of_the_table(drone):
+    mdp = with_task(with_task(drone, "raptor"), "default").mdp
+    init, reward = mdp.init, mdp.reward
+    assert (init.max_position, init.max_linear_velocity, init.max_angular_velocity) == (0.5, 1, 1)
+    assert init.max_angle == math.pi / 2
+    assert (reward.scale, reward.constant, reward.termination_penalty) == (0.1, 1, -100)
+    assert (reward.position, reward.orientation, reward.linear_velocity) == (10, 2.5, 0.05)
+    assert (reward.action, reward.d_action) == (0.1, 1)
+    assert (mdp.termination.linear_velocity_threshold, mdp.termination.angular_velocity_threshold) == (10, 35)
+
+
+@pytest.mark.parametrize(("arm", "threshold"), [(0.03, 1.0), (0.3, 6.0)])
+def test_the_default_threshold_follows_size_but_leaves_room_for_the_start(drone, arm, threshold):
+    positions = arm * drone.dynamics.rotor_positions / max_rotor_distance(drone.dynamics)
+    sized = drone.replace(dynamics=drone.dynamics.replace(rotor_positions=positions))
+    np.testing.assert_allclose(with_task(sized, "default").mdp.termination.position_threshold, threshold)
+
+
+@pytest.mark.parametrize("name", ["default", "raptor"])
+def test_a_task_leaves_the_drone_as_it_is_but_for_the_hovering_throttle(drone, name):
+    nominal = drone.replace(dynamics=drone.dynamics.replace(hovering_throttle_relative=np.array(0.726)))
+    given = with_task(nominal, name)
+    np.testing.assert_allclose(given.dynamics.hovering_throttle_relative, hovering_throttle(drone.dynamics))
+    jax.tree.map(np.testing.assert_array_equal, given.dynamics, drone.dynamics)
+    jax.tree.map(np.testing.assert_array_equal, given.disturbances, drone.disturbances)
+    assert jax.tree.structure(given) == jax.tree.structure(drone)
+
+
+def test_the_configuration_decides_the_task(drone):
+    assert for_training(drone, EnvironmentConfig(), "0.json") is drone
+    assert for_training(drone, EnvironmentConfig(task="raptor"), "0.json").mdp.reward.constant == 1.5
+
+
+def test_l2fs_initial_angle_replaces_every_angle_but_zero(drone):
+    environment = EnvironmentConfig(l2f_initial_angle=True)
+    assert for_training(drone, environment, "0.json").mdp.init.max_angle == 1.0
+    init = drone.mdp.init.replace(max_angle=np.array(0.0))
+    level = drone.replace(mdp=drone.mdp.replace(init=init))
+    assert for_training(level, environment, "0.json").mdp.init.max_angle == 0.0
+
+
+def test_another_integration_step_is_an_error_that_names_the_file(drone):
+    with pytest.raises(
+        UserError, match=r"^drones/7\.json: integration\.dt: 0\.01 s .* environment\.dt 0\.02 s; "
+    ) as caught:
+        for_training(drone, EnvironmentConfig(dt=0.02), "drones/7.json")
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,231 @@
+"""Flights whose outcome is known, and the same flights by a plain loop."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from raptor_jax import evaluation, sac, simulator
+from raptor_jax.config import Config
+from raptor_jax.drones.parameters import Drone, stack
+from raptor_jax.evaluation import JUDGEMENT, SELECTION, Evaluation
+from raptor_jax.evaluation.foundation import FoundationPolicy
+from raptor_jax.population import sac as population
+from raptor_jax.simulator import episode
+from tests.sac.networks import actor_output, constant_actor
+from validation.drones import calm, on_device, replaced, sampled_drones, take
+
+EPISODES = 3
+STEPS = 50
+ANY_LOG_STD = 1.0
+"""Of actors that fly deterministically."""
+
+
+@pytest.fixture(scope="module")
+def config(tiny_config) -> Config:
+    environment = tiny_config.environment.model_copy(update={"episode_steps": STEPS})
+    return tiny_config.model_copy(update={"environment": environment})
+
+
+@pytest.fixture(scope="module")
+def actors(config, drones) -> sac.Parameters:
+    return population.create(config, drones, jnp.arange(3)).teachers.actor
+
+
+@pytest.fixture(scope="module")
+def found(config, actors, drones) -> Evaluation:
+    return evaluation.evaluate(config, actors, drones, EPISODES, SELECTION)
+
+
+def hovering(drone: Drone) -> Drone:
+    """Returns the drone starting in hover with its rotors at the hovering throttle."""
+    action = float(2 * drone.dynamics.hovering_throttle_relative - 1)
+    return calm(drone, mdp__init__min_rpm=action, mdp__init__max_rpm=action)
+
+
+def falling(drone: Drone, limit: float) -> Drone:
+    """Returns a drone without thrust in a box of this half width [m], and a reward of 1 a step that costs nothing."""
+    weights = dict.fromkeys(
+        [f"mdp__reward__{name}" for name in ("position", "orientation", "linear_velocity", "action", "d_action")], 0.0
+    )
+    no_thrust = np.zeros((4, 3))
+    return calm(
+        drone,
+        dynamics__rotor_thrust_coefficients=no_thrust,
+        mdp__termination__position_threshold=limit,
+        **weights,
+    )
+
+
+def evaluate_constant(config: Config, drone: Drone, mean: float) -> Evaluation:
+    """Evaluates an actor with the action tanh(mean) on three copies of one drone, and returns one copy's numbers."""
+    stacked = on_device(stack([drone] * 3))
+    actors = jax.tree.map(lambda leaf: jnp.stack([leaf] * 3), constant_actor(config.sac, mean, ANY_LOG_STD))
+    result = evaluation.evaluate(config, actors, stacked, EPISODES, SELECTION)
+    return jax.tree.map(lambda leaf: float(leaf[0]), result)
+
+
+def test_evaluations_of_one_stream_are_the_same(config, actors, drones, found):
+    again = evaluation.evaluate(config, actors, drones, EPISODES, SELECTION)
+    jax.tree.map(np.testing.assert_array_equal, again, found)
+
+
+def test_streams_and_seeds_draw_different_starts(config, actors, drones, found):
+    other_seed = config.model_copy(update={"training": config.training.model_copy(update={"seed": 1})})
+    for settings, stream in ((config, JUDGEMENT), (other_seed, SELECTION)):
+        other = evaluation.evaluate(settings, actors, drones, EPISODES, stream)
+        assert np.all(other.mean_return != found.mean_return)
+
+
+def test_a_teacher_alone_is_the_same_as_among_others(config, actors, drones, found):
+    alone = evaluation.evaluate(config, take(actors, [1]), take(drones, [1]), EPISODES, SELECTION)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b[1:2], rtol=1e-3, atol=1e-4), alone, found)
+
+
+def test_log_std_does_not_matter(config):
+    drone = sampled_drones(1)[0]
+    stacked = on_device(stack([drone] * 3))
+    logs = (-3.0, 0.0, 1.0)
+    actors = [constant_actor(config.sac, 0.1, log_std) for log_std in logs]
+    result = evaluation.evaluate(
+        config, jax.tree.map(lambda *leaves: jnp.stack(leaves), *actors), stacked, EPISODES, SELECTION
+    )
+    np.testing.assert_array_equal(result.mean_return, np.full(len(logs), result.mean_return[0]))
+
+
+def test_hovering_actor_flies_the_whole_episode_at_the_cost_of_its_first_change_of_action(config):
+    drone = hovering(sampled_drones(1)[0])
+    throttle, reward = float(drone.dynamics.hovering_throttle_relative), drone.mdp.reward
+    result = evaluate_constant(config, drone, np.arctanh(2 * throttle - 1))
+    # The action before the first is 0 for the reward; the norm is over four rotors.
+    first_change = 2 * abs(2 * throttle - 1)
+    expected = STEPS * reward.constant - reward.scale * reward.d_action * first_change
+    assert result.mean_return == pytest.approx(expected, abs=1e-2)
+    assert result.std_return == pytest.approx(0, abs=1e-3)
+    assert result.episode_length == STEPS
+    assert result.share_terminated == 0
+    assert result.final_position_error == pytest.approx(0, abs=1e-3)
+
+
+def test_leaving_the_limits_at_once_is_the_penalty_and_one_step(config):
+    drone = replaced(sampled_drones(1)[0], mdp__init__guidance=0.0, mdp__termination__position_threshold=1e-6)
+    result = evaluate_constant(config, drone, 0.0)
+    assert result.mean_return == drone.mdp.reward.termination_penalty
+    assert result.episode_length == 1
+    assert result.share_terminated == 1
+    assert result.final_position_error > 0
+
+
+def test_returns_and_positions_stay_where_an_episode_terminated(config):
+    limit = 0.05
+    drone = falling(sampled_drones(1)[0], limit)
+    dt, gravity = float(drone.integration.dt), float(-drone.dynamics.gravity[2])
+    steps = int(np.ceil(np.sqrt(2 * limit / gravity) / dt))
+    assert 1 < steps < STEPS
+    result = evaluate_constant(config, drone, 0.0)
+    penalty, constant = float(drone.mdp.reward.termination_penalty), float(drone.mdp.reward.constant)
+    assert result.mean_return == pytest.approx((steps - 1) * constant + penalty, rel=1e-5)
+    assert result.episode_length == steps
+    assert result.share_terminated == 1
+    assert result.final_position_error == pytest.approx(0.5 * gravity * (steps * dt) ** 2, rel=1e-4)
+
+
+def test_termination_at_the_cut_counts_as_terminated_and_one_step_later_does_not(config):
+    gravity, dt = 9.81, 0.01
+    for steps, share in ((STEPS, 1), (STEPS + 1, 0)):
+        limit = 0.5 * gravity * ((steps - 0.5) * dt) ** 2
+        result = evaluate_constant(config, falling(sampled_drones(1)[0], limit), 0.0)
+        assert result.share_terminated == share
+        assert result.episode_length == STEPS
+
+
+def test_equals_a_plain_loop_over_the_simulator(config, actors, drones, found):
+    """The task is free of noise, so that only the starts depend on keys."""
+    position = 2
+    drone, actor = take(drones, position), take(actors, position)
+    step, reward, terminated = (jax.jit(f) for f in (simulator.step, simulator.reward, simulator.terminated))
+    returns, lengths, crashes, errors, late_positions, late_yaws = [], [], [], [], [], []
+    stream_key = jax.random.fold_in(jax.random.key(config.training.seed), 2**31 + SELECTION)
+    for episode_key in jax.random.split(stream_key, EPISODES):
+        state = episode.start(drone, jax.random.split(episode_key)[0]).state
+        total, length, crashed = 0.0, 0, False
+        while length < STEPS and not crashed:
+            observation = np.asarray(simulator.observe(drone, state, None))
+            mean, _ = actor_output(actor, observation)
+            action = jnp.asarray(np.tanh(mean), jnp.float32)
+            following = step(drone, state, action, simulator.Noise())
+            total += float(reward(drone, state, action, following))
+            crashed = bool(terminated(drone, following))
+            state, length = following, length + 1
+            if length > STEPS / 2:
+                late_positions.append(state.position - state.target.position)
+                late_yaws.append(Rotation.from_quat(state.orientation, scalar_first=True).as_euler("ZYX")[0])
+        returns.append(total)
+        lengths.append(length)
+        crashes.append(crashed)
+        errors.append(np.linalg.norm(state.position - state.target.position))
+    offsets = np.linalg.norm(np.mean(late_positions, axis=0)), np.abs(np.mean(late_yaws))
+    plain = Evaluation(np.mean(returns), np.std(returns), np.mean(lengths), np.mean(crashes), np.mean(errors), *offsets)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a[position], b, rtol=1e-3, atol=1e-3), found, plain)
+
+
+def test_the_first_rollout_is_the_first_judged_episode(config, actors, drones):
+    flight, steps = evaluation.roll_out_first(config, actors, drones, EPISODES, JUDGEMENT)
+    # The first of three episodes has the key that a single one has.
+    judged = evaluation.evaluate(config, actors, drones, 1, JUDGEMENT)
+    np.testing.assert_allclose(flight.episode.total_reward, judged.mean_return, rtol=1e-5)
+    np.testing.assert_allclose(steps.reward.sum(axis=1), judged.mean_return, rtol=1e-4)
+    np.testing.assert_array_equal(flight.episode.length, judged.episode_length)
+    np.testing.assert_array_equal(flight.terminated, judged.share_terminated)
+    for position in range(3):
+        drone = take(drones, position)
+        replay = episode.start(drone, jax.random.split(first_key(config))[0]).state
+        for step in range(int(flight.episode.length[position])):
+            found = steps.state.position[position, step], steps.state.orientation[position, step]
+            np.testing.assert_allclose(found[0], replay.position, rtol=1e-3, atol=1e-4)
+            np.testing.assert_allclose(found[1], replay.orientation, rtol=1e-3, atol=1e-4)
+            replay = one_step(drone, replay, steps.action[position, step], simulator.Noise())
+
+
+one_step = jax.jit(simulator.step)
+
+
+def first_key(config: Config) -> jax.Array:
+    stream_key = jax.random.fold_in(jax.random.key(config.training.seed), 2**31 + JUDGEMENT)
+    return jax.random.split(stream_key, EPISODES)[0]
+
+
+class OutsideActor:
+    """The actor of one teacher as a policy outside of JAX that knows only what it is shown."""
+
+    def __init__(self, config: Config, actor: sac.Parameters):
+        self.steps = 0
+        self._act = jax.jit(lambda observation: sac.deterministic_action(config.sac, actor, observation))
+
+    def reset(self) -> None:
+        self.steps = 0
+
+    def evaluate_step(self, observation: np.ndarray) -> np.ndarray:
+        self.steps += 1
+        return np.asarray(self._act(observation))
+
+
+def test_a_policy_outside_of_jax_flies_the_same_episodes(config, actors, drones):
+    one = take(actors, 1)
+    everywhere = jax.tree.map(lambda leaf: jnp.stack([leaf] * 3), one)
+    inside = evaluation.evaluate(config, everywhere, drones, EPISODES, JUDGEMENT)
+    policy = OutsideActor(config, one)
+    outside = evaluation.evaluate_policy(config, policy, drones, EPISODES, JUDGEMENT)
+    assert policy.steps == STEPS
+    for name, values in vars(inside).items():
+        np.testing.assert_allclose(getattr(outside, name), values, rtol=1e-4, atol=1e-4, err_msg=name)
+
+
+def test_the_foundation_policy_flies_an_ordinary_drone(config):
+    drone = hovering(sampled_drones(1)[0])
+    found = evaluation.evaluate_policy(config, FoundationPolicy(), on_device(stack([drone])), EPISODES, JUDGEMENT)
+    assert found.share_terminated == 0
+    assert found.episode_length == STEPS
+    # The best that any policy can have is 1 a step.
+    assert STEPS / 2 < found.mean_return < STEPS

@@ -1,0 +1,116 @@
+"""What `inspect` tells of a drone: what follows from its numbers, by hand, and what in them is implausible."""
+
+import numpy as np
+import pytest
+
+from raptor_jax import cli
+from raptor_jax.commands import exit_status
+from raptor_jax.drones import platforms
+from raptor_jax.drones.files import load_drone
+from raptor_jax.inspection.drone_sheet import describe_sheet
+
+# A square of 0.2 m, and one number of each kind: what follows from it can be computed in the head.
+MASS, ARM, THRUST, TORQUE_CONSTANT = 1.0, 0.1, 9.81, 0.02
+DRONE = f"""
+dynamics:
+  mass: {MASS}
+  rotor_positions: [[{ARM}, -{ARM}, 0], [-{ARM}, -{ARM}, 0], [-{ARM}, {ARM}, 0], [{ARM}, {ARM}, 0]]
+  rotor_thrust_coefficients: [0, 0, {THRUST}]
+  rotor_torque_constants: {TORQUE_CONSTANT}
+  rotor_time_constants_rising: 0.05
+  rotor_time_constants_falling: 0.1
+  J: [4e-3, 4e-3, 6e-3]
+"""
+
+
+def sheet_of(tmp_path, line="", instead=""):
+    assert line in DRONE
+    (tmp_path / "a.yaml").write_text(DRONE.replace(line, instead))
+    return describe_sheet(load_drone(tmp_path / "a.yaml").drone)
+
+
+def test_what_follows_by_hand(tmp_path):
+    sheet = sheet_of(tmp_path)
+    found = {quantity["name"]: quantity for quantity in sheet["quantities"]}
+    expected = {
+        "thrust_to_weight": 4,
+        "torque_to_inertia": np.sqrt(2) * ARM * THRUST / 4e-3,
+        "max_rotor_distance": np.sqrt(2) * ARM,
+        "hovering_throttle": 0.5,
+        # Two rotors from a quarter of full thrust to rest, the other two up by as much.
+        "yaw_acceleration": 4 * TORQUE_CONSTANT * THRUST / 4 / 6e-3,
+    }
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name]["value"], value, rtol=1e-12)
+    assert (found["thrust_to_weight"]["least"], found["thrust_to_weight"]["most"]) == (1.5, 5)
+    assert sheet["warnings"] == []
+
+
+def test_each_rotor_has_a_place_a_turn_and_its_share_of_the_weight(tmp_path):
+    # The centre of mass a quarter of the way from the front axle to the back: the front rotors carry three quarters.
+    rotors = sheet_of(
+        tmp_path,
+        "rotor_positions:",
+        "rotor_positions: [[0.05, -0.1, 0], [-0.15, -0.1, 0], [-0.15, 0.1, 0], [0.05, 0.1, 0]] #",
+    )["rotors"]
+    assert [rotor["place"] for rotor in rotors] == ["front right", "back right", "back left", "front left"]
+    # Props in, as Betaflight's default: the front right propeller turns counter-clockwise.
+    assert [rotor["turns"] for rotor in rotors] == ["counter-clockwise", "clockwise"] * 2
+    np.testing.assert_allclose([rotor["hover_thrust"] for rotor in rotors], 9.81 / 8 * np.array([3, 1, 1, 3]))
+    assert {(rotor["least_thrust"], rotor["most_thrust"]) for rotor in rotors} == {(0, THRUST)}
+
+
+@pytest.mark.parametrize(
+    ("line", "instead", "warning"),
+    [
+        (f"mass: {MASS}", "mass: 3.5", "thrust-to-weight 1.143: little thrust is left"),
+        ("rising: 0.05", "rising: 0.5", "0.5 s is above the 0.3 s that training is known on"),
+        ("falling: 0.1", "falling: 100", "a rotor time constant of 100 s is above the 0.3 s"),
+        ("rising: 0.05", "rising: 0.003", "makes the simulation unstable; write at least 0.0036 s"),
+        (f"constants: {TORQUE_CONSTANT}", "constants: 1e-4", "hardly turns about the vertical"),
+        (f"constants: {TORQUE_CONSTANT}", "constants: 0", "no combination of the rotors"),
+        ("6e-3", "9e-3", "J: no body has it"),
+        ("[4e-3, 4e-3, 6e-3]", "[4, 4, 6]", "J: as if the mass were 2.45 m from the vertical axis"),
+        (
+            f"[{ARM}, -{ARM}, 0], [-{ARM}, -{ARM}, 0]",
+            f"[-{ARM}, -{ARM}, 0], [{ARM}, -{ARM}, 0]",
+            "not front right",
+        ),
+        ("rotor_positions:", "rotor_positions: [[9, -9, 0], [-9, -9, 0], [-9, 9, 0], [9, 9, 0]] #", "are they in m?"),
+        (
+            "rotor_positions:",
+            "rotor_positions: [[.4, -.1, 0], [.1, -.1, 0], [.1, .1, 0], [.4, .1, 0]] #",
+            "hover level",
+        ),
+        ("[0, 0, 9.81]", "[-0.5, 0, 10]", "pulls down at the lowest throttle, by 0.5 N"),
+        ("[0, 0, 9.81]", "[0, 30, -20]", "the thrust falls with the throttle"),
+    ],
+)
+def test_what_is_implausible_is_told_in_words(tmp_path, line, instead, warning):
+    assert any(warning in told for told in sheet_of(tmp_path, line, instead)["warnings"])
+
+
+def test_a_plus_has_places_too(tmp_path):
+    plus = "rotor_positions: [[0.1, 0, 0], [0, -0.1, 0], [-0.1, 0, 0], [0, 0.1, 0]] #"
+    sheet = sheet_of(tmp_path, "rotor_positions:", plus)
+    assert [rotor["place"] for rotor in sheet["rotors"]] == ["front", "right", "back", "left"]
+    np.testing.assert_allclose([rotor["hover_thrust"] for rotor in sheet["rotors"]], 9.81 / 4)
+
+
+@pytest.mark.parametrize(
+    ("name", "warnings"),
+    [("crazyflie", ["little thrust"]), ("fs", []), ("race", ["pulls down"]), ("flightmare", ["pulls down"])],
+)
+def test_the_platforms_are_plausible(name, warnings):
+    told = describe_sheet(load_drone(platforms.path_of(name)).drone)["warnings"]
+    assert len(told) == len(warnings)
+    assert all(warning in text for warning, text in zip(warnings, told, strict=True))
+
+
+def test_inspect_shows_a_platform_by_its_name(capsys):
+    assert cli.main(["inspect", "crazyflie"]) == exit_status.PASSED
+    shown = capsys.readouterr().out
+    assert "outside" in shown
+    assert "warning: thrust-to-weight 1.467: little thrust is left" in shown
+    assert cli.main(["inspect", "fs"]) == exit_status.PASSED
+    assert "nothing about its numbers is unusual" in capsys.readouterr().out

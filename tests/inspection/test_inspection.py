@@ -1,0 +1,184 @@
+"""The command `inspect`: what it tells of runs, checkpoints and files, and of damage."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+
+from raptor_jax import cli
+from raptor_jax.commands import exit_status
+from raptor_jax.runs import checkpoints
+from raptor_jax.runs.curves import CURVES
+from raptor_jax.runs.results import FILE
+from tests.runs.builder import write_run
+from validation.fuzz import readers
+
+STEP = readers.STEP
+KIB_OF_ACTOR = 4 * (26 * 8 + 8 + 8 * 8 + 8 + 8 * 8 + 8) * readers.TEACHERS
+ROWS = 2 * 5 * 4
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory) -> Path:
+    """A run of two teachers with checkpoints of both kinds."""
+    run = tmp_path_factory.mktemp("inspected") / "run"
+    readers.make_run(run)
+    return run
+
+
+def told(capsys, *arguments) -> dict:
+    """Returns what `inspect --json` prints."""
+    assert cli.main(["inspect", "--json", *map(str, arguments)]) == exit_status.PASSED
+    return json.loads(capsys.readouterr().out)
+
+
+def shown(capsys, *arguments) -> str:
+    assert cli.main(["inspect", *map(str, arguments)]) == exit_status.PASSED
+    return capsys.readouterr().out
+
+
+def test_a_run_tells_of_its_teachers_its_curves_and_its_checkpoints(capsys, saved):
+    found = told(capsys, saved)
+    assert found["kind"] == "run"
+    assert [teacher["mean_return"] for teacher in found["teachers"]] == [1.5, 2.5]
+    assert {array["name"]: array["shape"] for array in found["arrays"]}["eval_reward"] == [2, 2]
+    of = [(one["of"], one["step"], one["whole"], one["has_digest"]) for one in found["checkpoints"]]
+    assert of == [("best", STEP, True, True), ("latest", STEP, True, True)]
+    assert found["checkpoints"][0]["kept"]["mean_return"] == [1.0, 2.0]
+    text = shown(capsys, saved)
+    assert text.count("yes, by its digest") == 2
+    assert "eval_reward" in text
+    assert "actor/hidden_0/kernel" in text
+    assert "sac.actor_hidden_dim 8" in text
+
+
+# As a path of any form: of the kind, of the step, of what lies in it; from elsewhere, and from within.
+@pytest.mark.parametrize("place", ["best", f"best/{STEP}", f"best/{STEP}/default", "."])
+def test_a_checkpoint_tells_its_step_teachers_arrays_metrics_and_settings(capsys, saved, place, monkeypatch):
+    monkeypatch.chdir(saved / checkpoints.DIRECTORY / ("best" if place == "." else "."))
+    found = told(capsys, place)
+    (one,) = found["checkpoints"]
+    assert (one["of"], one["step"], one["teachers"], one["whole"]) == ("best", STEP, 2, True)
+    assert found["config"]["sac"]["actor_hidden_dim"] == 8
+    arrays = {array["name"]: array for array in one["arrays"]}
+    assert arrays["actor/hidden_0/kernel"]["shape"] == [2, 26, 8]
+    assert arrays["actor/hidden_0/kernel"]["dtype"] == "float32"
+    assert arrays["actor/hidden_0/kernel"]["bytes"] == 2 * 26 * 8 * 4
+    # Beside the networks, alpha, mean_return, std_return, step and teacher_id are five numbers of each teacher.
+    one_critic = (36 * 8 + 8) + (8 * 8 + 8) + (8 + 1)
+    assert one["bytes"] == KIB_OF_ACTOR + 2 * 2 * one_critic * 4 + ROWS
+    assert one["kept"]["mean_return"] == [1.0, 2.0]
+    text = shown(capsys, place)
+    assert "actor/hidden_0/kernel" in text
+    assert "median 2, worst 1, best 2" in text
+
+
+def test_what_learns_is_told_of_too(capsys, saved):
+    (one,) = told(capsys, saved / checkpoints.DIRECTORY / "latest" / str(STEP))["checkpoints"]
+    assert (one["of"], one["whole"]) == ("latest", True)
+    assert one["kept"]["updates"] == 0
+    assert "updates 0" in shown(capsys, saved / checkpoints.DIRECTORY / "latest" / str(STEP))
+
+
+def test_checkpoints_under_another_name_are_told_of_without_their_run(capsys, saved, tmp_path):
+    shutil.copytree(saved / checkpoints.DIRECTORY / "best", tmp_path / "backup" / "best")
+    (one,) = told(capsys, tmp_path / "backup")["checkpoints"]
+    assert (one["whole"], one["has_digest"]) == (True, False)
+    assert "readable; no digest beside it" in shown(capsys, tmp_path / "backup")
+
+
+@pytest.mark.parametrize("kind", ["best", "latest"])
+@pytest.mark.parametrize("asked", ["run", "one"])
+def test_a_damaged_checkpoint_is_told_of_after_the_rest_was_shown(capsys, saved, tmp_path, kind, asked):
+    shutil.copytree(saved, tmp_path / "run")
+    damaged = tmp_path / "run" / checkpoints.DIRECTORY / kind / str(STEP)
+    for data in (damaged / "default").rglob("d/*"):
+        data.write_bytes(bytes(byte ^ 1 for byte in data.read_bytes()))
+    path = tmp_path / "run" if asked == "run" else damaged
+    assert cli.main(["inspect", str(path)]) == exit_status.USAGE
+    captured = capsys.readouterr()
+    assert "not a whole checkpoint" in captured.err
+    assert captured.err.count("\n") == 1
+    assert f"{STEP}" in captured.out
+    assert cli.main(["inspect", "--json", str(path)]) == exit_status.USAGE
+    found = json.loads(capsys.readouterr().out)
+    assert [one["whole"] for one in found["checkpoints"] if one["of"] == kind] == [False]
+
+
+def test_a_checkpoint_of_other_numbers_than_were_saved_is_not_whole(capsys, saved, tmp_path):
+    shutil.copytree(saved, tmp_path / "run")
+    step, tree = checkpoints.load_best(saved)
+    path = tmp_path / "run" / checkpoints.best_path(step)
+    shutil.rmtree(path)
+    tree["actor"]["output"]["bias"][1, 2] += 1e-3
+    with ocp.StandardCheckpointer() as checkpointer:
+        checkpointer.save(path.absolute(), tree)
+    assert cli.main(["inspect", str(path)]) == exit_status.USAGE
+    assert "what it holds is not what was saved" in capsys.readouterr().err
+    assert cli.main(["evaluate", "--device", "cpu", str(tmp_path / "run")]) == exit_status.USAGE
+    assert "what it holds is not what was saved" in capsys.readouterr().err
+
+
+def test_a_checkpoint_without_a_list_of_teachers_is_told_of(capsys, tmp_path):
+    path = tmp_path / "best" / "7"
+    with ocp.StandardCheckpointer() as checkpointer:
+        checkpointer.save((path / "default").absolute(), {"teacher_id": np.int32(3)})
+    (one,) = told(capsys, path)["checkpoints"]
+    assert (one["step"], one["teachers"], one["kept"]) == (7, None, {"teacher_id": 3})
+    assert "teacher_id" in shown(capsys, path)
+
+
+def test_a_teacher_tells_its_result_drone_and_curves(capsys, tmp_path):
+    returns = write_run(tmp_path / "run", 3)
+    found = told(capsys, tmp_path / "run", "--teacher", 1)
+    assert found["result"]["mean_return"] == returns[1]
+    assert found["drone"]["parameters"]["dynamics.mass"] == {"value": found["result"]["mass"], "unit": "kg"}
+    # Four chunks of the main round; the rescue round trained another teacher.
+    assert found["evaluation"]["step"] == [0, 1000, 2000, 3000, 4000]
+    np.testing.assert_allclose(found["evaluation"]["reward"], returns[1] * np.arange(5) / 4, rtol=1e-6)
+    assert found["training"]["step"] == [1000, 2000, 3000, 4000]
+    assert len(told(capsys, tmp_path / "run", "--teacher", 2)["evaluation"]["step"]) == 10
+    text = shown(capsys, tmp_path / "run" / checkpoints.DIRECTORY, "--teacher", 1)
+    assert f"{returns[1]:.0f}" in text
+    assert "dynamics.mass" in text
+    assert "5 evaluations" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (("RUN", "--teacher", "7"), "has the teachers 0 to 1; name one of them"),
+        (("EMPTY",), "no results.json and no checkpoint"),
+        (("EMPTY", "--teacher", "0"), "results.json: no such file"),
+    ],
+)
+def test_what_is_not_there_is_refused_in_one_line(capsys, saved, tmp_path, arguments, problem):
+    paths = {"RUN": str(saved), "EMPTY": str(tmp_path)}
+    assert cli.main(["inspect", *(paths.get(argument, argument) for argument in arguments)]) == exit_status.USAGE
+    message = capsys.readouterr().err
+    assert problem in message
+    assert message.count("\n") == 1
+
+
+def test_the_files_that_we_write_are_told_of(capsys, saved, tmp_path):
+    assert told(capsys, saved / FILE)["kind"] == "run"
+    assert told(capsys, saved / CURVES)["kind"] == "curves"
+    assert cli.main(["export", "--format", "npz", "--output", str(tmp_path), str(saved)]) == exit_status.PASSED
+    capsys.readouterr()
+    found = told(capsys, tmp_path / "teacher_0001.npz")
+    assert found["kind"] == "start"
+    assert found["provenance"]["teacher"]["teacher_id"] == 1
+    assert "hidden_0/kernel" in shown(capsys, tmp_path / "teacher_0001.npz")
+    drone = told(capsys, saved / checkpoints.DIRECTORY / "dynamics" / "0000.json")
+    assert drone["parameters"]["dynamics.gravity"] == {"value": [0, 0, -9.81], "unit": "m/s^2, world frame"}
+
+
+def test_what_json_cannot_hold_is_refused_in_one_line(capsys, saved, tmp_path):
+    shutil.copytree(saved, tmp_path / "run")
+    path = tmp_path / "run" / FILE
+    path.write_text(path.read_text().replace('"step": 0', '"step": 0, "stranger": NaN', 1))
+    assert cli.main(["inspect", "--json", str(tmp_path / "run")]) == exit_status.USAGE
+    assert "leave --json out" in capsys.readouterr().err

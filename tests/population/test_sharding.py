@@ -1,0 +1,57 @@
+"""The teacher axis over several devices, in a process that has four of them."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import functools, json
+import jax, numpy as np
+from raptor_jax.training import rounds
+from raptor_jax.population import sharding
+from raptor_jax.config import Config
+from raptor_jax.drones.parameters import stack
+from validation.drones import sampled_drones
+
+small = {"critic_hidden_dim": 8, "actor_hidden_dim": 8, "critic_batch_size": 8, "actor_batch_size": 8}
+model_free = {"sac": {**small, "horizon": 0, "n_warmup_steps": 32, "replay_capacity": 64}}
+windows = {"sac": {**small, "horizon": 4}, "environment": {"environments_per_teacher": 2}}
+mesh = sharding.mesh()
+drones = stack(sampled_drones(6))
+found = {"devices": mesh.size, "padded": sharding.padded(np.arange(6), mesh).tolist()}
+for name, settings in (("model_free", model_free), ("windows", windows)):
+    config = Config.model_validate(settings | {"training": {"steps_per_teacher": 640}})
+    now = rounds.prepare(mesh, config, 0, np.arange(6), drones, np.arange(6), None)
+    population = now.create()
+    found[name] = {
+        "text": now.programs.train.as_text(),
+        "teachers_of_a_device": sorted({shard.data.shape[0] for shard in population.active.addressable_shards}),
+    }
+print(json.dumps(found))
+"""
+
+
+@pytest.fixture(scope="module")
+def found():
+    environment = {**os.environ, "JAX_NUM_CPU_DEVICES": "4", "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_the_last_teacher_fills_the_devices(found):
+    assert found["devices"] == 4
+    assert found["padded"] == [0, 1, 2, 3, 4, 5, 5, 5]
+
+
+@pytest.mark.parametrize("kind", ["model_free", "windows"])
+def test_no_device_waits_for_another_in_a_chunk_of_training(found, kind):
+    assert found[kind]["teachers_of_a_device"] == [2]
+    text = found[kind]["text"]
+    # The text is that of the program: it names the scan over the updates.
+    assert "while" in text
+    for collective in ("all-reduce", "all-gather", "all-to-all", "collective-permute", "reduce-scatter"):
+        assert collective not in text

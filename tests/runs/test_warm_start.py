@@ -1,0 +1,151 @@
+"""The actor that a training begins with: the one that ships, one's own, and files that are none."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from raptor_jax import cli, evaluation, sac
+from raptor_jax.commands import exit_status
+from raptor_jax.config import Config, build
+from raptor_jax.drones import sampling
+from raptor_jax.drones.parameters import stack
+from raptor_jax.errors import UserError
+from raptor_jax.population import sac as population
+from raptor_jax.runs import warm_start
+from validation.drones import on_device, sampled_drones
+
+SETTINGS = {
+    "sac.actor-hidden-dim": 8,
+    "environment.episode-steps": 20,
+    "environment.environments-per-teacher": 2,
+    "sac.horizon": 8,
+    "training.steps-per-teacher": 64,
+    "training.log-frequency": 16,
+    "training.eval-frequency": 32,
+    "training.eval-episodes": 2,
+}
+OPTIONS = [f"--{key}={value}" for key, value in SETTINGS.items()]
+
+
+def named(start):
+    return build({}, {"training.start": str(start)}, "test")
+
+
+def test_the_shipped_start_fits_the_default_settings_and_says_how_it_was_made():
+    actor = warm_start.load(Config())
+    expected = jax.eval_shape(lambda: sac.create(Config().sac, jax.random.key(0)).actor)
+    assert jax.tree.map(np.shape, actor) == jax.tree.map(np.shape, expected)
+    made = warm_start.provenance("packaged")
+    assert build(made["config"], {}, "provenance").sac.horizon == 200
+    assert made["curve"][-1]["share_passing"] > 0.8
+    assert {"jax", "python"} <= made["versions"].keys()
+
+
+@pytest.mark.parametrize("overrides", [{"training.start": "scratch"}, {"sac.horizon": 0}])
+def test_nothing_is_loaded_where_nothing_is_needed(overrides):
+    assert warm_start.load(build({}, overrides, "test")) is None
+
+
+def test_what_is_saved_is_what_is_loaded(tmp_path):
+    actor = sac.create(Config().sac, jax.random.key(1)).actor
+    warm_start.save(tmp_path / "own.npz", actor, {"seed": 1})
+    jax.tree.map(np.testing.assert_array_equal, warm_start.load(named(tmp_path / "own.npz")), actor)
+    assert warm_start.provenance(str(tmp_path / "own.npz")) == {"seed": 1}
+
+
+class Harmful:
+    """Runs code when it is unpickled."""
+
+    def __reduce__(self):
+        return (pytest.fail, ("a start ran code",))
+
+
+def small(path):
+    warm_start.save(
+        path, sac.create(Config().sac.model_copy(update={"actor_hidden_dim": 8}), jax.random.key(0)).actor, {}
+    )
+
+
+def not_finite(path):
+    actor = jax.tree.map(lambda leaf: jnp.full_like(leaf, jnp.nan), sac.create(Config().sac, jax.random.key(0)).actor)
+    warm_start.save(path, actor, {})
+
+
+def lone_array(path):
+    with path.open("wb") as file:
+        np.save(file, np.zeros(3))
+
+
+def damaged(path):
+    warm_start.save(path, sac.create(Config().sac, jax.random.key(0)).actor, {})
+    content = bytearray(path.read_bytes())
+    content[200:400] = bytes(200)
+    path.write_bytes(content)
+
+
+def pickled(path):
+    np.savez(path, **{name: np.array(Harmful(), object) for name in ("hidden_0/kernel", "provenance")})
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (lambda path: None, "no such file"),
+        (lambda path: path.write_text("not a start"), "not a NumPy archive"),
+        (lambda path: path.write_bytes(b"PK\x03\x04 cut"), "not a NumPy archive"),
+        (lambda path: path.mkdir(), "not a file"),
+        (lambda path: np.savez(path, a=1), "not a start"),
+        (lone_array, "not a NumPy archive"),
+        (damaged, "not a NumPy archive"),
+        (pickled, "not a NumPy archive"),
+        (small, "sac.actor_hidden_dim"),
+        (not_finite, "finite float32"),
+    ],
+)
+def test_what_is_no_start_is_refused_in_one_line_that_names_it(tmp_path, make, expected):
+    path = tmp_path / "wrong.npz"
+    make(path)
+    with pytest.raises(UserError) as refusal:
+        warm_start.load(named(path))
+    assert expected in str(refusal.value)
+    assert str(path) in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_train_start_writes_what_train_begins_with(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    sampling.write_drones(tmp_path / "dynamics", Config().sampling, 3)
+    command = ["train-start", "--dynamics-dir", "dynamics", "--output", "own.npz", *OPTIONS]
+    assert cli.main(command) == exit_status.PASSED
+    assert "--training.start own.npz" in capsys.readouterr().out
+    made = warm_start.provenance("own.npz")
+    assert (made["drones"], made["updates"]) == (3, 4)
+    assert [point["step"] for point in made["curve"]] == [32, 64]
+    assert cli.main(command) == exit_status.USAGE
+    assert "own.npz: already exists" in capsys.readouterr().err
+
+    training = ["--dynamics-dir", "dynamics", "--output-dir", "run", "--training.start", "own.npz", *OPTIONS]
+    status = cli.main(["train", *training, "--training.pass-return=-1e6", "--training.final-eval-episodes=2"])
+    assert status == exit_status.PASSED
+    with np.load("run/curves.npz") as curves:
+        assert np.all(np.isfinite(curves["eval_reward"]))
+    assert (
+        json.loads((tmp_path / "run" / "results.json").read_text())["run"]["config"]["training"]["start"] == "own.npz"
+    )
+
+
+@pytest.mark.training
+def test_from_the_shipped_start_a_few_updates_make_good_teachers():
+    updates = 40
+    config = build({}, {"training.steps_per_teacher": updates * 1600}, "test")
+    # The first drone of seed 0 is one that the start itself cannot fly.
+    drones = on_device(stack(sampled_drones(4)))
+    now = population.create(config, drones, jnp.arange(4), warm_start.load(config))
+    now, _ = population.train(config, now, drones, iterations=updates)
+    found = evaluation.evaluate(config, now.teachers.actor, drones, 32, evaluation.JUDGEMENT)
+    assert np.all(found.mean_return > config.training.pass_return)
+    assert np.median(found.mean_return) > 350
+    assert np.all(found.position_offset < 0.1)

@@ -1,0 +1,255 @@
+"""The host loop when something goes wrong on the way, and how it cuts a run into chunks."""
+
+import itertools
+import json
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from rich.console import Console
+
+from raptor_jax import cli
+from raptor_jax.commands import exit_status
+from raptor_jax.config import Config, build
+from raptor_jax.drones import files, sampling
+from raptor_jax.errors import UserError
+from raptor_jax.population import sac as population
+from raptor_jax.population.schedule import crossed
+from raptor_jax.runs import checkpoints
+from raptor_jax.training import loop, rounds
+from validation.drones import calm, replaced
+
+CONFIG = build(
+    {
+        "environment": {"environments_per_teacher": 4, "episode_steps": 20},
+        "sac": {
+            "horizon": 0,
+            "actor_hidden_dim": 8,
+            "critic_hidden_dim": 8,
+            "critic_batch_size": 8,
+            "actor_batch_size": 8,
+            "n_warmup_steps": 32,
+        },
+        "training": {
+            "rescue_rounds": 0,
+            "steps_per_teacher": 128,
+            "log_frequency": 32,
+            "eval_frequency": 32,
+            "eval_episodes": 3,
+            "final_eval_episodes": 3,
+            "checkpoint_frequency": 64,
+            "pass_return": -1e6,
+        },
+    },
+    {},
+    "test",
+)
+
+
+@pytest.fixture
+def drones(tmp_path):
+    sampling.write_drones(tmp_path / "dynamics", Config().sampling, 3)
+    return files.load_directory(tmp_path / "dynamics")
+
+
+def train(config, drones, output_dir, console=None, **options):
+    job = loop.Job(config, drones, np.arange(len(drones)), output_dir)
+    return loop.train(job, console or Console(quiet=True), **options)
+
+
+def results_of(run):
+    return json.loads((run / "results.json").read_text())
+
+
+def with_train(monkeypatch, change):
+    """Lets `change(train, call, population, drones)` stand in for every chunk of training; calls count from 1."""
+    prepare = rounds.prepare
+
+    def prepared(*arguments):
+        now, calls = prepare(*arguments), itertools.count(1)
+
+        def run(population, drones):
+            return change(now.programs.train, next(calls), population, drones)
+
+        return now._replace(programs=now.programs._replace(train=run))
+
+    monkeypatch.setattr(rounds, "prepare", prepared)
+    monkeypatch.setattr(loop.memory, "temporaries", lambda programs: 0)
+
+
+def test_a_teacher_that_breaks_once_goes_on_and_the_others_do_not_notice(tmp_path, drones, monkeypatch):
+    train(CONFIG, drones, tmp_path / "calm")
+
+    def break_the_second(program, call, population, drones):
+        if call == 2:
+            log_alpha = population.teachers.log_alpha.at[1].set(jnp.nan)
+            rows = population.replay.rows.at[1, 0].set(jnp.nan)
+            population = population.replace(
+                teachers=population.teachers.replace(log_alpha=log_alpha), replay=population.replay.replace(rows=rows)
+            )
+            # What the chunk would be put back to is broken too, so a whole one stands in.
+            before = jax.tree.map(jnp.copy, population.teachers)
+            after, metrics = program(population, drones)
+            mended = jnp.where(jnp.isnan(before.log_alpha), jnp.log(0.2), after.teachers.log_alpha)
+            return after.replace(teachers=after.teachers.replace(log_alpha=mended)), metrics
+        return program(population, drones)
+
+    with_train(monkeypatch, break_the_second)
+    console = Console(record=True, width=200)
+    train(CONFIG, drones, tmp_path / "broken", console)
+    calm, broken = (results_of(tmp_path / name)["teachers"] for name in ("calm", "broken"))
+    assert [teacher["restarts"] for teacher in broken] == [0, 1, 0]
+    assert [teacher["frozen_at_step"] for teacher in broken] == [None, None, None]
+    assert [calm[0], calm[2]] == [broken[0], broken[2]]
+    assert "teacher 0001 (0001.json): its numbers became non-finite before step 96" in console.export_text()
+    with np.load(tmp_path / "broken" / "curves.npz") as curves:
+        assert np.isfinite(curves["train_critic_loss"][curves["train_step"] > 96]).all()
+
+
+def test_a_teacher_whose_numbers_break_again_and_again_is_frozen_and_the_others_pass(tmp_path, drones, monkeypatch):
+    create = population.create
+
+    def create_broken(*arguments):
+        made = create(*arguments)
+        broken = made.teachers.log_alpha.at[1].set(jnp.nan)
+        return made.replace(teachers=made.teachers.replace(log_alpha=broken))
+
+    monkeypatch.setattr(population, "create", create_broken)
+    console = Console(record=True, width=200)
+    train(CONFIG, drones, tmp_path / "run", console)
+
+    results = results_of(tmp_path / "run")
+    assert [teacher["frozen_at_step"] for teacher in results["teachers"]] == [None, 128, None]
+    assert [teacher["restarts"] for teacher in results["teachers"]] == [0, loop.RESTARTS, 0]
+    assert results["teachers"][0]["passed"]
+    assert results["teachers"][2]["passed"]
+    assert "teacher 0001 (0001.json): its numbers became non-finite" in console.export_text()
+
+
+def test_an_interrupted_run_leaves_what_it_had_and_can_be_inspected(tmp_path, drones, monkeypatch, capsys):
+    def interrupt_the_third(program, call, population, drones):
+        after = program(population, drones)
+        if call == 3:
+            # As inside the call: the donated population is gone, and the new one not yet there.
+            raise KeyboardInterrupt
+        return after
+
+    with_train(monkeypatch, interrupt_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        train(CONFIG, drones, tmp_path / "run")
+
+    results = results_of(tmp_path / "run")
+    assert results["run"]["status"] == "interrupted"
+    assert results["run"]["step"] == 96
+    assert all(teacher["passed"] is None and teacher["best_step"] is not None for teacher in results["teachers"])
+    with np.load(tmp_path / "run" / "curves.npz") as curves:
+        assert curves["eval_step"].tolist() == [32, 64, 96]
+    assert cli.main(["inspect", str(tmp_path / "run")]) == exit_status.PASSED
+    shown = capsys.readouterr().out
+    assert "interrupted, step 96" in shown
+    assert "not judged" in shown
+
+
+def test_drones_keep_their_names(tmp_path, drones):
+    for file, name in zip(drones, ("crazyflie", "2_inch", "racer"), strict=True):
+        file.path.rename(file.path.with_name(f"{name}.json"))
+    named = files.load_directory(tmp_path / "dynamics")
+    assert train(CONFIG, named, tmp_path / "run") is loop.Ending.PASSED
+    results = results_of(tmp_path / "run")
+    assert [teacher["drone"] for teacher in results["teachers"]] == [file.path.name for file in named]
+    assert cli.main(["evaluate", str(tmp_path / "run"), "--json", str(tmp_path / "again.json")]) == exit_status.PASSED
+    again = json.loads((tmp_path / "again.json").read_text())
+    for first, second in zip(results["teachers"], again["teachers"], strict=True):
+        assert first["drone"] == second["drone"]
+        assert first["mean_return"] == pytest.approx(second["mean_return"], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("environments", "interval", "steps", "log"),
+    [(1, 1, 100, 7), (4, 2, 1000, 64), (16, 2, 40_000, 4_000), (3, 2, 50, 1)],
+)
+def test_a_schedule_covers_the_steps_asked_for_and_less_than_a_chunk_more(environments, interval, steps, log):
+    overrides = {
+        "environment.environments_per_teacher": environments,
+        "sac.horizon": 0,
+        "sac.actor_update_interval": interval,
+        "sac.n_warmup_steps": 10,
+        "training.steps_per_teacher": steps,
+        "training.log_frequency": log,
+    }
+    plan = population.schedule(build({}, overrides, "test"))
+    assert steps <= plan.total_steps < steps + plan.chunk_steps
+    assert plan.warmup_steps >= 10
+    assert plan.chunk_steps % (environments * interval) == 0
+    assert plan.chunk_steps <= max(log, environments * interval)
+
+
+def test_a_run_without_learning_is_refused():
+    with pytest.raises(UserError, match=r"training.steps_per_teacher: 10 .*n_warmup_steps"):
+        population.schedule(build({}, {"sac.horizon": 0, "training.steps_per_teacher": 10}, "test"))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"), [(0, 9, False), (9, 10, True), (10, 19, False), (5, 35, True), (10, 10, False)]
+)
+def test_a_frequency_is_met_when_a_multiple_is_crossed(before, after, expected):
+    assert crossed(before, after, 10) is expected
+
+
+WINDOWS = build(
+    CONFIG.model_dump(),
+    {
+        "training.start": "scratch",
+        "environment.environments_per_teacher": 2,
+        "sac.horizon": 8,
+        "training.rescue_rounds": 2,
+    },
+    "test",
+)
+
+
+def test_teachers_that_fall_short_are_trained_again_longer_and_listed_if_they_never_pass(tmp_path, drones):
+    # The second teacher's drone is blown away; the others start level and at rest.
+    files = [file._replace(drone=calm(file.drone)) for file in drones]
+    blown_away = replaced(files[1].drone, disturbances__random_force__std=np.float64(1e4))
+    files[1] = files[1]._replace(drone=blown_away)
+    config = build(WINDOWS.model_dump(), {"training.pass_return": -50}, "test")
+    console = Console(record=True, width=200)
+    assert train(config, files, tmp_path / "run", console) is loop.Ending.NOT_PASSED
+    results = results_of(tmp_path / "run")
+    assert [(r["teacher_ids"], r["steps"]) for r in results["run"]["rounds"]] == [
+        ([0, 1, 2], 128),
+        ([1], 256),
+        ([1], 512),
+    ]
+    assert [teacher["rounds"] for teacher in results["teachers"]] == [1, 3, 1]
+    assert [teacher["passed"] for teacher in results["teachers"]] == [True, False, True]
+    assert "2 of 3 passed" in console.export_text()
+    with np.load(tmp_path / "run" / "curves.npz") as curves:
+        rescued = curves["eval_step"] > 128
+        assert np.all(np.isfinite(curves["eval_reward"][rescued, 1]))
+        assert np.all(np.isnan(curves["eval_reward"][rescued][:, [0, 2]]))
+        assert curves["eval_step"].tolist() == sorted(curves["eval_step"])
+    step, tree = checkpoints.load_best(tmp_path / "run")
+    assert step == results["run"]["step"] == 128 + 256 + 512
+    assert tree["teacher_id"].tolist() == [0, 1, 2]
+
+
+def test_a_run_killed_in_a_rescue_round_goes_on_from_the_end_of_the_main_round_with_the_same_curves(tmp_path, drones):
+    overrides = {"training.pass_return": 1e6, "training.rescue_rounds": 1, "training.checkpoint_frequency": 1000}
+    config = build(WINDOWS.model_dump(), overrides, "test")
+    train(config, drones, tmp_path / "run")
+    shutil.copytree(tmp_path / "run", tmp_path / "killed")
+    for kind in ("best", "latest"):
+        shutil.rmtree(tmp_path / "killed" / "checkpoints" / kind / "384")
+    train(config, drones, tmp_path / "killed", resume=True)
+    runs = [results_of(tmp_path / name) for name in ("run", "killed")]
+    assert runs[0]["teachers"] == runs[1]["teachers"]
+    assert runs[0]["run"]["rounds"] == runs[1]["run"]["rounds"]
+    with np.load(tmp_path / "run" / "curves.npz") as expected, np.load(tmp_path / "killed" / "curves.npz") as found:
+        # Once at the end of the main round, once at the beginning of the rescue round.
+        assert np.sum(expected["eval_step"] == 128) == 2
+        for name in expected.files:
+            np.testing.assert_array_equal(found[name], expected[name], err_msg=name)

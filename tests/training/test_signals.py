@@ -1,0 +1,46 @@
+"""Signals that ask a run to stop."""
+
+import io
+import os
+import signal
+import threading
+
+from rich.console import Console
+
+from raptor_jax.training import signals
+
+
+class Terminal(io.RawIOBase):
+    """A terminal on which Ctrl-C is pressed while the first line is being written."""
+
+    def __init__(self):
+        self.shown = b""
+
+    def writable(self):
+        return True
+
+    def write(self, text):
+        if not self.shown:
+            os.kill(os.getpid(), signal.SIGINT)
+        self.shown += bytes(text)
+        return len(text)
+
+
+def test_a_signal_in_the_midst_of_a_print_is_a_request_and_no_error():
+    terminal = Terminal()
+    console = Console(file=io.TextIOWrapper(io.BufferedWriter(terminal)))
+    with signals.on_signals(console) as requests:
+        console.print("step 128")
+        assert requests.stop
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join(timeout=10)
+    assert terminal.shown.decode().splitlines()[0] == "step 128"
+    assert "SIGINT: stops after this chunk and saves" in terminal.shown.decode()
+
+
+def test_afterwards_signals_do_what_they_did_before():
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    with signals.on_signals(Console(quiet=True)):
+        assert signal.getsignal(signal.SIGTERM) is not before[0]
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before

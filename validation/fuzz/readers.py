@@ -1,0 +1,360 @@
+"""Every reader of the package, as something to try hostile input on."""
+
+import functools
+import json
+import os
+import shutil
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+import yaml
+
+from raptor_jax import config, evaluation, sac
+from raptor_jax.drones import files, sampling
+from raptor_jax.drones.parameters import stack
+from raptor_jax.inspection.drone import describe_drone
+from raptor_jax.population import best
+from raptor_jax.population import sac as populations
+from raptor_jax.runs import analysis, checkpoints, warm_start
+from raptor_jax.runs.curves import CURVES, Curves
+from raptor_jax.runs.results import FILE, Results
+from raptor_jax.utils.files import write_json, write_text
+from validation.fuzz import mutations
+from validation.fuzz.trial import command
+
+SETTINGS = config.build(
+    {
+        "environment": {"environments_per_teacher": 2, "episode_steps": 5},
+        "sac": {"horizon": 4, "actor_hidden_dim": 8, "critic_hidden_dim": 8},
+        "training": {"steps_per_teacher": 64, "final_eval_episodes": 2},
+    },
+    {},
+    "test",
+)
+TEACHERS = 2
+STEP = 64
+
+
+class Reader(NamedTuple):
+    """One reader, and how an input reaches it."""
+
+    name: str
+    draw: Callable[[Random], Any]
+    put: Callable[[Any, Path], None]
+    """Lays an input into an empty directory."""
+    read: Callable[[Any, Path], Any]
+    """Reads what was laid there; UserError where it is refused."""
+    share: float
+    """Of the inputs of a recorded run: a reader that opens checkpoints gets fewer of them."""
+    example: bytes | None = None
+    """A valid input, where an input is the content of one file."""
+
+
+def make_run(directory: Path) -> None:
+    """Writes a small run as a training leaves it, but for the training."""
+    sampling.write_drones(directory / checkpoints.DIRECTORY / "dynamics", config.SamplingConfig(), TEACHERS)
+    drones = files.load_directory(directory / checkpoints.DIRECTORY / "dynamics")
+    write_text(directory / checkpoints.DIRECTORY / "config.yaml", config.dump(SETTINGS))
+    stacked = jax.tree.map(jnp.asarray, stack([file.drone for file in drones]))
+    population = populations.create(SETTINGS, stacked, jnp.arange(TEACHERS), None)
+    kept = best.create(population.teachers).replace(mean_return=jnp.array([1.0, 2.0]))
+    writer = checkpoints.Writer(directory, range(TEACHERS))
+    writer.save(STEP, kept, population, np.arange(TEACHERS), with_replay=False, notes={})
+    writer.close()
+    results = Results({"config": SETTINGS.model_dump(), "status": "finished"}, range(TEACHERS), drones)
+    judged = {name: np.array([1.5, 2.5]) for name in evaluation.Evaluation.__dataclass_fields__}
+    results.set_judgement(evaluation.Evaluation(**judged), 200.0, checkpoints.best_path(STEP))
+    write_json(directory / FILE, results.content())
+    curves = Curves(range(TEACHERS))
+    for step in (0, STEP):
+        curves.add("train", step, {"episode_reward": np.ones(TEACHERS)})
+        curves.add("eval", step, {"reward": np.ones(TEACHERS)})
+    curves.save(directory / CURVES)
+
+
+def all_readers(run: Path) -> list[Reader]:
+    """Returns every reader, given the directory of a run that `make_run` wrote."""
+    drone = (run / checkpoints.DIRECTORY / "dynamics" / "0000.json").read_bytes()
+    start = run.parent / "start.npz"
+    warm_start.save(start, sac.create(SETTINGS.sac, jax.random.key(0)).actor, {"seed": 1})
+    settings, curves, results = SETTINGS.model_dump(), run / CURVES, run / FILE
+    return [
+        _of_file(
+            "configuration",
+            "settings.yaml",
+            lambda random: mutations.yaml_file(random, settings),
+            config.load,
+            0.2,
+            yaml.safe_dump(settings).encode(),
+        ),
+        _of_file("drone", "0.json", _json_drawer(drone), files.load_drone, 0.2, drone),
+        _of_file(
+            "drone in YAML",
+            "0.yaml",
+            lambda random: mutations.yaml_drone(random, _DRONE_BY_HAND),
+            _keep_drone,
+            0.1,
+            yaml.safe_dump(_DRONE_BY_HAND).encode(),
+        ),
+        _of_run("results", FILE, _json_drawer(results.read_bytes()), 0.1, run),
+        _of_run("curves", CURVES, _npz_drawer(curves), 0.16, run),
+        _of_file("start", "start.npz", _npz_drawer(start), _load_start, 0.1, start.read_bytes()),
+        _drone_directories(drone),
+        Reader("command line", _command_line, _put_no_drones, _run_without_drones, 0.05),
+        _checkpoint_files(run),
+        _checkpoint_arrays(run),
+    ]
+
+
+_DRONE_BY_HAND: dict[str, Any] = {
+    "dynamics": {
+        "mass": 0.8,
+        "rotor_positions": [[0.08, -0.09, 0.0], [-0.07, -0.09, 0.0], [-0.07, 0.09, 0.0], [0.08, 0.09, 0.0]],
+        "rotor_thrust_coefficients": [0.0, 1.5, 8.0],
+        "rotor_torque_constants": 0.01,
+        "rotor_time_constants_rising": 0.04,
+        "J": [0.003, 0.0025, 0.005],
+    },
+    "metadata": {"measured": "yesterday", "by": ["a", "b"]},
+}
+
+
+def _keep_drone(path: Path) -> None:
+    """Reads a drone, looks at it, and writes it as a run keeps it."""
+    file = files.load_drone(path)
+    describe_drone(file)
+    files.to_json(file.drone, file.metadata)
+
+
+def _of_file(
+    name: str, file: str, draw: Callable[[Random], bytes], read: Callable[[Path], Any], share: float, example: bytes
+) -> Reader:
+    """Returns a reader whose input is the content of one file."""
+
+    def put(content: bytes, place: Path) -> None:
+        (place / file).write_bytes(content)
+
+    return Reader(name, draw, put, lambda _, place: read(place / file), share, example)
+
+
+def _of_run(name: str, file: str, draw: Callable[[Random], bytes], share: float, run: Path) -> Reader:
+    """Returns a reader whose input is one file of a run; the rest of the run lies beside it, but for checkpoints."""
+
+    def put(content: bytes, place: Path) -> None:
+        shutil.copytree(run / checkpoints.DIRECTORY / "dynamics", place / checkpoints.DIRECTORY / "dynamics")
+        for other in (FILE, CURVES):
+            shutil.copy(run / other, place / other)
+        (place / file).write_bytes(content)
+
+    def read(content: bytes, place: Path) -> None:
+        ways = (lambda: analysis.load(place), *(functools.partial(_open_run, how, place) for how in _INSPECTIONS))
+        # By its content, so that an input can be tried again.
+        ways[zlib.crc32(content) % len(ways)]()
+
+    return Reader(name, draw, put, read, share, (run / file).read_bytes())
+
+
+def _json_drawer(valid: bytes) -> Callable[[Random], bytes]:
+    content = json.loads(valid)
+    return lambda random: mutations.json_file(random, content)
+
+
+def _npz_drawer(path: Path) -> Callable[[Random], bytes]:
+    with np.load(path) as loaded:
+        arrays = dict(loaded)
+    return lambda random: mutations.npz_file(random, arrays)
+
+
+def _load_start(path: Path) -> None:
+    warm_start.load(config.build({}, {"sac.actor_hidden_dim": 8, "training.start": str(path)}, "test"))
+    warm_start.provenance(str(path))
+
+
+NAMES = ("0", "0001", "[red]", "a\nb", "\x1b[2J", "-", "..", "\u0663", "\udcff", "x" * 250, "~", "$(touch x)", " ")
+LINKS = {"link": "../target", "dangling": "nowhere", "loop": "loop.json", "zero": "/dev/zero", "host": "/etc/hostname"}
+
+
+def _drone_directories(valid: bytes) -> Reader:
+    """Directories of drones with odd names, and with what only looks like a file."""
+    content = json.loads(valid)
+
+    def draw(random: Random) -> dict[str, tuple[str, bytes]]:
+        entries = {}
+        for name in random.sample(NAMES, random.randrange(1, 4)):
+            text = mutations.json_file(random, content) if random.random() < 0.2 else valid
+            entries[name] = (random.choice(("file", "file", "directory", "pipe", "link", *LINKS)), text)
+        return entries
+
+    def put(entries: dict[str, tuple[str, bytes]], place: Path) -> None:
+        (place / "drones").mkdir()
+        (place / "target").write_bytes(valid)
+        for name, (kind, text) in entries.items():
+            path = place / "drones" / f"{name}.json"
+            if kind == "file":
+                path.write_bytes(text)
+            elif kind == "directory":
+                path.mkdir()
+            elif kind == "pipe":
+                os.mkfifo(path)
+            else:
+                path.symlink_to(LINKS[kind])
+
+    def read(_: Any, place: Path) -> None:
+        """Reads and copies the drones as a training does."""
+        drones = files.load_directory(place / "drones")
+        files.stack_for_training(drones, SETTINGS.environment)
+        for drone in drones:
+            files.save_drone(place / "copies" / f"{drone.name}.json", drone.drone, drone.metadata)
+        write_json(place / "copies" / FILE, Results({}, range(len(drones)), drones).content())
+        command(["inspect", str(drones[0].path)])
+
+    return Reader("directory of drones", draw, put, read, 0.05)
+
+
+COMMANDS = ("sample", "train", "train-start", "evaluate", "report", "inspect", "export", "rollout")
+ON_A_RUN = COMMANDS[3:]
+OPTIONS = (
+    *(f"--{key.replace('_', '-')}" for key in config.all_keys()),
+    *("--config", "--dynamics-dir", "--drone", "--output-dir", "--num-teachers", "--num-drones", "--generate-dynamics"),
+    *(
+        "--overwrite",
+        "--output",
+        "--episodes",
+        "--policy",
+        "--seed",
+        "--json",
+        "--teacher",
+        "--format",
+        "--help",
+        "-h",
+        "--",
+        "--c",
+        "-x",
+        "@f",
+    ),
+)
+
+
+def _command_line(random: Random) -> list[str]:
+    """Returns the arguments of a command: options that exist, misspelt ones, and values of all sorts."""
+    arguments = [random.choice(COMMANDS) if random.randrange(10) else _word(random)]
+    for _ in range(random.randrange(5)):
+        option, value = random.choice(OPTIONS), _word(random)
+        if random.randrange(10) == 0:
+            option = option[: random.randrange(len(option) + 1)] + _word(random)
+        arguments += random.choice(([option, value], [f"{option}={value}"], [option], [value]))
+    return arguments
+
+
+def _word(random: Random) -> str:
+    """Returns an argument as a shell can pass it: without NUL, and bytes where the text has no encoding."""
+    return os.fsdecode(str(mutations.scalar(random)).replace("\0", "").encode("utf-8", "surrogatepass"))
+
+
+def _put_no_drones(_: Any, place: Path) -> None:
+    (place / "drones").write_text("")
+
+
+def _run_without_drones(arguments: list[str], place: Path) -> None:
+    """Runs a command in the directory; its drones, which are a file, stop it at the latest."""
+    before = Path.cwd()
+    os.chdir(place)
+    try:
+        command(arguments if arguments[0] in ON_A_RUN else [*arguments, "--dynamics-dir", "drones"])
+    finally:
+        os.chdir(before)
+
+
+_INSPECTIONS = (("inspect",), ("inspect", "--json"), ("inspect", "--teacher", "0"))
+_USES = (*_INSPECTIONS, ("evaluate", "--device", "cpu"), ("export", "--format", "npz"), ("resume",))
+
+
+def _open_run(how: tuple[str, ...], run: Path) -> None:
+    """Runs a command on a run, or reads what a resume reads."""
+    if how != ("resume",):
+        command([*how, str(run)])
+        return
+    for step in checkpoints.resumable_steps(run):
+        checkpoints.load_notes(run, step)
+        checkpoints.load_best(run, step)
+        checkpoints.load_learning(run, step)
+
+
+def _checkpoint_files(run: Path) -> Reader:
+    """Whole checkpoints of which one file is damaged, taken away, or something else."""
+    kept = run / checkpoints.DIRECTORY
+    names = sorted(str(path.relative_to(kept)) for kind in ("best", "latest") for path in (kept / kind).rglob("*"))
+    texts = {name: json.loads((kept / name).read_text()) for name in names if name.endswith("_METADATA")}
+    kinds = ("damage", "damage", "damage", "edit", "edit", "remove", "link", "pipe", "stranger")
+
+    def draw(random: Random) -> tuple[tuple[str, ...], str, str, bytes]:
+        kind = random.choice(kinds)
+        name = random.choice(sorted(texts) if kind == "edit" else names)
+        content = b""
+        if kind == "edit":
+            content = mutations.json_file(random, texts[name])
+        elif (kept / name).is_file():
+            content = mutations.damaged(random, (kept / name).read_bytes())
+        return random.choice(_USES), kind, name, content
+
+    def put(damage: tuple[tuple[str, ...], str, str, bytes], place: Path) -> None:
+        _, kind, name, content = damage
+        shutil.copytree(run, place / "run")
+        path = place / "run" / checkpoints.DIRECTORY / name
+        if kind == "stranger":
+            (path.parent / "99999999999999999999").mkdir()
+            return
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+        if kind in ("damage", "edit"):
+            path.write_bytes(content)
+        elif kind == "link":
+            path.symlink_to("/etc/hostname")
+        elif kind == "pipe":
+            os.mkfifo(path)
+
+    return Reader("checkpoint files", draw, put, lambda damage, place: _open_run(damage[0], place / "run"), 0.02)
+
+
+def _checkpoint_arrays(run: Path) -> Reader:
+    """Whole checkpoints of arrays that are no run's, or nearly one's."""
+    tree = checkpoints.load_best(run)[1]
+    flat = {"/".join(key.key for key in keys): leaf for keys, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+    def draw(random: Random) -> tuple[tuple[str, ...], dict[str, Any]]:
+        leaves = dict(flat)
+        for name in random.sample(list(flat), random.randrange(4)):
+            how = random.choice(("remove", "shape", "type", "numbers", "group"))
+            leaf = leaves.pop(name)
+            if how == "shape":
+                leaves[name] = np.ones([random.randrange(1, 6) for _ in range(random.randrange(4))], leaf.dtype)
+            elif how == "type":
+                leaves[name] = np.ones(leaf.shape, random.choice(("f4", "f2", "i4", "i1", "u4", "?")))
+            elif how == "numbers":
+                strange = (np.nan, np.inf, -np.inf, 3e38) if leaf.dtype.kind == "f" else (-1, 2**31 - 1, -(2**31))
+                leaves[name] = np.full(leaf.shape, random.choice(strange), leaf.dtype)
+            elif how == "group":
+                leaves[f"{name}/more"] = leaf
+        return random.choice(_USES), leaves
+
+    def put(drawn: tuple[tuple[str, ...], dict[str, Any]], place: Path) -> None:
+        tree: dict[str, Any] = {}
+        for name, leaf in drawn[1].items():
+            *groups, last = name.split("/")
+            group = tree
+            for key in groups:
+                group = group.setdefault(key, {})
+            group[last] = leaf
+        shutil.copytree(run, place / "run")
+        path = place / "run" / checkpoints.best_path(STEP)
+        shutil.rmtree(path)
+        with ocp.StandardCheckpointer() as checkpointer:
+            checkpointer.save(path.absolute(), tree)
+
+    return Reader("checkpoint arrays", draw, put, lambda drawn, place: _open_run(drawn[0], place / "run"), 0.02)

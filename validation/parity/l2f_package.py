@@ -1,0 +1,204 @@
+"""The simulator beside the original one: every comparison that the tests demand and that `docs/parity.md` reports."""
+
+from collections.abc import Callable, Sequence
+
+import jax
+import numpy as np
+from scipy import stats
+
+from raptor_jax import simulator
+from raptor_jax.drones.parameters import Drone
+from raptor_jax.evaluation.l2f_simulator import COMMON_OBSERVATION, L2FSimulator
+from raptor_jax.simulator import State
+from validation.drones import crooked, on_device, replaced
+from validation.parity import flights, transitions
+from validation.parity.comparison import (
+    FLIGHT_BOUND,
+    OBSERVATION_BOUND,
+    REWARD_BOUND,
+    STATE_BOUND,
+    STEPS,
+    Row,
+    float64,
+    worst_of,
+)
+from validation.parity.flights import Flights
+from validation.parity.transitions import Outcome, Transitions, differences, observation_differences, reward_difference
+
+LEAST_P_VALUE = 1e-3
+SAMPLES = 8192
+NOISE_SEEDS = 8
+"""Of ours; each gives as many draws of noise."""
+
+_CARRIED = ("force", "torque", "last_action", "observed_action")
+
+
+def l2f_outcome(starts: Transitions) -> Outcome:
+    """Returns what l2f makes of transitions."""
+    oracle = L2FSimulator(starts.listed())
+    oracle.write(starts.state)
+    next_state = oracle.step(starts.action)
+    return Outcome(next_state, oracle.reward(starts.action), oracle.terminated(), oracle.observe())
+
+
+def fly_l2f(open_loop: Flights) -> State:
+    """Returns the states [T, B] of flights in l2f."""
+    oracle = L2FSimulator(open_loop.drones)
+    oracle.write(open_loop.start)
+    states = []
+    for action in open_loop.actions:
+        states.append(oracle.step(action))
+        oracle.advance()
+    return flights.over_time(states)
+
+
+def one_step(drones: Sequence[Drone], per_drone: int = 30, seed: int = 0) -> list[Row]:
+    """Compares one step, reward, termination and observation, for each drone and a crooked copy of it."""
+    random = np.random.default_rng(seed)
+    drones = [*drones, *(crooked(drone, random) for drone in drones)]
+    starts = transitions.draw_transitions(drones, per_drone, seed)
+    theirs = l2f_outcome(starts)
+    ours = transitions.ours(starts, theirs.next_state)
+    cases = f"{len(starts.action)} states, {len(drones)} drones"
+    moved = differences(ours.next_state, theirs.next_state)
+    carried = differences(ours.next_state, theirs.next_state, _CARRIED)
+    seen = observation_differences(ours.observation, theirs.observation)
+    rewards = reward_difference(ours.reward, theirs.reward)
+    disagreements = np.sum(ours.terminated != theirs.terminated)
+    share = f"{cases}, {theirs.terminated.mean():.0%} of them ending"
+    return [
+        *(Row(f"step: {group}", cases, "relative", value.max(), STATE_BOUND) for group, value in moved.items()),
+        Row("step: force, torque, last actions", cases, "relative", worst_of(carried), 0.0),
+        Row(f"observation, first {COMMON_OBSERVATION}", cases, "relative", worst_of(seen), OBSERVATION_BOUND),
+        Row("reward", cases, "relative", rewards.max(), REWARD_BOUND),
+        Row("termination", share, "disagreements", float(disagreements), 0.0),
+    ]
+
+
+def trajectories(drones: Sequence[Drone], steps: int = STEPS, seed: int = 0) -> list[Row]:
+    """Compares open-loop flights, in units of what rounding alone can do (`flights.rounding_spread`)."""
+    open_loop = flights.draw_flights(drones, steps, seed)
+    exact = flights.fly_numpy(open_loop)
+    spread = flights.rounding_spread(open_loop, exact)
+    apart = differences(flights.fly_ours(open_loop), fly_l2f(open_loop))
+    cases = f"{len(drones)} flights of {steps} steps"
+    return [
+        Row(
+            f"flight: {group}",
+            f"{cases}, at most {distance.max():.1e} apart",
+            "difference / spread by rounding",
+            flights.in_spreads(distance, spread[group]).max(),
+            FLIGHT_BOUND,
+        )
+        for group, distance in apart.items()
+    ]
+
+
+def initial_states(drone: Drone) -> list[Row]:
+    """Compares the laws of initial states by two-sample Kolmogorov-Smirnov tests, disturbances included.
+
+    l2f draws the angle from U(0, 1) whatever `max_angle` is, which is our law for a `max_angle` of 1.
+    """
+    drone = replaced(
+        drone,
+        mdp__init__guidance=0.2,
+        mdp__init__max_angle=1.0,
+        disturbances__random_force__mean=0.1,
+        disturbances__random_force__std=0.3,
+        disturbances__random_torque__mean=0.01,
+        disturbances__random_torque__std=0.02,
+    )
+    rows = []
+    ranges = {
+        "relative rotor range": {"relative_rpm": True, "min_rpm": -0.8, "max_rpm": 0.3},
+        "absolute rotor range": {"relative_rpm": False, "min_rpm": 0.2, "max_rpm": 0.7},
+        "absolute range below 0": {"relative_rpm": False, "min_rpm": -1, "max_rpm": -1},
+        "absolute range above the limits": {"relative_rpm": False, "min_rpm": 0.9, "max_rpm": 2},
+    }
+    for seed, (name, init) in enumerate(ranges.items()):
+        one = replaced(drone, **{f"mdp__init__{key}": value for key, value in init.items()})
+        theirs = L2FSimulator([one] * SAMPLES, seed * SAMPLES).reset()
+        keys = jax.random.split(jax.random.key(seed), SAMPLES)
+        ours = jax.tree.map(np.asarray, _reset_many(on_device(one), keys))
+        least = min(_p_values(_initial_features(ours), _initial_features(theirs)).values())
+        rows.append(_law(f"initial states, {name}", least))
+    return rows
+
+
+def noise(drone: Drone) -> list[Row]:
+    """Compares the laws of action noise and observation noise."""
+    drone = replaced(
+        drone,
+        mdp__action_noise__normalized_rpm=0.2,
+        mdp__observation_noise__position=0.1,
+        mdp__observation_noise__orientation=0.2,
+        mdp__observation_noise__linear_velocity=0.3,
+        mdp__observation_noise__angular_velocity=0.4,
+    )
+    base = transitions.draw_transitions([drone], 1, 0)
+    many = Transitions(base.drones, *jax.tree.map(lambda leaf: np.repeat(leaf, SAMPLES, axis=0), base[1:]))
+    # Near +1 part of the noise is cut off, near 0 none of it.
+    many = many._replace(action=np.broadcast_to([-0.5, 0.0, 0.3, 0.9], (SAMPLES, 4)))
+    theirs = l2f_outcome(many)
+    # Draws of several seeds, so that a comparison fails by chance for few of them only.
+    ours = jax.tree.map(
+        lambda *leaves: np.concatenate(leaves),
+        *(transitions.ours(many, theirs.next_state, seed) for seed in range(NOISE_SEEDS)),
+    )
+    # Commands that are cut off at +1 all end in one rotor state. It may differ in its last digit between the two, which
+    # a comparison of distributions would take for a gap of their whole share.
+    ceiling = theirs.next_state.rotor_state.max(axis=0) - 1e-6
+    noisy = {
+        "action noise": lambda outcome: np.minimum(outcome.next_state.rotor_state, ceiling),
+        "observation noise": lambda outcome: outcome.observation[:, :18],
+    }
+    p_values = _p_values(*({name: part(outcome) for name, part in noisy.items()} for outcome in (ours, theirs)))
+    return [_law(name, p_value) for name, p_value in p_values.items()]
+
+
+_reset_many = jax.jit(jax.vmap(simulator.reset, in_axes=(None, 0)))
+
+
+def _initial_features(state: State) -> dict[str, np.ndarray]:
+    """Returns what of initial states has a law of its own; hover starts are told apart by their position of 0."""
+    hover = ~np.any(state.position != 0, axis=1)
+    away = ~hover
+    axis = state.orientation[away, 1:]
+    half_sine = np.linalg.norm(axis, axis=1)
+    return {
+        "hover": hover[:, None],
+        "position": state.position[away],
+        "axis": axis / half_sine[:, None],
+        "angle": 2 * np.arctan2(half_sine, state.orientation[away, 0])[:, None],
+        "linear_velocity": state.linear_velocity[away],
+        "angular_velocity": state.angular_velocity[away],
+        "rotor_state": state.rotor_state,
+        "force": state.force,
+        "torque": state.torque,
+        "force in hover": state.force[hover],
+        "rotor_state in hover": state.rotor_state[hover],
+        "hover orientation": state.orientation[hover],
+        "observed action": state.observed_action,
+        "last action": state.last_action,
+    }
+
+
+def _p_values(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> dict[str, float]:
+    """Returns for each feature the least p-value of its columns."""
+
+    def least(a: np.ndarray, b: np.ndarray) -> float:
+        return min(stats.ks_2samp(x, y, method="asymp").pvalue for x, y in zip(a.T, b.T, strict=True))
+
+    return {name: least(ours[name], theirs[name]) for name in ours}
+
+
+def _law(what: str, p_value: float) -> Row:
+    measure = "least p of two-sample Kolmogorov-Smirnov tests"
+    return Row(what, f"{SAMPLES} draws each", measure, p_value, LEAST_P_VALUE, at_least=True)
+
+
+def every_row(drones: Sequence[Drone], report: Callable[[Row], None]) -> None:
+    """Makes all comparisons and reports each row as it is known."""
+    for part in (one_step(drones), trajectories(drones), initial_states(drones[0]), noise(drones[0]), float64(drones)):
+        for row in part:
+            report(row)

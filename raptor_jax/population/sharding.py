@@ -11,7 +11,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from raptor_jax.simulator.compiler import compiling_for
+from raptor_jax.simulator.compiler import compiling_for, options
 
 TEACHERS = "teachers"
 
@@ -71,7 +71,9 @@ def shapes(mesh: Mesh, tree: Any) -> Any:
     )
 
 
-def on_each(mesh: Mesh, function: Callable[..., Any], *arguments: Any, donate: bool = False) -> jax.stages.Compiled:
+def on_each(
+    mesh: Mesh, function: Callable[..., Any], *arguments: Any, donate: bool = False, runs_once: bool = False
+) -> jax.stages.Compiled:
     """Compiles a function for the part of the teachers that each device has.
 
     Args:
@@ -79,13 +81,16 @@ def on_each(mesh: Mesh, function: Callable[..., Any], *arguments: Any, donate: b
         function: of trees as above, as one device would call it with all teachers; returns such a tree.
         arguments: shapes of its arguments with all teachers; their number is a multiple of the devices'.
         donate: whether the first argument is used up.
+        runs_once: whether the program runs once, so that it should rather compile quickly.
     """
     arguments = tuple(shapes(mesh, argument) for argument in arguments)
-    with compiling_for(mesh.devices.flat[0].platform):
-        results = jax.eval_shape(function, *arguments)
-        specs = {"in_specs": _specs(arguments), "out_specs": _specs(results)}
-        mapped = jax.shard_map(function, mesh=mesh, check_vma=False, **specs)
-        return jax.jit(mapped, donate_argnums=(0,) if donate else ()).lower(*arguments).compile()
+    with compiling_for(platform(mesh)):
+        if mesh.size > 1:
+            results = jax.eval_shape(function, *arguments)
+            specs = {"in_specs": _specs(arguments), "out_specs": _specs(results)}
+            function = jax.shard_map(function, mesh=mesh, check_vma=False, **specs)
+        program = jax.jit(function, donate_argnums=(0,) if donate else ()).lower(*arguments)
+        return program.compile(options(platform(mesh), runs_once))
 
 
 def everywhere(mesh: Mesh, function: Callable[..., Any]) -> Callable[..., Any]:

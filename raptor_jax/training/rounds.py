@@ -164,7 +164,7 @@ def compiled(
         collect = functools.partial(populations.collect, config, iterations=plan.warmup_iterations)
         warm_up = sharding.on_each(mesh, collect, population, drones, donate=True)
     return Programs(
-        create=sharding.on_each(mesh, create, drones, teacher_ids),
+        create=sharding.on_each(mesh, create, drones, teacher_ids, runs_once=True),
         warm_up=warm_up,
         train=sharding.on_each(mesh, train, population, drones, donate=True),
         select=sharding.on_each(mesh, evaluate, population.teachers.actor, drones),

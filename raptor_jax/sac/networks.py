@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from raptor_jax.config import SacConfig
 from raptor_jax.simulator import ACTION_DIM, OBSERVATION_DIM
+from raptor_jax.simulator.compiler import computed_once
 
 Parameters = Any
 """A network's weights: nested dictionaries of arrays."""
@@ -56,7 +57,8 @@ def _affine_backward(
     inputs, kernel = saved
     rows = tuple(range(inputs.ndim - 1))
     kernel_gradient = _product(precision, inputs, cotangent, (rows, rows))
-    return _product(precision, cotangent, kernel, (-1, 1)), kernel_gradient, cotangent.sum(axis=rows)
+    input_gradient = _product(precision, cotangent, computed_once(kernel.T), (-1, 0))
+    return input_gradient, kernel_gradient, cotangent.sum(axis=rows)
 
 
 _affine.defvjp(_affine_forward, _affine_backward)

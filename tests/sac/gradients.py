@@ -26,7 +26,7 @@ DRONES, ENVIRONMENTS, HORIZON, PROJECTIONS = 6, 4, 50, 8
 
 def projected_gradients() -> np.ndarray:
     """Returns the gradients of the windows' returns of each drone, as products with random vectors: [DRONES, P]."""
-    config = Config.model_validate({"sac": {"horizon": HORIZON}})
+    config = Config.model_validate({"sac": {"horizon": HORIZON, "critic_hidden_dim": 64}})
     drones, episodes = stack(sampled_drones(DRONES)), _episodes()
     teacher = sac.create(config.sac, jax.random.key(0))
     # Actions are drawn from a policy as narrow as that of a trained teacher.

@@ -9,7 +9,7 @@ from raptor_jax import evaluation
 from raptor_jax.errors import UserError
 from raptor_jax.evaluation import Evaluation
 from raptor_jax.evaluation.foundation import FoundationPolicy
-from raptor_jax.runs import checkpoints
+from raptor_jax.runs import layout
 from raptor_jax.runs.kept import Flights, Judged, load_flights
 from raptor_jax.runs.results import print_table
 from raptor_jax.utils.files import require_writable, write_json
@@ -44,7 +44,7 @@ def evaluate_run(asked: Flights, policy: str, simulator: str, json_path: Path | 
     if simulator == "l2f":
         found = _evaluate_in_l2f(judged, episodes)
     results.run.update(policy=policy, simulator=simulator, episodes=episodes)
-    results.set_judgement(found, settings.training.pass_return, checkpoints.best_path(judged.step))
+    results.set_judgement(found, settings.training.pass_return, layout.best_arrays(judged.step))
     print_table(results.teachers, settings.training.pass_return, console)
     if outsider is not None:
         _compare_policies(np.asarray(kept.mean_return), np.asarray(found.mean_return), console)

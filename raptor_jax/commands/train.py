@@ -17,6 +17,7 @@ from raptor_jax.commands.options import (
     slice_of,
 )
 from raptor_jax.errors import UserError
+from raptor_jax.runs import layout
 from raptor_jax.utils.console import make_console, say
 
 
@@ -87,8 +88,8 @@ def _run(options: argparse.Namespace) -> int:
     ending = loop.train(job, console, overwrite=options.overwrite, resume=options.resume)
     if ending is loop.Ending.STOPPED:
         return STOPPED
-    say(console, f"results: {options.output_dir / 'results.json'}")
-    say(console, f"curves:  tensorboard --logdir {options.output_dir / loop.LOGS}")
+    say(console, f"results: {options.output_dir / layout.RESULTS}")
+    say(console, f"curves:  tensorboard --logdir {options.output_dir / layout.LOGS}")
     return PASSED if ending is loop.Ending.PASSED else NOT_PASSED
 
 

@@ -21,8 +21,8 @@ from raptor_jax.drones import files, parameters
 from raptor_jax.drones.parameters import Drone
 from raptor_jax.drones.quantities import PARAMETERS
 from raptor_jax.errors import UserError, first_line
-from raptor_jax.runs import checkpoints, results
-from raptor_jax.runs.curves import CURVES, load_curves
+from raptor_jax.runs import layout, results
+from raptor_jax.runs.curves import load_curves
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,7 +109,7 @@ class _Run(NamedTuple):
 
 
 def _read(run: Path) -> _Run:
-    path = run / results.FILE
+    path = run / layout.RESULTS
     content = results.read(path)
     try:
         about, entries = content["run"], content["teachers"]
@@ -117,12 +117,12 @@ def _read(run: Path) -> _Run:
         about["status"], about["config"]["training"]["pass_return"]
     except (KeyError, TypeError) as error:
         raise UserError(f"{path}: not the results of a run ({first_line(error)}); restore the file") from None
-    curves = _read_curves(run / CURVES)
-    drones = [file.drone for file in files.load_directory(run / checkpoints.DIRECTORY / "dynamics")]
+    curves = _read_curves(run / layout.CURVES)
+    drones = [file.drone for file in files.load_directory(layout.drones(run))]
     if curves["teacher_id"].tolist() != ids or len(drones) != len(ids):
         raise UserError(
-            f"{run}: {results.FILE} has {len(ids)} teachers, {CURVES} {len(curves['teacher_id'])} and"
-            f" {checkpoints.DIRECTORY}/dynamics {len(drones)}, or in another order; restore the files of one run"
+            f"{run}: {layout.RESULTS} has {len(ids)} teachers, {layout.CURVES} {len(curves['teacher_id'])} and"
+            f" {layout.CHECKPOINTS}/dynamics {len(drones)}, or in another order; restore the files of one run"
         )
     return _Run(about, entries, curves, drones)
 

@@ -14,14 +14,10 @@ from raptor_jax.config import Config
 from raptor_jax.drones.files import DroneFile, load_directory, save_drone
 from raptor_jax.drones.parameters import same
 from raptor_jax.errors import UserError
-from raptor_jax.runs.checkpoints import DIRECTORY
-from raptor_jax.runs.curves import CURVES
-from raptor_jax.runs.results import FILE
+from raptor_jax.runs import layout
 from raptor_jax.utils.console import readable_bytes
 from raptor_jax.utils.files import remove_temporaries, write_text
 
-CONFIG = "config.yaml"
-LOCK = ".lock"
 CHANGEABLE = {
     f"training.{key}"
     for key in (
@@ -43,7 +39,7 @@ def require(output_dir: Path, overwrite: bool, resume: bool) -> None:
     """Raises UserError where a run cannot be written; changes nothing."""
     if os.path.exists(output_dir) and not os.path.isdir(output_dir):
         raise UserError(f"{output_dir}: is a file; name a directory with --output-dir")
-    if resume and not (has_begun(output_dir) or os.path.isfile(output_dir / LOCK)):
+    if resume and not (has_begun(output_dir) or os.path.isfile(output_dir / layout.LOCK)):
         raise UserError(f"{output_dir}: holds no run to go on with; leave --resume out, or name one with --output-dir")
     if not resume and holds_something(output_dir):
         if not overwrite:
@@ -57,7 +53,7 @@ def require(output_dir: Path, overwrite: bool, resume: bool) -> None:
 
 def has_begun(output_dir: Path) -> bool:
     """Returns whether a directory has all that a run goes on with, but for checkpoints."""
-    return os.path.isfile(output_dir / DIRECTORY / CONFIG)
+    return os.path.isfile(layout.config_file(output_dir))
 
 
 def require_space(output_dir: Path, checkpoint_bytes: int) -> None:
@@ -73,32 +69,31 @@ def require_space(output_dir: Path, checkpoint_bytes: int) -> None:
 
 def holds_something(output_dir: Path) -> bool:
     """Returns whether there is anything in a directory but a lock."""
-    return os.path.isdir(output_dir) and any(path.name != LOCK for path in output_dir.iterdir())
+    return os.path.isdir(output_dir) and any(path.name != layout.LOCK for path in output_dir.iterdir())
 
 
 def write_inputs(output_dir: Path, config: Config, files: Sequence[DroneFile]) -> None:
     """Keeps the settings and the drones beside the checkpoints, the drones under their own names."""
-    directory = output_dir / DIRECTORY
     for file in files:
-        save_drone(directory / "dynamics" / f"{file.name}.json", file.drone, file.metadata)
+        save_drone(layout.drones(output_dir) / f"{file.name}.json", file.drone, file.metadata)
     # Last: a directory with a configuration is one that a run can go on in.
     write_config(output_dir, config)
 
 
 def write_config(output_dir: Path, config: Config) -> None:
     """Keeps the settings beside the checkpoints."""
-    write_text(output_dir / DIRECTORY / CONFIG, configs.dump(config))
+    write_text(layout.config_file(output_dir), configs.dump(config))
 
 
 def clear_leftovers(output_dir: Path) -> None:
     """Removes the temporary files of a run that was killed while it wrote; only who holds the lock may."""
-    for path in (output_dir / FILE, output_dir / CURVES, output_dir / DIRECTORY / CONFIG):
+    for path in (output_dir / layout.RESULTS, output_dir / layout.CURVES, layout.config_file(output_dir)):
         remove_temporaries(path)
 
 
 def require_same_run(output_dir: Path, config: Config, files: Sequence[DroneFile]) -> None:
     """Raises UserError, with all that differs, unless a run may go on with these settings and drones."""
-    before = _flat(configs.load(output_dir / DIRECTORY / CONFIG))
+    before = _flat(configs.load(layout.config_file(output_dir)))
     now = _flat(config)
     differing = [
         f"{key} {now[key]} (was {before[key]})"
@@ -110,7 +105,7 @@ def require_same_run(output_dir: Path, config: Config, files: Sequence[DroneFile
             f"{output_dir}: cannot go on with other settings: {', '.join(differing)}; leave them as they were, or name"
             " another --output-dir"
         )
-    kept = {file.name: file.drone for file in load_directory(output_dir / DIRECTORY / "dynamics")}
+    kept = {file.name: file.drone for file in load_directory(layout.drones(output_dir))}
     given = {file.name: file.drone for file in files}
     strange = sorted(
         name
@@ -147,7 +142,7 @@ def locked(output_dir: Path) -> Iterator[None]:
     """
     with writing(output_dir):
         output_dir.mkdir(parents=True, exist_ok=True)
-        lock = open(output_dir / LOCK, "a")  # noqa: SIM115 (kept open for as long as the lock is held)
+        lock = open(output_dir / layout.LOCK, "a")  # noqa: SIM115 (kept open for as long as the lock is held)
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -14,7 +14,7 @@ from raptor_jax.drones import files
 from raptor_jax.drones.parameters import Drone
 from raptor_jax.errors import UserError
 from raptor_jax.population import memory
-from raptor_jax.runs import checkpoints
+from raptor_jax.runs import checkpoints, layout
 from raptor_jax.runs.results import Results
 from raptor_jax.utils.console import readable_bytes
 
@@ -74,11 +74,11 @@ def load_kept(run: Path, overrides: dict[str, int]) -> Judged:
     Raises:
         UserError: the directory holds no run, or what it holds does not fit together.
     """
-    directory = run / checkpoints.DIRECTORY
+    directory = run / layout.CHECKPOINTS
     if not os.path.isdir(directory):
-        raise UserError(f"{run}: holds no {checkpoints.DIRECTORY}; name the output directory of a run")
-    settings = config.load(directory / "config.yaml", overrides)
-    drone_files = files.load_directory(directory / "dynamics")
+        raise UserError(f"{run}: holds no {layout.CHECKPOINTS}; name the output directory of a run")
+    settings = config.load(layout.config_file(run), overrides)
+    drone_files = files.load_directory(layout.drones(run))
     step, tree = checkpoints.load_best(run)
     actors = jax.tree.map(jnp.asarray, checkpoints.actor_of(tree))
     _require_fit(directory, settings, actors, len(drone_files))
@@ -109,6 +109,6 @@ def _require_fit(directory: Path, settings: config.Config, actors: sac.Parameter
     found = jax.tree.map(lambda leaf: leaf.shape, actors)
     if found != expected:
         raise UserError(
-            f"{directory}: the checkpoint's actors do not fit config.yaml and the {drones} drones beside it;"
+            f"{directory}: the checkpoint's actors do not fit {layout.CONFIG} and the {drones} drones beside it;"
             " restore the files of the run"
         )

@@ -22,10 +22,10 @@ from raptor_jax.errors import UserError, printable
 from raptor_jax.population import best, memory, sharding
 from raptor_jax.population.schedule import crossed
 from raptor_jax.population.state import Population
-from raptor_jax.runs import checkpoints, warm_start
+from raptor_jax.runs import checkpoints, layout, warm_start
 from raptor_jax.runs import directory as run_directory
-from raptor_jax.runs.curves import CURVES, Curves
-from raptor_jax.runs.results import FILE, Results, print_table
+from raptor_jax.runs.curves import Curves
+from raptor_jax.runs.results import Results, print_table
 from raptor_jax.runs.tensorboard import TensorBoard
 from raptor_jax.training import progress, rounds, signals
 from raptor_jax.training.rounds import Round
@@ -33,7 +33,6 @@ from raptor_jax.utils.console import say
 from raptor_jax.utils.files import move_aside, write_json
 from raptor_jax.utils.trees import tree_bytes
 
-LOGS = "logs"
 RESTARTS = 3
 """How often a teacher whose numbers become non-finite goes on from before, in one round, until it stays there."""
 SAVED_REPLAY_BYTES = 2**30
@@ -72,7 +71,7 @@ def train(job: Job, console: Console, overwrite: bool = False, resume: bool = Fa
         UserError: something about the input, the memory or the disk rules the run out.
     """
     config, output_dir = job.config, job.output_dir
-    if not sharding.leads():
+    if not sharding.is_main_process():
         console = Console(quiet=True)
     # What the settings rule out is told before anything is written.
     rounds.most_steps(config)
@@ -89,7 +88,7 @@ def train(job: Job, console: Console, overwrite: bool = False, resume: bool = Fa
     drones = stack_for_training(job.files, config.environment)
     table, available = _require_memory(mesh, job, drones, start)
     with ExitStack() as at_the_end:
-        if sharding.leads():
+        if sharding.is_main_process():
             at_the_end.enter_context(_own_directory(job, resume, console))
         sharding.wait_for_all("the output directory is there")
         run = _Run(mesh, job, drones, start, console)
@@ -151,7 +150,7 @@ class _Run:
         self.results = Results(about, job.teacher_ids.tolist(), job.files)
         self.curves = Curves(job.teacher_ids.tolist(), rounds.most_steps(job.config))
         self.checkpoints = checkpoints.Writer(job.output_dir, job.teacher_ids.tolist())
-        self.keep = sharding.everywhere(mesh, best.keep)
+        self.keep = sharding.replicate(mesh, best.keep)
 
     def prepare(self, resume: bool, table: memory.MemoryTable, available: int) -> None:
         """Compiles what the first round needs, checks that it fits, and takes over what a checkpoint holds."""
@@ -160,12 +159,12 @@ class _Run:
         rows = np.asarray(saved["rows"]) if saved else np.arange(len(self.job.files))
         self.now = self._round(saved["attempt"] if saved else 0, rows)
         everyone = sharding.padded(np.arange(len(self.job.files)), self.mesh)
-        self.everyone = sharding.spread(self.mesh, jax.tree.map(lambda leaf: leaf[everyone], self.drones))
+        self.everyone = sharding.shard(self.mesh, jax.tree.map(lambda leaf: leaf[everyone], self.drones))
         if saved:
             self._take_over(saved)
         else:
             # Half of a first checkpoint may be there.
-            self.checkpoints.forget_after(-1)
+            self.checkpoints.delete_after(-1)
             self.population: Population = self.now.create()
             self.best = jax.device_get(best.create(self.now.of_real_teachers(self.population.teachers)))
         programs = [program for program in self.now.programs if program is not None]
@@ -177,9 +176,9 @@ class _Run:
         progress.print_memory(table, available, share, device, self.console)
         memory.require_fit(table, self.config, share, available)
         own_curves = self.config.training.tensorboard_teachers
-        if sharding.leads():
+        if sharding.is_main_process():
             self.tensorboard = TensorBoard(
-                self.output_dir / LOGS, self.job.teacher_ids.tolist(), own_curves, self.step if resume else None
+                self.output_dir / layout.LOGS, self.job.teacher_ids.tolist(), own_curves, self.step if resume else None
             )
         self._write_results()
 
@@ -280,7 +279,7 @@ class _Run:
         """Evaluates the kept actors on seeds that chose nothing."""
         episodes = self.config.training.final_eval_episodes
         everyone = sharding.padded(np.arange(len(self.job.files)), self.mesh)
-        actors = sharding.spread(self.mesh, jax.tree.map(lambda leaf: np.asarray(leaf)[everyone], self.best.actor))
+        actors = sharding.shard(self.mesh, jax.tree.map(lambda leaf: np.asarray(leaf)[everyone], self.best.actor))
 
         def judge(actors: sac.Parameters, drones: Drone) -> evaluation.Evaluation:
             return evaluation.evaluate(self.config, actors, drones, episodes, evaluation.JUDGEMENT)
@@ -289,10 +288,10 @@ class _Run:
             return evaluation.evaluate(self.config, actors, drones, episodes, evaluation.JUDGEMENT, sampled=True)
 
         with self._timed("compiling"):
-            programs = [sharding.on_each(self.mesh, each, actors, self.everyone) for each in (judge, sample)]
+            programs = [sharding.compile_sharded(self.mesh, each, actors, self.everyone) for each in (judge, sample)]
         with self._timed("evaluating"):
-            judgement, stochastic = (sharding.fetch(program(actors, self.everyone)) for program in programs)
-        self.results.set_judgement(judgement, self.config.training.pass_return, checkpoints.best_path(self.step))
+            judgement, stochastic = (sharding.gather(program(actors, self.everyone)) for program in programs)
+        self.results.set_judgement(judgement, self.config.training.pass_return, layout.best_arrays(self.step))
         self.results.set_stochastic(stochastic)
 
     def _chunk(self, program: jax.stages.Compiled, steps: int, updates: int) -> None:
@@ -353,12 +352,12 @@ class _Run:
         self._write_results()
 
     def _log(self, values: dict[str, np.ndarray]) -> None:
-        if not sharding.leads():
+        if not sharding.is_main_process():
             return
         if self.tensorboard.reopen_deleted():
             self.console.print(
-                f"[yellow]{self.output_dir / LOGS}: files were deleted; TensorBoard goes on in new ones from step"
-                f" {self.step:,}, and {CURVES} has all points[/]",
+                f"[yellow]{self.output_dir / layout.LOGS}: files were deleted; TensorBoard goes on in new ones from"
+                f" step {self.step:,}, and {layout.CURVES} has all points[/]",
                 soft_wrap=True,
             )
         self.tensorboard.add(self.step, values)
@@ -367,15 +366,15 @@ class _Run:
         """Saves all that a resume needs; the curves first, for a checkpoint promises that they reach as far as it."""
         self._write_results()
         replay = self.population.replay
-        notes = {
-            "attempt": self.now.attempt,
-            "rows": self.now.rows.tolist(),
-            "began": self.began,
-            "teacher_updates": self.teacher_updates,
-            "replay_rows": int(replay.filled) if replay is not None else 0,
-            "curves": self.curves.counts(),
-            "results": self.results.content(),
-        }
+        notes = checkpoints.Notes(
+            attempt=self.now.attempt,
+            rows=self.now.rows.tolist(),
+            began=self.began,
+            teacher_updates=self.teacher_updates,
+            replay_rows=int(replay.filled) if replay is not None else 0,
+            curves=self.curves.counts(),
+            results=self.results.content(),
+        )
         ids = self.job.teacher_ids[sharding.padded(self.now.rows, self.mesh)]
         wanted = self.config.training.checkpoint_replay
         with_replay = wanted == "always" or (wanted == "auto" and tree_bytes(replay) <= SAVED_REPLAY_BYTES)
@@ -392,9 +391,9 @@ class _Run:
             try:
                 notes = checkpoints.load_notes(self.output_dir, step)
                 _, kept = checkpoints.load_best(self.output_dir, step)
-                now = self._round(notes["attempt"], np.asarray(notes["rows"]))
+                now = self._round(notes.attempt, np.asarray(notes.rows))
                 population = self._restored(now, step)
-                return {**notes, "step": step, "best": checkpoints.best_of(kept), "population": population}
+                return {**notes._asdict(), "step": step, "best": checkpoints.best_of(kept), "population": population}
             except UserError as error:
                 self.console.print(f"[yellow]{escape(str(error))}; goes back to the one before[/]", soft_wrap=True)
         if steps:
@@ -408,13 +407,13 @@ class _Run:
     def _restored(self, now: Round, step: int) -> Population:
         """Returns the population of a checkpoint; with an empty replay, where that has none or one of another size."""
         population = now.create()
-        tree = checkpoints.load_learning(self.output_dir, step)
+        tree = checkpoints.load_latest(self.output_dir, step)
         saved = tree.get("replay")
         if saved and population.replay and saved["rows"].shape[1:] != population.replay.rows.shape[1:]:
             del tree["replay"]
         places = sharding.padded(np.arange(now.rows.size), self.mesh)
         tree = jax.tree.map(lambda leaf: leaf[places] if leaf.ndim else leaf, tree)
-        return checkpoints.put_back(population, sharding.spread(self.mesh, tree))
+        return checkpoints.restore(population, sharding.shard(self.mesh, tree))
 
     def _take_over(self, saved: dict[str, Any]) -> None:
         """Goes to where a checkpoint was saved."""
@@ -422,10 +421,10 @@ class _Run:
         self.population, self.best = saved["population"], saved["best"]
         self.results.restore(saved["results"])
         try:
-            self.curves.restore(self.output_dir / CURVES, saved["curves"])
+            self.curves.restore(self.output_dir / layout.CURVES, saved["curves"])
         except UserError as error:
             self.console.print(f"[yellow]{error}; the curves begin anew at step {self.step:,}[/]", soft_wrap=True)
-        self.checkpoints.forget_after(self.step)
+        self.checkpoints.delete_after(self.step)
         self.console.print(f"goes on from step {self.step:,}")
         fly, replay = self.now.programs.warm_up, self.population.replay
         if fly and replay is not None and (missing := saved["replay_rows"] - int(replay.filled)):
@@ -434,13 +433,13 @@ class _Run:
             self.console.print(f"filled the replay anew, with {missing:,} steps or more of the policies as they are")
 
     def _write_results(self) -> None:
-        if not sharding.leads():
+        if not sharding.is_main_process():
             return
         training = self.results.run["timings"]["training"]
         self.results.run["step"] = self.step
         self.results.run["teacher_updates_per_second"] = self.teacher_updates / max(training, 1e-9)
-        self.curves.save(self.output_dir / CURVES)
-        write_json(self.output_dir / FILE, self.results.content())
+        self.curves.save(self.output_dir / layout.CURVES)
+        write_json(self.output_dir / layout.RESULTS, self.results.content())
 
     @contextmanager
     def _timed(self, purpose: str) -> Iterator[None]:

@@ -51,7 +51,7 @@ class Round(NamedTuple):
 
     def of_real_teachers(self, values: Any) -> Any:
         """Returns arrays [R', ...] of the devices as NumPy arrays [R, ...]."""
-        return jax.tree.map(lambda leaf: leaf[: self.rows.size], sharding.fetch(values))
+        return jax.tree.map(lambda leaf: leaf[: self.rows.size], sharding.gather(values))
 
     def revived(self, mesh: Mesh, population: Population, broken: np.ndarray, times: np.ndarray) -> Population:
         """Returns a population whose broken teachers go on with fresh draws, and with no broken rows in their replay.
@@ -69,8 +69,8 @@ class Round(NamedTuple):
             return revive(population, broken, times)
 
         places = sharding.padded(np.arange(self.rows.size), mesh)
-        marks = sharding.spread(mesh, (broken[places], times[places].astype(np.int32)))
-        return sharding.on_each(mesh, mend, population, *marks, donate=True)(population, *marks)
+        marks = sharding.shard(mesh, (broken[places], times[places].astype(np.int32)))
+        return sharding.compile_sharded(mesh, mend, population, *marks, donate=True)(population, *marks)
 
 
 def config_of(config: Config, attempt: int) -> Config:
@@ -123,8 +123,8 @@ def prepare(
     """
     config = config_of(config, attempt)
     filled = sharding.padded(rows, mesh)
-    placed = sharding.spread(mesh, jax.tree.map(lambda leaf: leaf[filled], drones))
-    ids = sharding.spread(mesh, teacher_ids[filled])
+    placed = sharding.shard(mesh, jax.tree.map(lambda leaf: leaf[filled], drones))
+    ids = sharding.shard(mesh, teacher_ids[filled])
     plan = populations.schedule(config)
     return Round(attempt, rows, config, plan, placed, ids, compiled(mesh, config, attempt, placed, ids, start))
 
@@ -162,10 +162,10 @@ def compiled(
     warm_up = None
     if plan.warmup_iterations:
         collect = functools.partial(populations.collect, config, iterations=plan.warmup_iterations)
-        warm_up = sharding.on_each(mesh, collect, population, drones, donate=True)
+        warm_up = sharding.compile_sharded(mesh, collect, population, drones, donate=True)
     return Programs(
-        create=sharding.on_each(mesh, create, drones, teacher_ids),
+        create=sharding.compile_sharded(mesh, create, drones, teacher_ids),
         warm_up=warm_up,
-        train=sharding.on_each(mesh, train, population, drones, donate=True),
-        select=sharding.on_each(mesh, evaluate, population.teachers.actor, drones),
+        train=sharding.compile_sharded(mesh, train, population, drones, donate=True),
+        select=sharding.compile_sharded(mesh, evaluate, population.teachers.actor, drones),
     )

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from raptor_jax.errors import UserError
-from raptor_jax.runs import analysis
-from raptor_jax.runs.results import FILE
+from raptor_jax.runs import analysis, layout
 from tests.runs.builder import CHUNK, POINTS, write_run
 
 
@@ -163,7 +162,7 @@ def test_no_run_at_all(tmp_path):
 
 def test_keys_of_others_that_hold_no_numbers_are_missing(tmp_path):
     write_run(tmp_path / "run", 2)
-    path = tmp_path / "run" / FILE
+    path = tmp_path / "run" / layout.RESULTS
     content = json.loads(path.read_text())
     content["teachers"][0] |= {"tags": [1], "note": "text"}
     content["teachers"][1] |= {"tags": [1, 2], "note": [1]}

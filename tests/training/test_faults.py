@@ -18,7 +18,7 @@ from raptor_jax.config import build
 from raptor_jax.errors import UserError
 from raptor_jax.population import sac as population
 from raptor_jax.population import sharding
-from raptor_jax.runs import checkpoints
+from raptor_jax.runs import checkpoints, layout
 from raptor_jax.runs import directory as run_directory
 from raptor_jax.runs.curves import MOST_POINTS, Curves
 from raptor_jax.training import rounds
@@ -31,7 +31,7 @@ STEPS = faults.RUNS["model_free"]["training.steps-per-teacher"]
 @pytest.fixture(scope="module", autouse=True)
 def programs_are_traced_once():
     """Lets runs with the same settings share their compiled programs, which are most of the time of so small a run."""
-    prepare, on_each, made = rounds.prepare, sharding.on_each, {}
+    prepare, compile_sharded, made = rounds.prepare, sharding.compile_sharded, {}
 
     def prepare_once(mesh, config, attempt, rows, drones, teacher_ids, start):
         key = (config, attempt, rows.tobytes(), teacher_ids.tobytes())
@@ -41,15 +41,15 @@ def programs_are_traced_once():
 
     def judge_once(mesh, function, *arguments, **options):
         if getattr(function, "__name__", "") not in ("judge", "sample"):
-            return on_each(mesh, function, *arguments, **options)
+            return compile_sharded(mesh, function, *arguments, **options)
         key = function.__name__ + str(sharding.shapes(mesh, arguments))
         if key not in made:
-            made[key] = on_each(mesh, function, *arguments, **options)
+            made[key] = compile_sharded(mesh, function, *arguments, **options)
         return made[key]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rounds, "prepare", prepare_once)
-        patch.setattr(sharding, "on_each", judge_once)
+        patch.setattr(sharding, "compile_sharded", judge_once)
         yield
 
 
@@ -130,7 +130,7 @@ def test_a_comparison_of_runs_sees_a_single_bit(undisturbed, copy):
 def test_a_run_that_was_killed_before_it_had_begun_begins(directory, undisturbed, capsys):
     run = directory / "unborn"
     (run / "checkpoints" / "dynamics").mkdir(parents=True)
-    (run / run_directory.LOCK).touch()
+    (run / layout.LOCK).touch()
     # A drone that this run does not have.
     (run / "checkpoints" / "dynamics" / "0007.json").write_text("{")
     assert train(directory, run.name, "--resume") == exit_status.PASSED
@@ -185,9 +185,12 @@ def test_a_second_signal_ends_it_at_once_and_the_last_checkpoint_is_whole(direct
     # Signals that come together are one; then it stopped as it was asked to.
     assert process.returncode in (-signal.SIGTERM, exit_status.STOPPED), out
     step = checkpoints.resumable_steps(directory / "twice")[0]
-    assert checkpoints.load_notes(directory / "twice", step)["digests"].keys() == {"best", "latest", "notes"}
+    assert checkpoints.load_notes(directory / "twice", step)
+    assert all(
+        checkpoints.examine(layout.checkpoint(directory / "twice", kind, step), 0).has_digest for kind in layout.KINDS
+    )
     assert checkpoints.load_best(directory / "twice", step)
-    assert checkpoints.load_learning(directory / "twice", step)
+    assert checkpoints.load_latest(directory / "twice", step)
 
 
 # Faults of the disk
@@ -291,7 +294,7 @@ def test_damaged_notes_are_told_and_the_checkpoint_before_is_used(directory, und
     assert changed != notes.read_text()
     notes.write_text(changed)
     assert train(directory, copy.name, "--resume") == exit_status.PASSED
-    assert "what it holds is not what was saved" in told(capsys)[0]
+    assert "the content differs from what was saved" in told(capsys)[0]
     assert faults.differences(copy, undisturbed) == []
 
 

@@ -11,7 +11,7 @@ from raptor_jax.evaluation import Evaluation
 from raptor_jax.evaluation.foundation import FoundationPolicy
 from raptor_jax.runs import layout
 from raptor_jax.runs.kept import Flights, Judged, load_flights
-from raptor_jax.runs.results import print_table
+from raptor_jax.runs.results_table import print_table
 from raptor_jax.utils.files import require_writable, write_json
 
 

@@ -90,7 +90,7 @@ def read_teachers(run: Path, teacher_id: int | None, overrides: dict[str, int] |
 
 def _provenance(run: Path, step: int, ids: list[int]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Returns the entries of results.json for these teachers, and what is told of the run."""
-    results = read(run / layout.RESULTS)
+    results = read(run / layout.RESULTS).content()
     try:
         entries = {entry["teacher_id"]: entry for entry in results["teachers"]}
         origin = {

@@ -65,7 +65,7 @@ def describe_teacher(path: Path, teacher: int) -> dict[str, Any]:
     absolute = path.absolute()
     inside = (place for place in (absolute, *absolute.parents) if os.path.lexists(place / layout.RESULTS))
     run = next(inside, path)
-    found = results.read(run / layout.RESULTS)
+    found = results.read(run / layout.RESULTS).content()
     ids = [entry["teacher_id"] for entry in found["teachers"]]
     results.require_teacher(run, ids, teacher)
     row = ids.index(teacher)
@@ -97,7 +97,7 @@ def _describe_file(path: Path) -> dict[str, Any]:
 
 
 def _describe_run(run: Path) -> dict[str, Any]:
-    found = results.read(run / layout.RESULTS)
+    found = results.read(run / layout.RESULTS).content()
     curves = _curves_in(run)
     steps = _checkpoints_in(run / layout.CHECKPOINTS)
     newest = max(

@@ -1,4 +1,4 @@
-"""The kept actors of a run, with their drones and settings, as they are read to be flown again or handed on."""
+"""The kept actors of a run with their drones and settings, read to be evaluated or exported."""
 
 import os
 from collections.abc import Sequence
@@ -15,45 +15,46 @@ from raptor_jax.drones.parameters import Drone
 from raptor_jax.errors import UserError
 from raptor_jax.population import memory
 from raptor_jax.runs import checkpoints, layout
-from raptor_jax.runs.results import Results
+from raptor_jax.runs.results import EvaluationResults
 from raptor_jax.utils.console import readable_bytes
+from raptor_jax.utils.trees import take
 
 
 class Judged(NamedTuple):
-    """A run as it is read to be flown again: T teachers and their drones, with the task of the run."""
+    """The T kept actors of a run, with their drones and its settings."""
 
     settings: config.Config
     step: int
     actors: sac.Parameters
     drones: Drone
     drone_files: list[files.DroneFile]
-    """The drones as they lie beside the checkpoint."""
-    results: Results
+    """The drones as stored; `drones` holds them with the task of the run."""
+    results: EvaluationResults
 
     @property
     def ids(self) -> list[int]:
         """Returns the identities of the teachers, [T]."""
-        return [entry["teacher_id"] for entry in self.results.teachers]
+        return [entry.teacher_id for entry in self.results.teachers]
 
 
 class Flights(NamedTuple):
-    """Which flights of a run are asked for."""
+    """Which flights of a run were requested."""
 
     run: Path
     """Its output directory."""
     teachers: Sequence[range] | None = None
-    """Who flies, by `teacher_id`; None for all."""
+    """Ranges of `teacher_id`; None for all teachers."""
     episodes: int | None = None
-    """Of each teacher; None for as many as judged the run."""
+    """Of each teacher; None for as many as in the final evaluation of the run."""
     seed: int | None = None
-    """Of the episodes; None for the run's own. With neither given, these are the episodes that judged the run."""
+    """Of the episodes; None for that of the run. With neither given, these are the episodes of its final evaluation."""
 
 
 def load_flights(asked: Flights) -> tuple[Judged, int]:
-    """Reads what is to be flown, and how many episodes of each teacher.
+    """Reads the requested actors, and returns them with the number of episodes of each.
 
     Raises:
-        UserError: there is no such run or teacher, or the memory does not hold so many episodes.
+        UserError: there is no such run or teacher, or the memory does not suffice for so many episodes.
     """
     judged = load_kept(asked.run, {} if asked.seed is None else {"training.seed": asked.seed})
     if asked.teachers is not None:
@@ -83,27 +84,26 @@ def load_kept(run: Path, overrides: dict[str, int]) -> Judged:
     actors = jax.tree.map(jnp.asarray, checkpoints.actor_of(tree))
     _require_fit(directory, settings, actors, len(drone_files))
     drones = jax.tree.map(jnp.asarray, files.stack_for_training(drone_files, settings.environment))
-    results = Results({"run": str(run)}, [int(i) for i in tree["teacher_id"]], drone_files)
-    results.run["step"] = step
+    results = EvaluationResults.begin(run, step, tree["teacher_id"].tolist(), drone_files)
     results.set_kept(tree["mean_return"], tree["step"])
     return Judged(settings, step, actors, drones, drone_files, results)
 
 
 def _only(judged: Judged, asked: Flights) -> Judged:
-    """Returns the teachers that are asked for."""
+    """Returns only the requested teachers."""
     asked_for = asked.teachers or ()
     missing = next((i for span in asked_for for i in span if i not in judged.ids), None)
     if missing is not None:
         known = f"{min(judged.ids)} to {max(judged.ids)}"
         raise UserError(f"--teachers: {asked.run} has no teacher {missing}, but {known}; name some of them")
     rows = [row for row, i in enumerate(judged.ids) if any(i in span for span in asked_for)]
-    actors, drones = jax.tree.map(lambda leaf: leaf[np.array(rows)], (judged.actors, judged.drones))
+    actors, drones = take((judged.actors, judged.drones), np.array(rows))
     judged.results.teachers = [judged.results.teachers[row] for row in rows]
     return judged._replace(actors=actors, drones=drones, drone_files=[judged.drone_files[row] for row in rows])
 
 
 def _require_fit(directory: Path, settings: config.Config, actors: sac.Parameters, drones: int) -> None:
-    """Raises UserError if the actors are not those of these settings, one for each drone."""
+    """Raises UserError unless the actors fit the settings, one for each drone."""
     one = jax.eval_shape(lambda: sac.create(settings.sac, jax.random.key(0)).actor)
     expected = jax.tree.map(lambda leaf: (drones, *leaf.shape), one)
     found = jax.tree.map(lambda leaf: leaf.shape, actors)

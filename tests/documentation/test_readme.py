@@ -18,7 +18,7 @@ def blocks(first_line: str) -> str:
 
 
 def test_plain_orbax_opens_a_checkpoint_in_five_lines(run_of_4):
-    step = results.read(run_of_4 / layout.RESULTS)["run"]["step"]
+    step = results.read(run_of_4 / layout.RESULTS).run.step
     code = blocks("import orbax.checkpoint as ocp")
     assert len(code.splitlines()) == 5
     assert "raptor_jax" not in code

@@ -42,7 +42,8 @@ def run(actors: sac.Parameters, tmp_path_factory: pytest.TempPathFactory) -> Pat
     stacked = jax.tree.map(jnp.asarray, files.stack_for_training(drone_files, SETTINGS.environment))
     write_text(directory / "config.yaml", config.dump(SETTINGS))
 
-    results = Results({"status": "finished", "config": SETTINGS.model_dump()}, range(len(NAMES)), drone_files)
+    results = Results.begin(SETTINGS.model_dump(), run, range(len(NAMES)), drone_files)
+    results.run.status = "finished"
     kept = np.array([30, 20, 10], np.float32)
     results.set_kept(kept, np.full(len(NAMES), STEP))
     found = evaluation.evaluate(SETTINGS, actors, stacked, SETTINGS.training.final_eval_episodes, evaluation.JUDGEMENT)

@@ -36,13 +36,13 @@ def write_run(run: Path, teachers: int, seed: int = 0) -> np.ndarray:
     write_text(directory / "config.yaml", config.dump(settings))
     drone_files = files.load_directory(directory / "dynamics")
 
-    about = {"status": "finished", "output_dir": str(run), "config": settings.model_dump()}
-    found = Results(about, range(teachers), drone_files)
-    returns = np.array([300 + 30 * entry["thrust_to_weight"] for entry in found.teachers])
+    found = Results.begin(settings.model_dump(), run, range(teachers), drone_files)
+    found.run.status = "finished"
+    returns = np.array([300 + 30 * entry.thrust_to_weight for entry in found.teachers])
     returns[-1] = -20.0
     curves = _curves(returns)
     step = 2 * (POINTS - 1) * CHUNK
-    found.run["step"] = step
+    found.run.step = step
     found.add_round(range(teachers), step // 2, 10)
     found.add_round([teachers - 1], step // 2, 10)
     found.set_kept(returns, np.full(teachers, step // 2))
@@ -82,10 +82,10 @@ def _curves(returns: np.ndarray) -> Curves:
 def write_actors(run: Path) -> None:
     """Adds the checkpoint of the kept actors to a run: the packaged start for every teacher."""
     settings = config.load(layout.config_file(run), {})
-    content = results.read(run / layout.RESULTS)
-    returns = np.array([teacher["mean_return"] for teacher in content["teachers"]], np.float32)
+    found = results.read(run / layout.RESULTS)
+    returns = np.array([teacher.mean_return for teacher in found.teachers], np.float32)
     actors = jax.tree.map(lambda leaf: np.stack([leaf] * len(returns)), warm_start.load(settings))
-    write_kept(run, settings, actors, returns, content["teachers"][0]["best_step"], content["run"]["step"])
+    write_kept(run, settings, actors, returns, found.teachers[0].best_step, found.run.step)
 
 
 def write_kept(

@@ -40,7 +40,7 @@ def programs_are_traced_once():
         return made[key]
 
     def judge_once(mesh, function, *arguments, **options):
-        if getattr(function, "__name__", "") not in ("judge", "sample"):
+        if getattr(function, "__name__", "") not in ("deterministic", "stochastic"):
             return compile_sharded(mesh, function, *arguments, **options)
         key = function.__name__ + str(sharding.shapes(mesh, arguments))
         if key not in made:
@@ -134,7 +134,7 @@ def test_a_run_that_was_killed_before_it_had_begun_begins(directory, undisturbed
     # A drone that this run does not have.
     (run / "checkpoints" / "dynamics" / "0007.json").write_text("{")
     assert train(directory, run.name, "--resume") == exit_status.PASSED
-    assert "starts at the beginning" in told(capsys)[0]
+    assert "starts from the beginning" in told(capsys)[0]
     assert faults.differences(run, undisturbed) == []
     assert len(list((run / "checkpoints" / "dynamics").iterdir())) == faults.DRONES
 
@@ -143,7 +143,7 @@ def test_half_of_a_first_checkpoint_is_not_gone_on_from(directory, undisturbed, 
     for step in checkpoints.resumable_steps(copy):
         shutil.rmtree(copy / "checkpoints" / "latest" / str(step))
     assert train(directory, copy.name, "--resume") == exit_status.PASSED
-    assert "no checkpoint to go on from yet: starts at the beginning" in told(capsys)[0]
+    assert "no checkpoint to resume from yet: starts from the beginning" in told(capsys)[0]
     assert faults.differences(copy, undisturbed) == []
 
 
@@ -160,7 +160,7 @@ def test_a_run_that_is_asked_to_stop_saves_says_how_to_go_on_and_does(
         assert train(directory, run.name) == exit_status.STOPPED
     out, errors = told(capsys)
     assert f"{number.name}: stops after this chunk and saves" in out
-    assert "stopped at step 320; go on with the same command and --resume" in out
+    assert "stopped at step 320; continue with the same command and --resume" in out
     assert errors == []
     assert json.loads((run / "results.json").read_text())["run"]["status"] == "interrupted"
     assert checkpoints.resumable_steps(run)[0] == 320
@@ -227,7 +227,7 @@ def test_a_full_disk_is_told_in_one_line_and_the_run_goes_on_when_there_is_room(
     out, errors = told(capsys)
     assert len(errors) == 1
     assert "No space left" in errors[0] or "cannot be written" in errors[0]
-    assert "make room and go on with --resume" in errors[0]
+    assert "make room and continue with --resume" in errors[0]
     assert "Traceback" not in out
     (small_disk / "ballast").unlink()
     subprocess.run(["mount", "-o", "remount,size=16m", small_disk], check=True)
@@ -282,8 +282,8 @@ def test_a_damaged_newest_checkpoint_is_told_and_the_one_before_is_used(
     assert train(directory, copy.name, "--resume") == exit_status.PASSED
     out, errors = told(capsys)
     assert f"{kind}/{STEPS}/default: not a whole checkpoint: " in out
-    assert "goes back to the one before" in out
-    assert f"goes on from step {older:,}" in out
+    assert "falls back to the previous one" in out
+    assert f"resumed from step {older:,}" in out
     assert errors == []
     assert faults.differences(copy, undisturbed) == []
 
@@ -301,11 +301,12 @@ def test_damaged_notes_are_told_and_the_checkpoint_before_is_used(directory, und
 def test_a_run_without_any_whole_checkpoint_is_refused_and_nothing_of_it_is_deleted(directory, copy, capsys):
     for step in checkpoints.resumable_steps(copy):
         truncate(copy / "checkpoints" / "latest" / str(step) / "notes" / "metadata")
-    before = sorted(path for path in copy.rglob("*"))
+    before, results = sorted(path for path in copy.rglob("*")), (copy / "results.json").read_bytes()
     assert train(directory, copy.name, "--resume") == exit_status.USAGE
     _, errors = told(capsys)
     assert len(errors) == 1
     assert "none of its checkpoints is whole" in errors[0]
+    assert (copy / "results.json").read_bytes() == results
     assert set(before) <= set(copy.rglob("*"))
 
 
@@ -315,7 +316,7 @@ def test_damaged_curves_are_told_and_begin_anew(directory, undisturbed, copy, ca
     damage(copy / "curves.npz")
     older = checkpoints.resumable_steps(copy)[0]
     assert train(directory, copy.name, "--resume") == exit_status.PASSED
-    assert f"the curves begin anew at step {older:,}" in told(capsys)[0]
+    assert f"the curves start again at step {older:,}" in told(capsys)[0]
     assert all(name.startswith("curves ") for name in faults.differences(copy, undisturbed))
     with np.load(copy / "curves.npz") as curves:
         assert curves["train_step"].tolist() == list(range(older + 32, STEPS + 1, 32))
@@ -350,7 +351,7 @@ def test_logs_that_are_deleted_during_a_run_are_told_of_and_go_on(directory, und
     at_step(monkeypatch, 320, lambda: shutil.rmtree(run / "logs"))
     assert train(directory, run.name) == exit_status.PASSED
     out, errors = told(capsys)
-    assert "files were deleted; TensorBoard goes on in new ones from step 320" in out
+    assert "files were deleted; TensorBoard continues in new files from step 320" in out
     assert errors == []
     assert faults.differences(run, undisturbed) == []
     assert scalars(run, "train/alpha") == list(range(320, STEPS + 1, 32))
@@ -374,7 +375,7 @@ def test_logs_that_are_deleted_between_runs_begin_anew(directory, undisturbed, c
         ("--sac.gamma=0.9", "sac.gamma 0.9 (was 0.98)"),
         ("--sac.critic-hidden-dim=16", "sac.critic_hidden_dim 16 (was 8)"),
         ("--training.seed=1", "training.seed 1 (was 0)"),
-        ("--num-teachers=2", "cannot go on with other drones: 0002"),
+        ("--num-teachers=2", "cannot resume with other drones: 0002"),
     ],
 )
 def test_another_algorithm_network_or_drone_is_refused_with_what_differs(directory, copy, capsys, more, named):
@@ -391,13 +392,13 @@ def test_a_changed_drone_is_refused(directory, copy, capsys):
     content["dynamics"]["rotor_time_constants_rising"][0] *= 0.999
     write_json(path, content)
     assert train(directory, copy.name, "--resume") == exit_status.USAGE
-    assert "cannot go on with other drones: 0001" in told(capsys)[1][0]
+    assert "cannot resume with other drones: 0001" in told(capsys)[1][0]
 
 
 def test_a_resumed_run_may_be_longer_and_watched_otherwise(directory, copy, capsys):
     more = [f"--training.steps-per-teacher={STEPS + 256}", "--training.eval-frequency=128"]
     assert train(directory, copy.name, "--resume", *more) == exit_status.PASSED
-    assert f"goes on from step {STEPS:,}" in told(capsys)[0]
+    assert f"resumed from step {STEPS:,}" in told(capsys)[0]
     with np.load(copy / "curves.npz") as curves:
         assert curves["train_step"].tolist() == list(range(32, STEPS + 257, 32))
         assert curves["eval_step"].tolist()[-3:] == [STEPS, STEPS + 128, STEPS + 256]
@@ -408,7 +409,7 @@ def test_without_a_run_there_is_nothing_to_resume(directory, capsys):
     assert train(directory, "nowhere", "--resume") == exit_status.USAGE
     _, errors = told(capsys)
     assert len(errors) == 1
-    assert "holds no run to go on with" in errors[0]
+    assert "holds no run to resume" in errors[0]
     assert not (directory / "nowhere").exists()
 
 

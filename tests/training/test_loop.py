@@ -18,7 +18,7 @@ from raptor_jax.errors import UserError
 from raptor_jax.population import sac as population
 from raptor_jax.population.schedule import crossed
 from raptor_jax.runs import checkpoints
-from raptor_jax.training import loop, rounds
+from raptor_jax.training import divergence, loop, rounds, startup
 from validation.drones import calm, replaced
 
 CONFIG = build(
@@ -76,7 +76,7 @@ def with_train(monkeypatch, change):
         return now._replace(programs=now.programs._replace(train=run))
 
     monkeypatch.setattr(rounds, "prepare", prepared)
-    monkeypatch.setattr(loop.memory, "temporaries", lambda programs: 0)
+    monkeypatch.setattr(startup.memory, "temporaries", lambda programs: 0)
 
 
 def test_a_teacher_that_breaks_once_goes_on_and_the_others_do_not_notice(tmp_path, drones, monkeypatch):
@@ -122,7 +122,7 @@ def test_a_teacher_whose_numbers_break_again_and_again_is_frozen_and_the_others_
 
     results = results_of(tmp_path / "run")
     assert [teacher["frozen_at_step"] for teacher in results["teachers"]] == [None, 128, None]
-    assert [teacher["restarts"] for teacher in results["teachers"]] == [0, loop.RESTARTS, 0]
+    assert [teacher["restarts"] for teacher in results["teachers"]] == [0, divergence.RESTARTS, 0]
     assert results["teachers"][0]["passed"]
     assert results["teachers"][2]["passed"]
     assert "teacher 0001 (0001.json): its numbers became non-finite" in console.export_text()

@@ -69,7 +69,8 @@ def make_run(directory: Path) -> None:
     writer = checkpoints.Writer(directory, range(TEACHERS))
     writer.save(STEP, kept, population, np.arange(TEACHERS), with_replay=False, notes=notes)
     writer.close()
-    results = Results({"config": SETTINGS.model_dump(), "status": "finished"}, range(TEACHERS), drones)
+    results = Results.begin(SETTINGS.model_dump(), directory, range(TEACHERS), drones)
+    results.run.status = "finished"
     judged = {name: np.array([1.5, 2.5]) for name in evaluation.Evaluation.__dataclass_fields__}
     results.set_judgement(evaluation.Evaluation(**judged), 200.0, layout.best_arrays(STEP))
     write_json(directory / layout.RESULTS, results.content())
@@ -213,7 +214,8 @@ def _drone_directories(valid: bytes) -> Reader:
         files.stack_for_training(drones, SETTINGS.environment)
         for drone in drones:
             files.save_drone(place / "copies" / f"{drone.name}.json", drone.drone, drone.metadata)
-        write_json(place / "copies" / layout.RESULTS, Results({}, range(len(drones)), drones).content())
+        results = Results.begin(SETTINGS.model_dump(), place, range(len(drones)), drones)
+        write_json(place / "copies" / layout.RESULTS, results.content())
         command(["inspect", str(drones[0].path)])
 
     return Reader("directory of drones", draw, put, read, 0.05)

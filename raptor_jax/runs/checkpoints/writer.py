@@ -101,7 +101,7 @@ class Writer:
         except (ValueError, OSError, RuntimeError) as error:
             raise UserError(
                 f"{self._root}: a checkpoint cannot be written: {first_line(error)}; the previous one is whole:"
-                " make room and resume with --resume"
+                " make room and continue with --resume"
             ) from None
 
 

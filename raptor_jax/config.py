@@ -115,14 +115,14 @@ class SacConfig(Section):
     """Soft actor-critic: horizon, networks, losses, optimisers and replay."""
 
     horizon: int = Field(
-        200,
+        100,
         ge=0,
         le=10_000,
         description="H, steps through the simulator that the actor's objective is expanded by: windows of so many steps"
         " are flown on-policy; 0 is model-free SAC on a replay",
     )
     actor_hidden_dim: PositiveInt = Field(64, description="units in each of the actor's two hidden layers")
-    critic_hidden_dim: PositiveInt = Field(64, description="units in each of a critic's two hidden layers")
+    critic_hidden_dim: PositiveInt = Field(32, description="units in each of a critic's two hidden layers")
     gamma: float = Field(0.99, ge=0, lt=1, description="discount per step")
     td_lambda: float = Field(
         0.95, ge=0, le=1, description="lambda of the critics' targets over a window; used at a horizon above 0"
@@ -165,7 +165,7 @@ class SacConfig(Section):
     steps_per_update: PositiveInt = Field(
         1, description="steps of every environment between two critic updates; at horizon 0"
     )
-    actor_update_interval: PositiveInt = Field(4, description="critic updates per update of actor and alpha")
+    actor_update_interval: PositiveInt = Field(2, description="critic updates per update of actor and alpha")
     critic_batch_size: PositiveInt = Field(
         256, description="transitions per critic update: of the replay, or of the windows at a horizon above 0"
     )

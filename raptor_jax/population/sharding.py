@@ -11,7 +11,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from raptor_jax.simulator.compiler import compiling_for
+from raptor_jax.simulator.compiler import compiling_for, options
 
 TEACHERS = "teachers"
 
@@ -72,7 +72,7 @@ def shapes(mesh: Mesh, tree: Any) -> Any:
 
 
 def compile_sharded(
-    mesh: Mesh, function: Callable[..., Any], *arguments: Any, donate: bool = False
+    mesh: Mesh, function: Callable[..., Any], *arguments: Any, donate: bool = False, runs_once: bool = False
 ) -> jax.stages.Compiled:
     """Compiles a function so that each device runs it on its own teachers.
 
@@ -81,13 +81,16 @@ def compile_sharded(
         function: takes and returns trees as above; written as if one device held all teachers.
         arguments: shapes of its arguments for all teachers, a multiple of the number of devices.
         donate: whether the first argument is donated.
+        runs_once: whether the program runs only once, so that fast compilation matters more than speed.
     """
     arguments = tuple(shapes(mesh, argument) for argument in arguments)
-    with compiling_for(mesh.devices.flat[0].platform):
-        results = jax.eval_shape(function, *arguments)
-        specs = {"in_specs": _specs(arguments), "out_specs": _specs(results)}
-        mapped = jax.shard_map(function, mesh=mesh, check_vma=False, **specs)
-        return jax.jit(mapped, donate_argnums=(0,) if donate else ()).lower(*arguments).compile()
+    with compiling_for(platform(mesh)):
+        if mesh.size > 1:
+            results = jax.eval_shape(function, *arguments)
+            specs = {"in_specs": _specs(arguments), "out_specs": _specs(results)}
+            function = jax.shard_map(function, mesh=mesh, check_vma=False, **specs)
+        program = jax.jit(function, donate_argnums=(0,) if donate else ()).lower(*arguments)
+        return program.compile(options(platform(mesh), runs_once))
 
 
 def replicate(mesh: Mesh, function: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,4 +1,6 @@
-"""What is there only for XLA's compiler on a processor; on an accelerator all of it is off.
+"""What is there only for XLA's compiler.
+
+On a processor (on an accelerator all of this is off):
 
 XLA:CPU computes what several outputs share anew for each of them, so that the gradient of a step on scalars grew from
 8 000 to 79 000 operations and compiled for minutes. And it starts a kernel for each output: about 600 for a simulated
@@ -81,6 +83,21 @@ def compiling_for(platform: str) -> Iterator[None]:
         yield
     finally:
         _platform.reset(token)
+
+
+def options(platform: str, runs_once: bool) -> dict[str, str | bool]:
+    """Returns XLA's options for a program.
+
+    Args:
+        platform: what the program is compiled for.
+        runs_once: whether it runs once, so that code generation costs more than slow code.
+    """
+    if platform == "cpu":
+        # A population of 16 is created by 7 s of a core's compilation with, and by 2 s without optimization.
+        return {"xla_backend_optimization_level": "0"} if runs_once else {}
+    # For 1000 teachers of `raptor_reference.yaml` on an H100 the pass computes 96 kernels of an iteration twice:
+    # without it the program needs as much memory and is predicted to take 70 % of the time (docs/gpu_program.md).
+    return {"xla_disable_hlo_passes": "rematerialization"}
 
 
 def stages_in_a_loop() -> bool:

@@ -150,7 +150,7 @@ def compiled(
         collect = functools.partial(populations.collect, config, iterations=plan.warmup_iterations)
         warm_up = sharding.compile_sharded(mesh, collect, population, drones, donate=True)
     return Programs(
-        create=sharding.compile_sharded(mesh, create, drones, teacher_ids),
+        create=sharding.compile_sharded(mesh, create, drones, teacher_ids, runs_once=True),
         warm_up=warm_up,
         train=sharding.compile_sharded(mesh, train, population, drones, donate=True),
         select=sharding.compile_sharded(mesh, evaluate, population.teachers.actor, drones),

@@ -332,14 +332,19 @@ def _whole(path: Path) -> Iterator[None]:
 def _problem_of(tree: Any) -> str | None:
     """Returns what keeps a tree from being what `Writer.save` keeps of T teachers; None if nothing does."""
     vectors = {"alpha": "f", "mean_return": "f", "std_return": "f", "step": "i", "teacher_id": "i"}
-    if not isinstance(tree, dict) or tree.keys() != {*vectors, "actor", "critic"}:
+    networks: tuple[str, ...] = ("actor", "critic")
+    if isinstance(tree, dict) and not tree.keys() & {"alpha", "critic"}:
+        # Version 0.1 kept the actor alone.
+        del vectors["alpha"]
+        networks = ("actor",)
+    if not isinstance(tree, dict) or tree.keys() != {*vectors, *networks}:
         return f"it should hold actor, critic, {', '.join(vectors)}"
     teachers = np.shape(tree["teacher_id"])
     for name, kind in vectors.items():
         array = tree[name]
         if len(teachers) != 1 or np.shape(array) != teachers or np.asarray(array).dtype.kind != kind:
             return f"{name} should be one number for each teacher"
-    for name in ("actor", "critic"):
+    for name in networks:
         if any(np.asarray(leaf).dtype != np.float32 for leaf in jax.tree.leaves(tree[name])):
             return f"the {name}'s weights should be float32"
     return None

@@ -14,7 +14,7 @@ from raptor_jax.drones import files
 from raptor_jax.drones.parameters import Drone
 from raptor_jax.errors import UserError
 from raptor_jax.population import memory
-from raptor_jax.runs import checkpoints
+from raptor_jax.runs import checkpoints, stored_config
 from raptor_jax.runs.results import Results
 from raptor_jax.utils.console import readable_bytes
 
@@ -77,7 +77,7 @@ def load_kept(run: Path, overrides: dict[str, int]) -> Judged:
     directory = run / checkpoints.DIRECTORY
     if not os.path.isdir(directory):
         raise UserError(f"{run}: holds no {checkpoints.DIRECTORY}; name the output directory of a run")
-    settings = config.load(directory / "config.yaml", overrides)
+    settings = stored_config.load(directory / "config.yaml", overrides)
     drone_files = files.load_directory(directory / "dynamics")
     step, tree = checkpoints.load_best(run)
     actors = jax.tree.map(jnp.asarray, checkpoints.actor_of(tree))

@@ -15,6 +15,7 @@ from raptor_jax.drones.files import DroneFile
 from raptor_jax.drones.parameters import thrust_to_weight, torque_to_inertia
 from raptor_jax.errors import UserError, printable
 from raptor_jax.evaluation import Evaluation
+from raptor_jax.runs import stored_config
 from raptor_jax.utils.files import Unreadable, json_number, read_object
 from raptor_jax.utils.machine import machine, versions
 
@@ -181,6 +182,8 @@ def read(path: Path) -> dict[str, Any]:
     """
     try:
         content = read_object(path, _MAX_BYTES)
+        if isinstance(run := content.get("run"), dict) and "config" in run:
+            run["config"] = stored_config.translate(run["config"])
         _File.model_validate(content)
     except Unreadable as error:
         raise UserError(f"{path}: {error}; name the output directory of a run") from None

@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 import psutil
 
-from raptor_jax import config
 from raptor_jax.drones import files
 from raptor_jax.errors import UserError
 from raptor_jax.inspection.drone import describe_drone
-from raptor_jax.runs import checkpoints, layout, results, warm_start
+from raptor_jax.runs import checkpoints, layout, results, stored_config, warm_start
 from raptor_jax.runs.curves import load_curves
 from raptor_jax.utils.files import json_number
 
@@ -48,7 +47,7 @@ def describe(path: Path) -> dict[str, Any]:
         "kind": "checkpoints",
         "path": str(path),
         "checkpoints": [_describe_checkpoint(step, most, with_kept=one) for step in steps],
-        "config": config.load(settings).model_dump() if os.path.lexists(settings) else None,
+        "config": stored_config.load(settings).model_dump() if os.path.lexists(settings) else None,
     }
 
 

@@ -2,6 +2,7 @@
 
 layout.py           the name of every file of a run
 directory.py        the output directory: its lock, its inputs, what a resumed run may change
+stored_config.py    the settings of a run; those of version 0.1 are translated
 checkpoints/        the only package that imports orbax
 results.py          results.json; results_table.py prints it
 curves.py           curves.npz

@@ -14,7 +14,7 @@ from raptor_jax.drones import files
 from raptor_jax.drones.parameters import Drone
 from raptor_jax.errors import UserError
 from raptor_jax.population import memory
-from raptor_jax.runs import checkpoints, layout
+from raptor_jax.runs import checkpoints, layout, stored_config
 from raptor_jax.runs.results import EvaluationResults
 from raptor_jax.utils.console import readable_bytes
 from raptor_jax.utils.trees import take
@@ -78,7 +78,7 @@ def load_kept(run: Path, overrides: dict[str, int]) -> Judged:
     directory = run / layout.CHECKPOINTS
     if not os.path.isdir(directory):
         raise UserError(f"{run}: holds no {layout.CHECKPOINTS}; name the output directory of a run")
-    settings = config.load(layout.config_file(run), overrides)
+    settings = stored_config.load(layout.config_file(run), overrides)
     drone_files = files.load_directory(layout.drones(run))
     step, tree = checkpoints.load_best(run)
     actors = jax.tree.map(jnp.asarray, checkpoints.actor_of(tree))

@@ -18,6 +18,7 @@ from raptor_jax.drones.files import DroneFile
 from raptor_jax.drones.parameters import thrust_to_weight, torque_to_inertia
 from raptor_jax.errors import UserError
 from raptor_jax.evaluation import Evaluation
+from raptor_jax.runs import stored_config
 from raptor_jax.utils.files import Unreadable, json_number, read_object
 from raptor_jax.utils.machine import machine, versions
 
@@ -74,8 +75,10 @@ class RunResult(_Model):
     status: str
     """running, interrupted or finished."""
     output_dir: str | None = None
-    config: Annotated[dict[str, Any], pydantic.AfterValidator(_require_pass_return)]
-    """The settings, by section."""
+    config: Annotated[
+        dict[str, Any], pydantic.BeforeValidator(stored_config.translate), pydantic.AfterValidator(_require_pass_return)
+    ]
+    """The settings, by section; those of version 0.1 are translated."""
     step: Count = 0
     """Environment steps of a teacher."""
     device: str

@@ -94,14 +94,19 @@ def require_digest(tree: Any, expected: str) -> None:
 def problem_of_best(tree: Any) -> str | None:
     """Returns why a tree is not one of `tree_of_best` for T teachers; None if it is."""
     vectors = {"alpha": "f", "mean_return": "f", "std_return": "f", "step": "i", "teacher_id": "i"}
-    if not isinstance(tree, dict) or tree.keys() != {*vectors, "actor", "critic"}:
+    networks: tuple[str, ...] = ("actor", "critic")
+    if isinstance(tree, dict) and not tree.keys() & {"alpha", "critic"}:
+        # Version 0.1 kept the actor alone.
+        del vectors["alpha"]
+        networks = ("actor",)
+    if not isinstance(tree, dict) or tree.keys() != {*vectors, *networks}:
         return f"it should hold actor, critic, {', '.join(vectors)}"
     teachers = np.shape(tree["teacher_id"])
     for name, kind in vectors.items():
         array = tree[name]
         if len(teachers) != 1 or np.shape(array) != teachers or np.asarray(array).dtype.kind != kind:
             return f"{name} should be one number for each teacher"
-    for name in ("actor", "critic"):
+    for name in networks:
         if any(np.asarray(leaf).dtype != np.float32 for leaf in jax.tree.leaves(tree[name])):
             return f"the weights of the {name} should be float32"
     return None

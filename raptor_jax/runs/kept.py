@@ -56,17 +56,17 @@ def load_flights(asked: Flights) -> tuple[Judged, int]:
     Raises:
         UserError: there is no such run or teacher, or the memory does not suffice for so many episodes.
     """
-    judged = load_kept(asked.run, {} if asked.seed is None else {"training.seed": asked.seed})
+    kept = load_kept(asked.run, {} if asked.seed is None else {"training.seed": asked.seed})
     if asked.teachers is not None:
-        judged = _only(judged, asked)
-    episodes = asked.episodes or judged.settings.training.final_eval_episodes
-    needed = memory.evaluation_bytes(judged.settings, judged.drones, episodes)
+        kept = _only(kept, asked)
+    episodes = asked.episodes or kept.settings.training.final_eval_episodes
+    needed = memory.evaluation_bytes(kept.settings, kept.drones, episodes)
     free = memory.available_bytes(jax.devices()[0])
     if needed > free:
         raise UserError(
             f"{episodes} episodes need {readable_bytes(needed)}, and {readable_bytes(free)} are free; lower --episodes"
         )
-    return judged, episodes
+    return kept, episodes
 
 
 def load_kept(run: Path, overrides: dict[str, int]) -> Judged:
@@ -89,17 +89,17 @@ def load_kept(run: Path, overrides: dict[str, int]) -> Judged:
     return Judged(settings, step, actors, drones, drone_files, results)
 
 
-def _only(judged: Judged, asked: Flights) -> Judged:
+def _only(kept: Judged, asked: Flights) -> Judged:
     """Returns only the requested teachers."""
     asked_for = asked.teachers or ()
-    missing = next((i for span in asked_for for i in span if i not in judged.ids), None)
+    missing = next((i for span in asked_for for i in span if i not in kept.ids), None)
     if missing is not None:
-        known = f"{min(judged.ids)} to {max(judged.ids)}"
+        known = f"{min(kept.ids)} to {max(kept.ids)}"
         raise UserError(f"--teachers: {asked.run} has no teacher {missing}, but {known}; name some of them")
-    rows = [row for row, i in enumerate(judged.ids) if any(i in span for span in asked_for)]
-    actors, drones = take((judged.actors, judged.drones), np.array(rows))
-    judged.results.teachers = [judged.results.teachers[row] for row in rows]
-    return judged._replace(actors=actors, drones=drones, drone_files=[judged.drone_files[row] for row in rows])
+    rows = [row for row, i in enumerate(kept.ids) if any(i in span for span in asked_for)]
+    actors, drones = take((kept.actors, kept.drones), np.array(rows))
+    kept.results.teachers = [kept.results.teachers[row] for row in rows]
+    return kept._replace(actors=actors, drones=drones, drone_files=[kept.drone_files[row] for row in rows])
 
 
 def _require_fit(directory: Path, settings: config.Config, actors: sac.Parameters, drones: int) -> None:

@@ -17,7 +17,7 @@ def reported(job: Job, step: Callable[[], int] = lambda: 0) -> Iterator[None]:
 
     Args:
         job: what is trained.
-        step: returns how far the training has come, in environment steps of a teacher.
+        step: returns the current step, in environment steps of a teacher.
     """
     fix = "the last checkpoint is whole: make room and continue with --resume"
     try:

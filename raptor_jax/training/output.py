@@ -21,7 +21,7 @@ class Output:
     """The files of a training; only the main process writes results, curves and TensorBoard's files."""
 
     def __init__(self, setup: Setup) -> None:
-        """Begins with results and curves of teachers that are not trained yet; writes nothing."""
+        """Starts with empty results and curves, and opens the checkpoints."""
         job, ids = setup.job, setup.job.teacher_ids.tolist()
         self._job, self._console = job, setup.console
         self.results = Results.begin(job.config.model_dump(), job.output_dir, ids, job.files)
@@ -38,7 +38,7 @@ class Output:
 
     @contextmanager
     def timed(self, purpose: Literal["compiling", "training", "evaluating"]) -> Iterator[None]:
-        """Adds the seconds inside to the timings in the results."""
+        """Adds the seconds spent inside to the timings in the results."""
         started = time.perf_counter()
         try:
             yield
@@ -64,17 +64,17 @@ class Output:
             write_json(self._job.output_dir / layout.RESULTS, self.results.content())
 
     def close(self) -> None:
-        """Finishes all files; whatever happened, `results.json` then says how far the run came."""
+        """Writes the results a last time, and closes all files, even where one of them fails."""
         if self.results.run.status == "running":
             self.results.run.status = "interrupted"
-        with self.failures_reported(), ExitStack() as last_to_first:
-            last_to_first.callback(self.checkpoints.close)
+        with self.failures_reported(), ExitStack() as closing:
+            closing.callback(self.checkpoints.close)
             if self._tensorboard is not None:
-                last_to_first.callback(self._tensorboard.close)
-            last_to_first.callback(self.write_results)
+                closing.callback(self._tensorboard.close)
+            closing.callback(self.write_results)
 
     @contextmanager
     def failures_reported(self) -> Iterator[None]:
-        """Converts failures as `failures.reported` does, with the step that the training has come to."""
+        """Converts failures to one-line errors, as `failures.reported` does, with the current step."""
         with failures.reported(self._job, lambda: self.results.run.step):
             yield

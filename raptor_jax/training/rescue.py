@@ -5,9 +5,8 @@ import numpy as np
 
 from raptor_jax.config import TrainingConfig
 from raptor_jax.population.best import Best
-from raptor_jax.training import rounds
 from raptor_jax.training.output import Output
-from raptor_jax.training.state import RunState, Setup
+from raptor_jax.training.state import RunState, Setup, prepare_round
 
 
 def teachers_to_rescue(config: TrainingConfig, state: RunState) -> np.ndarray:
@@ -31,9 +30,7 @@ def begin_rescue_round(setup: Setup, output: Output, state: RunState, rows: np.n
     # Freed before the next one is made: two replays might not fit.
     del state.population
     with output.timed("compiling"):
-        state.round = rounds.prepare(
-            setup.mesh, setup.config, attempt, rows, setup.drones, setup.job.teacher_ids, setup.warm_start
-        )
+        state.round = prepare_round(setup, attempt, rows)
     state.population = state.round.create()
     state.began = state.step
     state.active, state.restarts = np.ones(rows.size, bool), np.zeros(rows.size, int)

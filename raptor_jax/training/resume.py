@@ -2,7 +2,6 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
@@ -14,10 +13,9 @@ from raptor_jax.population.best import Best
 from raptor_jax.population.state import Population
 from raptor_jax.runs import checkpoints, layout
 from raptor_jax.runs.checkpoints import Notes
-from raptor_jax.training import rounds
 from raptor_jax.training.output import Output
 from raptor_jax.training.rounds import Round
-from raptor_jax.training.state import RunState, Setup, state_of_round
+from raptor_jax.training.state import RunState, Setup, prepare_round, state_of_round
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,10 +75,7 @@ def _read(setup: Setup, step: int) -> ResumePoint:
     output_dir = setup.job.output_dir
     notes = checkpoints.load_notes(output_dir, step)
     _, kept = checkpoints.load_best(output_dir, step)
-    rows = np.asarray(notes.rows)
-    now = rounds.prepare(
-        setup.mesh, setup.config, notes.attempt, rows, setup.drones, setup.job.teacher_ids, setup.warm_start
-    )
+    now = prepare_round(setup, notes.attempt, np.asarray(notes.rows))
     population = _population(setup, now, output_dir, step)
     return ResumePoint(step, notes, now, population, checkpoints.best_of(kept))
 
@@ -94,10 +89,8 @@ def _population(setup: Setup, now: Round, output_dir: Path, step: int) -> Popula
         del tree["replay"]
     places = sharding.padded(np.arange(now.rows.size), setup.mesh)
 
-    def taken(leaf: Any) -> Any:
-        return leaf[places] if leaf.ndim else leaf
-
-    return checkpoints.restore(population, sharding.shard(setup.mesh, jax.tree.map(taken, tree)))
+    tree = jax.tree.map(lambda leaf: leaf[places] if leaf.ndim else leaf, tree)
+    return checkpoints.restore(population, sharding.shard(setup.mesh, tree))
 
 
 def _refill_replay(setup: Setup, state: RunState, rows: int) -> None:
@@ -106,7 +99,7 @@ def _refill_replay(setup: Setup, state: RunState, rows: int) -> None:
     if collect is None or replay is None:
         return
     missing = rows - int(replay.filled)
-    if not missing:
+    if missing <= 0:
         return
     for _ in range(-(-missing // state.round.plan.warmup_steps)):
         state.population, _ = collect(state.population, state.round.drones)

@@ -13,7 +13,7 @@ from raptor_jax.population.memory import MemoryTable
 from raptor_jax.runs import checkpoints, directory
 from raptor_jax.training import progress, rounds
 from raptor_jax.training.output import Output
-from raptor_jax.training.state import Job, RunState, Setup, state_of_round
+from raptor_jax.training.state import Job, RunState, Setup, prepare_round, state_of_round
 from raptor_jax.utils.console import say
 from raptor_jax.utils.files import move_aside
 from raptor_jax.utils.trees import take
@@ -23,11 +23,14 @@ def require_directory(job: Job, console: Console, overwrite: bool, resume: bool)
     """Returns whether there is a run to resume; writes nothing.
 
     Raises:
-        UserError: the output directory cannot be used as it was asked for, or a resumed run would not be the same.
+        UserError: the directory does not fit the request, or the settings or drones differ from those of the run.
     """
     directory.require(job.output_dir, overwrite, resume)
     if resume and not directory.has_begun(job.output_dir):
-        console.print(f"the run in {job.output_dir} ended before it began: starts from the beginning", soft_wrap=True)
+        console.print(
+            f"the run in {job.output_dir} was stopped before it began to train: starts from the beginning",
+            soft_wrap=True,
+        )
         resume = False
     # No process may write there before every one has looked.
     sharding.wait_for_all("every process has seen the output directory")
@@ -96,7 +99,7 @@ def first_state(setup: Setup, output: Output) -> RunState:
     """Returns the state before the first step."""
     rows = np.arange(len(setup.job.files))
     with output.timed("compiling"):
-        now = rounds.prepare(setup.mesh, setup.config, 0, rows, setup.drones, setup.job.teacher_ids, setup.warm_start)
+        now = prepare_round(setup, 0, rows)
     # A run that was killed may have left half of its first checkpoint.
     output.checkpoints.delete_after(-1)
     population = now.create()

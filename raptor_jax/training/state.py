@@ -18,6 +18,7 @@ from raptor_jax.population import best, sharding
 from raptor_jax.population.best import Best
 from raptor_jax.population.state import Population
 from raptor_jax.runs import warm_start
+from raptor_jax.training import rounds
 from raptor_jax.training.rounds import Round
 
 
@@ -91,6 +92,13 @@ def set_up(job: Job, console: Console) -> Setup:
         warm_start=warm_start.load(job.config),
         keep_best=sharding.replicate(mesh, best.keep),
         console=console,
+    )
+
+
+def prepare_round(setup: Setup, attempt: int, rows: np.ndarray) -> Round:
+    """Returns a round of the teachers in these rows, compiled; see `rounds.prepare`."""
+    return rounds.prepare(
+        setup.mesh, setup.config, attempt, rows, setup.drones, setup.job.teacher_ids, setup.warm_start
     )
 
 

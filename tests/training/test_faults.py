@@ -1,4 +1,4 @@
-"""Whatever happens to a run: it goes on to the same numbers, or ends with a clear line and a status of its own."""
+"""Kills, signals and faults of the disk: a run resumes to the same numbers, or ends with a one-line error."""
 
 import json
 import os
@@ -86,7 +86,7 @@ def told(capsys):
 
 
 def at_step(monkeypatch, step, do):
-    """Lets something happen once in the middle of a run, when the curves get their point at a step."""
+    """Calls `do` once, when the curves get their training point at a step."""
     add = Curves.add
 
     def add_and_do(curves, group, at, values):
@@ -112,13 +112,13 @@ def at_step(monkeypatch, step, do):
     ],
     ids=["anywhere", "inside a save", "inside a results write"],
 )
-def test_a_killed_run_goes_on_to_the_same_numbers(directory, undisturbed, moment):
+def test_killed_run_resumes_to_the_same_numbers(directory, undisturbed, moment):
     where, wrong = faults.survive(directory, "model_free", moment, undisturbed)
     assert where in faults.PLACES
     assert not wrong
 
 
-def test_a_comparison_of_runs_sees_a_single_bit(undisturbed, copy):
+def test_comparison_detects_a_single_bit(undisturbed, copy):
     assert faults.differences(copy, undisturbed) == []
     with np.load(copy / "curves.npz") as file:
         arrays = dict(file)
@@ -127,7 +127,7 @@ def test_a_comparison_of_runs_sees_a_single_bit(undisturbed, copy):
     assert faults.differences(copy, undisturbed) == ["curves eval_reward"]
 
 
-def test_a_run_that_was_killed_before_it_had_begun_begins(directory, undisturbed, capsys):
+def test_run_killed_before_training_starts_from_the_beginning(directory, undisturbed, capsys):
     run = directory / "unborn"
     (run / "checkpoints" / "dynamics").mkdir(parents=True)
     (run / layout.LOCK).touch()
@@ -139,7 +139,7 @@ def test_a_run_that_was_killed_before_it_had_begun_begins(directory, undisturbed
     assert len(list((run / "checkpoints" / "dynamics").iterdir())) == faults.DRONES
 
 
-def test_half_of_a_first_checkpoint_is_not_gone_on_from(directory, undisturbed, copy, capsys):
+def test_incomplete_first_checkpoint_is_ignored(directory, undisturbed, copy, capsys):
     for step in checkpoints.resumable_steps(copy):
         shutil.rmtree(copy / "checkpoints" / "latest" / str(step))
     assert train(directory, copy.name, "--resume") == exit_status.PASSED
@@ -151,9 +151,7 @@ def test_half_of_a_first_checkpoint_is_not_gone_on_from(directory, undisturbed, 
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_run_that_is_asked_to_stop_saves_says_how_to_go_on_and_does(
-    directory, undisturbed, monkeypatch, capsys, number
-):
+def test_stop_request_saves_and_can_be_resumed(directory, undisturbed, monkeypatch, capsys, number):
     run = directory / number.name
     with monkeypatch.context() as patch:
         at_step(patch, 320, lambda: os.kill(os.getpid(), number))
@@ -168,7 +166,7 @@ def test_a_run_that_is_asked_to_stop_saves_says_how_to_go_on_and_does(
     assert faults.differences(run, undisturbed) == []
 
 
-def test_a_second_signal_ends_it_at_once_and_the_last_checkpoint_is_whole(directory):
+def test_second_signal_ends_the_run_at_once(directory):
     endless = ["--training.steps-per-teacher=1000000000", f"--sac.replay-capacity={STEPS}"]
     process = subprocess.Popen(
         faults.command(directory, "model_free", "twice", *endless),
@@ -208,9 +206,7 @@ def small_disk(directory):
     subprocess.run(["umount", place], check=True)
 
 
-def test_a_full_disk_is_told_in_one_line_and_the_run_goes_on_when_there_is_room(
-    directory, undisturbed, small_disk, monkeypatch, capsys
-):
+def test_full_disk_is_reported_and_the_run_can_be_resumed(directory, undisturbed, small_disk, monkeypatch, capsys):
     def fill():
         ballast = small_disk / "ballast"
         with ballast.open("wb", buffering=0) as file:
@@ -235,7 +231,7 @@ def test_a_full_disk_is_told_in_one_line_and_the_run_goes_on_when_there_is_room(
     assert faults.differences(small_disk / "run", undisturbed) == []
 
 
-def test_a_disk_that_is_full_from_the_start_is_told_before_anything_is_trained(directory, small_disk, capsys):
+def test_full_disk_is_reported_before_training(directory, small_disk, capsys):
     (small_disk / "ballast").write_bytes(bytes(850_000))
     assert train(directory, small_disk / "run") == exit_status.USAGE
     out, errors = told(capsys)
@@ -245,7 +241,7 @@ def test_a_disk_that_is_full_from_the_start_is_told_before_anything_is_trained(d
 
 
 @pytest.mark.parametrize("more", [[], ["--resume"]], ids=["a new run", "a resumed one"])
-def test_a_read_only_disk_is_told_in_one_line(directory, undisturbed, small_disk, capsys, more):
+def test_read_only_disk_is_reported(directory, undisturbed, small_disk, capsys, more):
     if more:
         subprocess.run(["mount", "-o", "remount,size=16m", small_disk], check=True)
         shutil.copytree(undisturbed, small_disk / "run")
@@ -274,9 +270,7 @@ def flip_a_bit(path):
 
 @pytest.mark.parametrize("kind", ["best", "latest"])
 @pytest.mark.parametrize("damage", [truncate, Path.unlink, flip_a_bit])
-def test_a_damaged_newest_checkpoint_is_told_and_the_one_before_is_used(
-    directory, undisturbed, copy, capsys, kind, damage
-):
+def test_damaged_checkpoint_falls_back_to_the_previous_one(directory, undisturbed, copy, capsys, kind, damage):
     damage(newest_data(copy, kind))
     older = checkpoints.resumable_steps(copy)[1]
     assert train(directory, copy.name, "--resume") == exit_status.PASSED
@@ -288,7 +282,7 @@ def test_a_damaged_newest_checkpoint_is_told_and_the_one_before_is_used(
     assert faults.differences(copy, undisturbed) == []
 
 
-def test_damaged_notes_are_told_and_the_checkpoint_before_is_used(directory, undisturbed, copy, capsys):
+def test_damaged_notes_fall_back_to_the_previous_checkpoint(directory, undisturbed, copy, capsys):
     notes = copy / "checkpoints" / "latest" / str(STEPS) / "notes" / "metadata"
     changed = notes.read_text().replace('"began": 0', '"began": 8')
     assert changed != notes.read_text()
@@ -298,7 +292,7 @@ def test_damaged_notes_are_told_and_the_checkpoint_before_is_used(directory, und
     assert faults.differences(copy, undisturbed) == []
 
 
-def test_a_run_without_any_whole_checkpoint_is_refused_and_nothing_of_it_is_deleted(directory, copy, capsys):
+def test_run_without_whole_checkpoint_is_refused_and_unchanged(directory, copy, capsys):
     for step in checkpoints.resumable_steps(copy):
         truncate(copy / "checkpoints" / "latest" / str(step) / "notes" / "metadata")
     before, results = sorted(path for path in copy.rglob("*")), (copy / "results.json").read_bytes()
@@ -311,7 +305,7 @@ def test_a_run_without_any_whole_checkpoint_is_refused_and_nothing_of_it_is_dele
 
 
 @pytest.mark.parametrize("damage", [truncate, Path.unlink])
-def test_damaged_curves_are_told_and_begin_anew(directory, undisturbed, copy, capsys, damage):
+def test_damaged_curves_start_again(directory, undisturbed, copy, capsys, damage):
     shutil.rmtree(copy / "checkpoints" / "latest" / str(STEPS))
     damage(copy / "curves.npz")
     older = checkpoints.resumable_steps(copy)[0]
@@ -322,7 +316,7 @@ def test_damaged_curves_are_told_and_begin_anew(directory, undisturbed, copy, ca
         assert curves["train_step"].tolist() == list(range(older + 32, STEPS + 1, 32))
 
 
-def test_two_runs_do_not_share_an_output_directory(directory, copy, capsys):
+def test_output_directory_is_locked(directory, copy, capsys):
     for more in ["--resume"], ["--overwrite"]:
         with run_directory.locked(copy):
             assert train(directory, copy.name, *more) == exit_status.USAGE
@@ -337,7 +331,7 @@ def scalars(run, name):
 
 
 @pytest.mark.parametrize("jump", [-1e9, 1e9], ids=["back", "ahead"])
-def test_a_clock_that_jumps_changes_nothing(directory, undisturbed, copy, monkeypatch, jump):
+def test_clock_jumps_have_no_effect(directory, undisturbed, copy, monkeypatch, jump):
     shutil.rmtree(copy / "checkpoints" / "latest" / str(STEPS))
     clock = time.time
     monkeypatch.setattr(time, "time", lambda: clock() + jump)
@@ -346,7 +340,7 @@ def test_a_clock_that_jumps_changes_nothing(directory, undisturbed, copy, monkey
     assert scalars(copy, "train/alpha") == scalars(undisturbed, "train/alpha")
 
 
-def test_logs_that_are_deleted_during_a_run_are_told_of_and_go_on(directory, undisturbed, monkeypatch, capsys):
+def test_logs_deleted_during_a_run_continue(directory, undisturbed, monkeypatch, capsys):
     run = directory / "logs deleted"
     at_step(monkeypatch, 320, lambda: shutil.rmtree(run / "logs"))
     assert train(directory, run.name) == exit_status.PASSED
@@ -357,7 +351,7 @@ def test_logs_that_are_deleted_during_a_run_are_told_of_and_go_on(directory, und
     assert scalars(run, "train/alpha") == list(range(320, STEPS + 1, 32))
 
 
-def test_logs_that_are_deleted_between_runs_begin_anew(directory, undisturbed, copy):
+def test_logs_deleted_between_runs_start_again(directory, undisturbed, copy):
     shutil.rmtree(copy / "logs")
     shutil.rmtree(copy / "checkpoints" / "latest" / str(STEPS))
     older = checkpoints.resumable_steps(copy)[0]
@@ -378,14 +372,14 @@ def test_logs_that_are_deleted_between_runs_begin_anew(directory, undisturbed, c
         ("--num-teachers=2", "cannot resume with other drones: 0002"),
     ],
 )
-def test_another_algorithm_network_or_drone_is_refused_with_what_differs(directory, copy, capsys, more, named):
+def test_resume_refuses_other_settings_and_drones(directory, copy, capsys, more, named):
     assert train(directory, copy.name, "--resume", more) == exit_status.USAGE
     _, errors = told(capsys)
     assert len(errors) == 1
     assert named in errors[0]
 
 
-def test_a_changed_drone_is_refused(directory, copy, capsys):
+def test_resume_refuses_a_changed_drone(directory, copy, capsys):
     # As if the run had been trained on the same drone with a faster rotor.
     path = copy / "checkpoints" / "dynamics" / "0001.json"
     content = json.loads(path.read_text())
@@ -395,7 +389,7 @@ def test_a_changed_drone_is_refused(directory, copy, capsys):
     assert "cannot resume with other drones: 0001" in told(capsys)[1][0]
 
 
-def test_a_resumed_run_may_be_longer_and_watched_otherwise(directory, copy, capsys):
+def test_resumed_run_may_be_longer(directory, copy, capsys):
     more = [f"--training.steps-per-teacher={STEPS + 256}", "--training.eval-frequency=128"]
     assert train(directory, copy.name, "--resume", *more) == exit_status.PASSED
     assert f"resumed from step {STEPS:,}" in told(capsys)[0]
@@ -405,7 +399,7 @@ def test_a_resumed_run_may_be_longer_and_watched_otherwise(directory, copy, caps
     assert f"steps_per_teacher: {STEPS + 256}" in (copy / "checkpoints" / "config.yaml").read_text()
 
 
-def test_without_a_run_there_is_nothing_to_resume(directory, capsys):
+def test_resume_without_a_run_is_refused(directory, capsys):
     assert train(directory, "nowhere", "--resume") == exit_status.USAGE
     _, errors = told(capsys)
     assert len(errors) == 1
@@ -431,13 +425,13 @@ def test_memory_files_and_threads_do_not_grow(directory):
     assert last.resident - first.resident < 10e6
 
 
-def test_a_finished_run_leaves_no_file_open(directory, copy):
+def test_finished_run_leaves_no_open_file(directory, copy):
     assert train(directory, copy.name, "--resume") == exit_status.PASSED
     opened = {os.path.realpath(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd")}
     assert not [path for path in opened if path.startswith(str(copy.resolve()))]
 
 
-def test_a_curve_has_a_bounded_number_of_points():
+def test_curve_points_are_bounded():
     curves = Curves([0], most_steps=10**9)
     kept = [curves.add("train", step, {"x": np.zeros(1)}) for step in range(0, 10**9, 100_000)]
     assert sum(kept) == MOST_POINTS
@@ -452,7 +446,7 @@ def longest(steps, rescue_rounds, **more):
     return build({"training": training}, {}, "test")
 
 
-def test_a_billion_steps_of_a_teacher_can_be_counted_in_every_counter():
+def test_counters_hold_a_billion_steps():
     config = longest(10**9, 0)
     assert 10**9 <= rounds.most_steps(config) < 2**31
     plan = population.schedule(config)
@@ -468,7 +462,7 @@ def test_a_billion_steps_of_a_teacher_can_be_counted_in_every_counter():
     # Each is less than 2^31 in itself; the rounding up to whole chunks takes it over.
     [(2**31 - 1, 0), (2**28 - 1, 2)],
 )
-def test_steps_that_whole_chunks_take_over_the_counters_are_refused(steps, rescue_rounds):
+def test_steps_beyond_the_counters_are_refused(steps, rescue_rounds):
     chunk = min(steps * 3 // 2, 2**31 - 2)
     config = longest(steps, rescue_rounds, log_frequency=chunk, eval_frequency=chunk, checkpoint_frequency=chunk)
     with pytest.raises(UserError, match=r"training.steps_per_teacher: .* more than can be counted"):

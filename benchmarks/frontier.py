@@ -23,10 +23,11 @@ import numpy as np
 from matplotlib.axes import Axes
 
 METHODS = {
-    "horizon 200 (the default)": [],
-    "horizon 200, from scratch": ["--training.start", "scratch"],
-    "horizon 64": ["--sac.horizon", "64", "--environment.environments-per-teacher", "25"],
-    "horizon 32": ["--sac.horizon", "32", "--environment.environments-per-teacher", "50"],
+    "horizon 100 (the default)": [],
+    "horizon 100, from scratch": ["--training.start", "scratch"],
+    "horizon 200": ["--sac.horizon", "200", "--environment.environments-per-teacher", "4"],
+    "horizon 64": ["--sac.horizon", "64", "--environment.environments-per-teacher", "12"],
+    "horizon 32": ["--sac.horizon", "32", "--environment.environments-per-teacher", "25"],
     "horizon 0, model-free (configs/model_free.yaml)": ["--config", "configs/model_free.yaml"],
 }
 RLTOOLS_TASK = ["--environment.task=raptor", "--environment.l2f-initial-angle=true", "--training.pass-return=300"]
@@ -49,7 +50,7 @@ def main() -> None:
 
     panels = 2 if options.rltools else 1
     figure, axes = plt.subplots(1, panels, figsize=(6.5 * panels, 4.5), squeeze=False)
-    for color, (name, arguments) in zip(("C0", "C1", "C2", "C4", "C3"), METHODS.items(), strict=True):
+    for color, (name, arguments) in zip(("C0", "C1", "C5", "C2", "C4", "C3"), METHODS.items(), strict=True):
         run = train(options, name, options.dynamics_dir, arguments)
         draw(axes[0, 0], run, name, color)
     axes[0, 0].set(

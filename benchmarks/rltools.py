@@ -23,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -119,15 +119,19 @@ def located(package: str, name: str) -> Path:
 
 def compile_rltools(directory: Path) -> Path:
     """Returns the program that times RLtools."""
-    headers = located("rltools", "rl_tools.h").parents[1]
     libraries = [located("mkl", name) for name in MKL_LIBRARIES]
     mkl_headers = located("mkl-include", "mkl.h").parent
+    linked = ["-Wl,--no-as-needed", *map(str, libraries), f"-Wl,-rpath,{libraries[0].parent}", "-lm", "-ldl"]
+    return compiled(SOURCE, (*FLAGS, f"-I{mkl_headers}"), directory, linked)
+
+
+def compiled(source: Path, flags: Sequence[str], directory: Path, linked: Sequence[str] = ()) -> Path:
+    """Returns the program of a C++ file that uses RLtools' headers; ends the program where it cannot be made."""
+    headers = located("rltools", "rl_tools.h").parents[1]
     if shutil.which("g++") is None:
         sys.exit("error: g++ is not installed; it compiles RLtools (apt install g++)")
-    program = directory / "rltools_sac"
-    command = ["g++", *FLAGS, f"-I{headers}", f"-I{mkl_headers}", str(SOURCE), "-o", str(program)]
-    command += ["-Wl,--no-as-needed", *map(str, libraries), f"-Wl,-rpath,{libraries[0].parent}", "-lm", "-ldl"]
-    subprocess.run(command, check=True)
+    program = directory / source.stem
+    subprocess.run(["g++", *flags, f"-I{headers}", str(source), "-o", str(program), *linked], check=True)
     return program
 
 

@@ -163,9 +163,9 @@ def test_the_default_settings_log_what_sac_learns_and_keep_its_critics(directory
     # Two updates of the quickstart's settings, and their own horizon.
     command = [sys.executable, str(SCRIPT), "--config", "configs/quickstart.yaml", "--num-teachers", "2"]
     settings = {
-        "training.steps-per-teacher": 3200,
-        "training.log-frequency": 1600,
-        "training.eval-frequency": 3200,
+        "training.steps-per-teacher": 1600,
+        "training.log-frequency": 800,
+        "training.eval-frequency": 1600,
         "training.eval-episodes": 2,
         "training.final-eval-episodes": 2,
         "training.rescue-rounds": 0,

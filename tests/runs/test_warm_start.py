@@ -139,8 +139,8 @@ def test_train_start_writes_what_train_begins_with(tmp_path, monkeypatch, capsys
 
 @pytest.mark.training
 def test_from_the_shipped_start_a_few_updates_make_good_teachers():
-    updates = 40
-    config = build({}, {"training.steps_per_teacher": updates * 1600}, "test")
+    updates = 80
+    config = build({}, {"training.steps_per_teacher": updates * 800}, "test")
     # The first drone of seed 0 is one that the start itself cannot fly.
     drones = on_device(stack(sampled_drones(4)))
     now = population.create(config, drones, jnp.arange(4), warm_start.load(config))

@@ -161,7 +161,7 @@ def measured(mesh: Mesh, now: Round, at_least: float = 2) -> float:
     def call() -> None:
         nonlocal population
         population, metrics = now.programs.train(population, now.drones)
-        sharding.fetch(vars(metrics))
+        sharding.gather(vars(metrics))
 
     call()
     return seconds_per_call(call, at_least) / now.plan.chunk_updates

@@ -30,7 +30,7 @@ from benchmarks.throughput_rows import UPDATES_ON_A_PROCESSOR, simulator_row, tr
 from raptor_jax import config as configs
 from raptor_jax.drones.sampling import write_drones
 from raptor_jax.errors import UserError
-from raptor_jax.runs.results import FILE
+from raptor_jax.runs import layout
 from raptor_jax.utils.files import write_json
 from raptor_jax.utils.machine import machine, versions
 
@@ -143,7 +143,7 @@ def whole_run(setting: str, teachers: int) -> dict[str, Any]:
         # Status 3: not every teacher passed.
         if status not in (0, 3):
             sys.exit(f"error: the whole run ended with status {status}")
-        found = json.loads((output / FILE).read_text())
+        found = json.loads((output / layout.RESULTS).read_text())
     passed = sum(teacher["passed"] for teacher in found["teachers"])
     about = {name: found["run"][name] for name in ("timings", "rounds")}
     return {"setting": setting, "teachers": teachers, "seconds": seconds, "share_passed": passed / teachers, **about}

@@ -46,7 +46,7 @@ def simulator_row(options: argparse.Namespace, limits: Limits, count: int) -> di
     """Returns how fast random actions are flown, with fresh starts, on drones and task of the first setting."""
     config, mesh = configs.load(options.configs[0]), sharding.mesh()
     rows = sharding.padded(np.arange(count), mesh)
-    drones, ids = sharding.spread(mesh, (sampled(config, rows), rows))
+    drones, ids = sharding.shard(mesh, (sampled(config, rows), rows))
 
     def begin(drones: Drone, ids: jax.Array) -> tuple[Episode, jax.Array]:
         keys = jax.vmap(lambda number: jax.random.split(jax.random.key(number), options.environments))(ids)
@@ -62,9 +62,9 @@ def simulator_row(options: argparse.Namespace, limits: Limits, count: int) -> di
         step = jax.vmap(jax.vmap(one, (None, 0, 0)))
         return jax.lax.scan(lambda now, _: (step(drones, *now), None), flown, length=SIMULATOR_STEPS)[0]
 
-    flown = sharding.on_each(mesh, begin, drones, ids)(drones, ids)
+    flown = sharding.compile_sharded(mesh, begin, drones, ids)(drones, ids)
     began = time.perf_counter()
-    program = sharding.on_each(mesh, fly, flown, drones, donate=True)
+    program = sharding.compile_sharded(mesh, fly, flown, drones, donate=True)
     compile_seconds = time.perf_counter() - began
 
     def call() -> Any:
@@ -124,12 +124,12 @@ def _train(options: argparse.Namespace, limits: Limits, config: Config, row: dic
         population, _ = now.programs.warm_up(population, now.drones)
         population = with_full_replay(mesh, now, population)
     # A run evaluates in between, and its memory may peak there.
-    sharding.fetch(now.programs.select(population.teachers.actor, now.drones))
+    sharding.gather(now.programs.select(population.teachers.actor, now.drones))
 
     def call() -> None:
         nonlocal population
         population, metrics = now.programs.train(population, now.drones)
-        sharding.fetch(vars(metrics))
+        sharding.gather(vars(metrics))
 
     timing = turns(call, options, f"{row['setting']}_{row['precision']}_{teachers}")
     if broken := teachers - int(np.sum(now.of_real_teachers(population.active))):
@@ -230,7 +230,7 @@ def with_full_replay(mesh: Mesh, now: Round, population: Any) -> Any:
         rows = jax.lax.fori_loop(1, copies, copy, rows)
         return population.replace(replay=population.replay.replace(rows=rows, filled=end, cursor=end % capacity))
 
-    return sharding.on_each(mesh, fill, population, donate=True)(population)
+    return sharding.compile_sharded(mesh, fill, population, donate=True)(population)
 
 
 def turns(call: Callable[[], Any], options: argparse.Namespace, name: str) -> dict[str, Any]:

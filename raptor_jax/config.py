@@ -296,11 +296,16 @@ def load(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Config
         UserError: no file, no YAML, an unknown key, a wrong type or a value out of range.
     """
     path = find(path)
+    return build(read(path), overrides or {}, str(path))
+
+
+def read(path: Path) -> Any:
+    """Returns what a YAML file of settings holds, unchecked. Raises UserError where it is no YAML file."""
     try:
         values = read_yaml(path, _MAX_BYTES)
     except Unreadable as error:
         raise UserError(f"{path}: {error}; correct it, or name another YAML file of settings") from None
-    return build(values if values is not None else {}, overrides or {}, str(path))
+    return values if values is not None else {}
 
 
 def build(values: Any, overrides: Mapping[str, Any], source: str) -> Config:

@@ -134,7 +134,7 @@ def test_a_training_returns_what_it_wrote(here, capsys):
     with pytest.raises(UserError, match="--overwrite"):
         raptor_jax.train(drones, "run", config, quiet=True)
     raptor_jax.train(drones, "run", config, resume=True)
-    assert "goes on from step 200" in capsys.readouterr().out
+    assert "resumed from step 200" in capsys.readouterr().out
     raptor_jax.train(drones, "run", config, overwrite=True, quiet=True)
     assert len(raptor_jax.load("run", "run.previous-1")) == 4
 

@@ -23,10 +23,7 @@ import psutil
 
 from raptor_jax.config import SamplingConfig
 from raptor_jax.drones import sampling
-from raptor_jax.runs import checkpoints
-from raptor_jax.runs.curves import CURVES
-from raptor_jax.runs.directory import LOCK
-from raptor_jax.runs.results import FILE
+from raptor_jax.runs import checkpoints, layout
 
 DRONES = 3
 CHUNK = 32
@@ -94,15 +91,15 @@ def finish(directory: Path, kind: str, output_dir: str, *arguments: str) -> subp
 
 def numbers(run: Path) -> dict[str, np.ndarray]:
     """Returns everything that a run learned, measured and judged, by name."""
-    results = json.loads((run / FILE).read_text())
+    results = json.loads((run / layout.RESULTS).read_text())
     found = {
         "teachers": np.array(json.dumps(results["teachers"])),
         "rounds": np.array(json.dumps(results["run"]["rounds"])),
     }
-    with np.load(run / CURVES) as curves:
+    with np.load(run / layout.CURVES) as curves:
         found |= {f"curves {name}": curves[name] for name in curves.files}
     for kind in ("best", "latest"):
-        newest = max((run / checkpoints.DIRECTORY / kind).iterdir(), key=lambda path: int(path.name))
+        newest = max((run / layout.CHECKPOINTS / kind).iterdir(), key=lambda path: int(path.name))
         with ocp.StandardCheckpointer() as checkpointer:
             tree = checkpointer.restore((newest / "default").absolute())
         found |= {f"{kind} {newest.name} {'/'.join(path)}": array for path, array in _leaves(tree)}
@@ -145,7 +142,7 @@ def after(seconds: float) -> Callable[[Path], bool]:
     seen = []
 
     def moment(run: Path) -> bool:
-        if (run / LOCK).exists():
+        if (run / layout.LOCK).exists():
             seen.append(time.monotonic())
         return bool(seen) and time.monotonic() - seen[0] >= seconds
 
@@ -170,13 +167,13 @@ def inside_a_save(run: Path) -> bool:
     return any(
         "orbax-checkpoint-tmp" in name
         for kind in ("best", "latest")
-        for name in _names(run / checkpoints.DIRECTORY / kind)
+        for name in _names(run / layout.CHECKPOINTS / kind)
     )
 
 
 def inside_a_write(run: Path) -> bool:
     """Returns whether there are results or curves that are not finished."""
-    return any(name.startswith((f".{FILE}.", f".{CURVES}.")) for name in _names(run))
+    return any(name.startswith((f".{layout.RESULTS}.", f".{layout.CURVES}.")) for name in _names(run))
 
 
 def _names(directory: Path) -> list[str]:
@@ -206,7 +203,7 @@ def survive(directory: Path, kind: str, moment: Callable[[Path], bool], undistur
     if resumed.returncode != STATUS[kind]:
         return where, f"status {resumed.returncode}: {resumed.stderr.strip()}"
     differing = differences(run, undisturbed)
-    left = [name for name in os.listdir(run) if name.startswith(".") and name != LOCK]
+    left = [name for name in os.listdir(run) if name.startswith(".") and name != layout.LOCK]
     return where, f"differs: {', '.join(differing)}" if differing else f"left {left}" if left else ""
 
 
@@ -239,9 +236,9 @@ def watch(directory: Path, chunks: int) -> list[Sample]:
         while process.poll() is None:
             time.sleep(0.05)
             try:
-                chunk = json.loads((run / FILE).read_text())["run"]["step"] // CHUNK
+                chunk = json.loads((run / layout.RESULTS).read_text())["run"]["step"] // CHUNK
                 held = (watched.memory_info().rss, watched.num_fds(), watched.num_threads())
-                sizes = (run / CURVES).stat().st_size, sum(file.stat().st_size for file in run.glob("logs/*/*"))
+                sizes = (run / layout.CURVES).stat().st_size, sum(file.stat().st_size for file in run.glob("logs/*/*"))
             except (FileNotFoundError, psutil.Error):
                 continue
             if chunk >= (samples[-1].chunk if samples else 0) + max(1, chunks // 100):

@@ -1,8 +1,7 @@
-"""What the command line does: one module a command, with its options and its run.
+"""What the command line does: one module per command, with its options and its run.
 
-options.py          what a command is, and the options that several take
+options.py          what a command is, and the options that several commands share
 devices.py          where a command computes
-exit_status.py      how it ends
-evaluate_own.py     each teacher on its own drone, for `evaluate`
-evaluate_matrix.py  every teacher on every drone, for `evaluate --matrix`
+exit_status.py      its exit statuses
+evaluate_matrix.py  `evaluate --matrix`: every teacher on every drone, its table and its picture
 """

@@ -1,4 +1,4 @@
-"""Teachers on drones that they were not trained on, every one on every one: `evaluate --matrix`."""
+"""`evaluate --matrix`: every teacher on every drone, as a table, a picture and JSON."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from raptor_jax.drones import files
 from raptor_jax.drones.parameters import stack
 from raptor_jax.drones.quantities import PARAMETERS
 from raptor_jax.errors import printable
-from raptor_jax.evaluation.matrix import Matrix, column_of, fly_all
+from raptor_jax.evaluation.matrix import Matrix, column_of, evaluate_all
 from raptor_jax.runs.kept import Flights, load_flights
 from raptor_jax.utils.console import say
 from raptor_jax.utils.files import json_number, require_writable, write_atomically, write_json
@@ -19,50 +19,49 @@ from raptor_jax.utils.files import json_number, require_writable, write_atomical
 _MOST_ROWS = 40
 _MOST_LABELS = 32
 _ORDER = "rotor_time_constant_rising"
-"""What the drones of the picture are ordered by: most of the difficulty lies in it (docs/methods.md)."""
+"""Orders the drones of the picture: it explains most of the difficulty of a drone (docs/methods.md)."""
 
 
-def fly_matrix(
-    asked: Flights, drones_dir: Path | None, picture: Path, json_path: Path | None, console: Console
+def evaluate_matrix(
+    requested: Flights, drones_dir: Path | None, picture: Path, json_path: Path | None, console: Console
 ) -> None:
-    """Flies the newest kept actors of a run on every drone, and draws what each reached.
+    """Evaluates the newest kept actors of a run on every drone, and draws their mean returns.
 
     Args:
-        asked: which flights; each teacher flies as many episodes on every drone, and all the same draws.
-        drones_dir: the drones; None for those of the teachers.
-        picture: the PNG file that it writes.
-        json_path: also write the numbers here.
-        console: where a table goes.
+        requested: which teachers, and how many episodes on each drone, with the same initial draws on all of them.
+        drones_dir: directory of the drones; None for those of the teachers.
+        picture: PNG file to write.
+        json_path: file to which the numbers are also written; None for none.
+        console: where the table is printed.
 
     Raises:
         UserError: there is no such run, teacher or drone, or a file cannot be written.
     """
     require_writable("--matrix", picture)
     require_writable("--json", json_path)
-    judged, episodes = load_flights(asked)
-    drones = judged.drone_files if drones_dir is None else files.load_directory(drones_dir)
-    own = [column_of(file, drones) for file in judged.drone_files]
-    stacked = files.stack_for_training(drones, judged.settings.environment)
-    flown = fly_all(judged.settings, judged.actors, stacked, episodes, console)
-    found = Matrix(judged.ids, drones, own, *flown)
-    pass_return = judged.settings.training.pass_return
-    _show(found, pass_return, console)
-    _draw(found, pass_return, episodes, picture)
+    run, episodes = load_flights(requested)
+    drones = run.drone_files if drones_dir is None else files.load_directory(drones_dir)
+    own = [column_of(file, drones) for file in run.drone_files]
+    stacked = files.stack_for_training(drones, run.settings.environment)
+    matrix = Matrix(run.ids, drones, own, *evaluate_all(run.settings, run.actors, stacked, episodes, console))
+    pass_return = run.settings.training.pass_return
+    _print(matrix, pass_return, console)
+    _draw(matrix, pass_return, episodes, picture)
     say(console, f"wrote {picture}")
     if json_path is not None:
-        write_json(json_path, _plain(found, asked, episodes))
+        write_json(json_path, _to_json(matrix, requested.run, episodes))
 
 
-def _show(matrix: Matrix, pass_return: float, console: Console) -> None:
-    """Prints how each teacher does on its own drone and on the others; the narrowest ones of a large population."""
+def _print(matrix: Matrix, pass_return: float, console: Console) -> None:
+    """Prints the returns of each teacher on its own and on the other drones; of many, those that pass on the fewest."""
     passed = matrix.mean_return > pass_return
     is_own = np.zeros_like(passed)
     for row, column in enumerate(matrix.own):
         if column is not None:
             is_own[row, column] = True
     table = Table("teacher", "own drone", "median of the others", "worst of the others", "passes on")
-    order = np.argsort(passed.sum(axis=1), kind="stable")[:_MOST_ROWS]
-    for row in sorted(order, key=lambda row: matrix.teacher_ids[row]):
+    lowest = np.argsort(passed.sum(axis=1), kind="stable")[:_MOST_ROWS]
+    for row in sorted(lowest, key=lambda row: matrix.teacher_ids[row]):
         others = matrix.mean_return[row][~is_own[row]]
         column = matrix.own[row]
         table.add_row(
@@ -87,17 +86,17 @@ def _show(matrix: Matrix, pass_return: float, console: Console) -> None:
 def _draw(matrix: Matrix, pass_return: float, episodes: int, picture: Path) -> None:
     from matplotlib.figure import Figure
 
-    hardness = PARAMETERS[_ORDER].of(stack([file.drone for file in matrix.drones]).dynamics)
-    columns = np.argsort(hardness, kind="stable").tolist()
+    order = PARAMETERS[_ORDER].of(stack([file.drone for file in matrix.drones]).dynamics)
+    columns = np.argsort(order, kind="stable").tolist()
     place_of = {column: place for place, column in enumerate(columns)}
-    # Teachers without a drone of their own among these come last.
+    # Teachers whose own drone is not among these come last.
     own = [len(columns) if column is None else place_of[column] for column in matrix.own]
     rows = np.argsort(own, kind="stable").tolist()
     shown = matrix.mean_return[np.ix_(rows, columns)]
     best = max(float(shown.max()), pass_return + 1)
     figure = Figure(figsize=(9, 7.5), layout="constrained")
     axes = figure.add_subplot()
-    # The bar lies in the middle of the colours.
+    # pass_return is the middle of the colour map.
     image = axes.imshow(
         shown, cmap="RdYlBu", vmin=2 * pass_return - best, vmax=best, aspect="auto", interpolation="none"
     )
@@ -110,7 +109,7 @@ def _draw(matrix: Matrix, pass_return: float, episodes: int, picture: Path) -> N
         color="black",
     )
     axes.set_title("each teacher on each drone; a dot: its own drone")
-    axes.set_xlabel(f"drone, by rising rotor time constant ({hardness.min():.3f} to {hardness.max():.3f} s)")
+    axes.set_xlabel(f"drone, by rising rotor time constant ({order.min():.3f} to {order.max():.3f} s)")
     axes.set_ylabel("teacher, in the order of its own drone")
     if len(columns) <= _MOST_LABELS:
         axes.set_xticks(range(len(columns)), [printable(matrix.drones[column].name) for column in columns], rotation=90)
@@ -119,11 +118,15 @@ def _draw(matrix: Matrix, pass_return: float, episodes: int, picture: Path) -> N
     write_atomically(picture, lambda file: figure.savefig(file, format="png", dpi=120))
 
 
-def _plain(matrix: Matrix, asked: Flights, episodes: int) -> dict[str, Any]:
-    """Returns the matrix as JSON has it; NaN is null."""
-    numbers = {name: getattr(matrix, name) for name in ("mean_return", "std_return", "share_terminated")}
+def _to_json(matrix: Matrix, run: Path, episodes: int) -> dict[str, Any]:
+    """Returns the matrix as JSON has it; NaN becomes null."""
+    numbers = {
+        "mean_return": matrix.mean_return,
+        "std_return": matrix.std_return,
+        "share_terminated": matrix.share_terminated,
+    }
     return {
-        "run": str(asked.run),
+        "run": str(run),
         "episodes": episodes,
         "teacher_ids": matrix.teacher_ids,
         "drones": [file.path.name for file in matrix.drones],

@@ -1,15 +1,17 @@
-"""How good are these actors: deterministic flights from fixed seeds, every teacher and episode at once.
+"""Evaluation of actors: deterministic flights from fixed seeds, all teachers and episodes at once.
 
-flights.py                      kept actors, or a policy outside of JAX, in our simulator
-foundation.py                   the published foundation policy, to compare with
-l2f_simulator.py, l2f_flights.py   the original simulator, and the same flights in it (extra `l2f`)
-matrix.py                       every actor on every drone
+flights.py         actors, or a policy outside of JAX, in our simulator; one rollout function; the interface `Evaluator`
+foundation.py      the published foundation policy, as an evaluator (extra `foundation`)
+l2f_simulator.py   the original simulator (extra `l2f`)
+l2f_flights.py     the same episodes in the original simulator, as an evaluator
+matrix.py          every actor on every drone
 """
 
 from raptor_jax.evaluation.flights import (
     JUDGEMENT,
     SELECTION,
     Evaluation,
+    Evaluator,
     Flight,
     Policy,
     Rollout,
@@ -23,6 +25,7 @@ __all__ = [
     "JUDGEMENT",
     "SELECTION",
     "Evaluation",
+    "Evaluator",
     "Flight",
     "Policy",
     "Rollout",

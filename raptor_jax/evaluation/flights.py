@@ -1,7 +1,8 @@
-"""How good are these actors: deterministic flights from fixed seeds, every teacher and episode at once."""
+"""Evaluation of actors: deterministic flights from fixed seeds, all T teachers and E episodes at once."""
 
 import functools
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -16,82 +17,103 @@ from raptor_jax.simulator.episode import Episode, Outcome
 from raptor_jax.simulator.quaternion import yaw
 
 SELECTION, JUDGEMENT = 0, 1
-"""Streams of seeds: the first chooses the best actor during training, the second judges it and chooses nothing."""
+"""Streams of seeds: SELECTION chooses the best actor during training; JUDGEMENT is for the final evaluation only."""
+
+PER_TEACHER, PER_EPISODE, PER_FLIGHT = (0, None), (None, 0), (0, 0)
+"""Leading axes of an argument of `over_flights`: [T, ...], [E, ...] or [T, E, ...]."""
 
 
 class Evaluation(struct.PyTreeNode):
-    """Per teacher, [T], over the episodes; the offsets are NaN where no episode lived to see its second half."""
+    """Results per teacher, each [T], over its episodes; the offsets are NaN if no episode reached its second half."""
 
     mean_return: jax.Array
     std_return: jax.Array
     episode_length: jax.Array
     """Mean, in steps."""
     share_terminated: jax.Array
-    """Share of the episodes that ended by leaving the limits."""
+    """Fraction of the episodes that ended by termination, in [0, 1]."""
     final_position_error: jax.Array
-    """Mean distance in m from the target at the end of an episode."""
+    """Mean distance from the target at the end of an episode, m."""
     position_offset: jax.Array
-    """Length in m of the mean position error over the second half of all episodes: what is always on the same side."""
+    """Norm of the mean position error over the second half of all episodes, m: the steady-state error."""
     yaw_offset: jax.Array
-    """Size in rad of the mean yaw over the same steps."""
+    """Absolute value of the mean yaw over the same steps, rad."""
+
+
+class Evaluator(Protocol):
+    """A way to fly the drones of T teachers: `evaluate`, or the same episodes with another policy or simulator."""
+
+    def __call__(self, config: Config, actors: sac.Parameters, drones: Drone, episodes: int, stream: int) -> Evaluation:
+        """Returns the results per teacher; the arguments are those of `evaluate`."""
 
 
 class Flight(struct.PyTreeNode):
-    """An episode that is flown to its end and not restarted; once finished it stays as it was."""
+    """An episode that is not reset at its end: once finished, it no longer changes."""
 
     episode: Episode
     finished: jax.Array
     """[] bool."""
     terminated: jax.Array
-    """[] bool, it finished by leaving the limits."""
+    """[] bool, whether it finished by termination."""
     late_steps: jax.Array
-    """[] steps of the second half of the episode so far."""
+    """[] number of steps in the second half of the episode so far."""
     late_position_error: jax.Array
-    """[3] sum over these of the position error, m, world."""
+    """[3] sum of the position error over these steps, m, world frame."""
     late_yaw: jax.Array
-    """[] sum over these of the yaw, rad."""
+    """[] sum of the yaw over these steps, rad."""
 
 
 class Rollout(struct.PyTreeNode):
     """Every step of an episode; 0 after its end."""
 
     state: State
-    """Each [steps, ...], at which the action was taken."""
+    """Each [steps, ...], before the action."""
     observation: jax.Array
     """[steps, 26] of that state."""
     action: jax.Array
-    """[steps, 4] taken there."""
+    """[steps, 4] taken in that state."""
     reward: jax.Array
-    """[steps] gained by that action."""
+    """[steps] of that action."""
 
 
 class Policy(Protocol):
     """A controller outside of JAX, with or without a memory."""
 
     def reset(self) -> None:
-        """Forgets the past: a batch of new episodes begins."""
+        """Clears the memory: a batch of new episodes begins."""
 
     def evaluate_step(self, observation: np.ndarray) -> np.ndarray:
         """Returns the actions [B, 4] at the observations [B, 26] of B episodes, one step after the last call."""
+
+
+Kept = TypeVar("Kept")
+Act = Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
+"""(observation [26], key of the step) -> the action [4], and the key that is left for the noise of the simulator."""
+Keep = Callable[[Flight, jax.Array, Flight], Kept]
+"""(flight before the step, action [4], flight after the step) -> what to keep of the step."""
 
 
 @functools.partial(jax.jit, static_argnames=("config", "episodes", "stream", "sampled"))
 def evaluate(
     config: Config, actors: sac.Parameters, drones: Drone, episodes: int, stream: int, sampled: bool = False
 ) -> Evaluation:
-    """Flies each actor on its own drone, with the mean action or with sampled ones.
+    """Evaluates each actor on its own drone, with the mean action or with sampled actions.
 
     Args:
         config: settings; the seeds follow from `training.seed`.
         actors: weights, each [T, ...].
         drones: every array [T, ...].
-        episodes: episodes of each teacher; the same initial draws for all teachers.
+        episodes: E, the episodes of each teacher; all teachers have the same initial draws.
         stream: SELECTION or JUDGEMENT.
-        sampled: draw every action from the policy, as in training.
+        sampled: sample every action from the policy, as in training.
     """
-    one = functools.partial(fly, config, sampled=sampled)
-    flights = jax.vmap(jax.vmap(one, in_axes=(None, None, 0)), in_axes=(0, 0, None))
-    return summary(flights(actors, drones, episode_keys(config, episodes, stream)))
+    policy = _sampled if sampled else _deterministic
+
+    def fly(actor: sac.Parameters, drone: Drone, key: jax.Array) -> Flight:
+        return rollout(config, drone, key, policy(config, actor), _keep_nothing)[0]
+
+    keys = episode_keys(config, episodes, stream)
+    return summary(over_flights(fly, PER_TEACHER, PER_TEACHER, PER_EPISODE)(actors, drones, keys))
 
 
 @functools.partial(jax.jit, static_argnames=("config", "episodes", "stream"))
@@ -105,7 +127,7 @@ def roll_out(config: Config, actor: sac.Parameters, drone: Drone, episodes: int,
         episodes: E.
         stream: SELECTION or JUDGEMENT.
     """
-    flights = jax.vmap(functools.partial(_fly_and_keep, config), in_axes=(None, None, 0))
+    flights = jax.vmap(functools.partial(_record, config), in_axes=(None, None, 0))
     return flights(actor, drone, episode_keys(config, episodes, stream))
 
 
@@ -113,21 +135,21 @@ def roll_out(config: Config, actor: sac.Parameters, drone: Drone, episodes: int,
 def roll_out_first(
     config: Config, actors: sac.Parameters, drones: Drone, episodes: int, stream: int
 ) -> tuple[Flight, Rollout]:
-    """Flies the first of the episodes of `evaluate`, whose arguments these are; every array [T, ...]."""
+    """Flies the first of the episodes of `evaluate`, with the same arguments; every array [T, ...]."""
     key = episode_keys(config, episodes, stream)[0]
-    return jax.vmap(functools.partial(_fly_and_keep, config), in_axes=(0, 0, None))(actors, drones, key)
+    return jax.vmap(functools.partial(_record, config), in_axes=(0, 0, None))(actors, drones, key)
 
 
 def evaluate_policy(config: Config, policy: Policy, drones: Drone, episodes: int, stream: int) -> Evaluation:
-    """Flies one policy that lives outside of JAX on every drone, in the very episodes of `evaluate`; T, E and B = T E.
+    """Evaluates one policy outside of JAX on every drone, in the same episodes as `evaluate`.
 
-    Args and result as of `evaluate`; the policy is called once a step for all drones and episodes.
+    The policy is called once per step, with the observations of all B = T E episodes. Arguments and result are those of
+    `evaluate`.
     """
-    start_keys, step_keys = jax.vmap(lambda key: flight_keys(config, key))(episode_keys(config, episodes, stream))
-    over_episodes, over_drones = (None, 0), (0, None)
-    flights = jax.jit(jax.vmap(jax.vmap(start, in_axes=over_episodes), in_axes=over_drones))(drones, start_keys)
+    reset_keys, step_keys = jax.vmap(lambda key: flight_keys(config, key))(episode_keys(config, episodes, stream))
+    flights = jax.jit(over_flights(reset, PER_TEACHER, PER_EPISODE))(drones, reset_keys)
     step = jax.jit(
-        jax.vmap(jax.vmap(functools.partial(proceed, config), in_axes=(None, 0, 0, 0)), in_axes=(0, 0, 0, None)),
+        over_flights(functools.partial(advance, config), PER_TEACHER, PER_FLIGHT, PER_FLIGHT, PER_EPISODE),
         donate_argnums=1,
     )
     policy.reset()
@@ -139,58 +161,81 @@ def evaluate_policy(config: Config, policy: Policy, drones: Drone, episodes: int
     return summary(flights)
 
 
-def fly(config: Config, actor: sac.Parameters, drone: Drone, key: jax.Array, sampled: bool = False) -> Flight:
-    """Flies one episode of one drone to its end, with the mean action or with sampled ones."""
+def over_flights(function: Callable[..., Any], *axes: tuple[int | None, int | None]) -> Callable[..., Any]:
+    """Maps a function of one flight over T teachers and E episodes; its results become [T, E, ...].
 
-    def step(flight: Flight, key: jax.Array) -> tuple[Flight, None]:
-        if sampled:
-            key, noise_key = jax.random.split(key)
-            noise = jax.random.normal(noise_key, (ACTION_DIM,))
-            action, _ = sac.sample_action(config.sac, actor, flight.episode.observation, noise)
-        else:
-            action = sac.deterministic_action(config.sac, actor, flight.episode.observation)
-        return proceed(config, drone, flight, action, key), None
-
-    start_key, step_keys = flight_keys(config, key)
-    flight, _ = jax.lax.scan(step, start(drone, start_key), step_keys)
-    return flight
+    Args:
+        function: takes as many arguments as there are `axes`.
+        axes: of each argument PER_TEACHER, PER_EPISODE or PER_FLIGHT.
+    """
+    teacher_axes, episode_axes = zip(*axes, strict=True)
+    return jax.vmap(jax.vmap(function, in_axes=episode_axes), in_axes=teacher_axes)
 
 
-def _fly_and_keep(config: Config, actor: sac.Parameters, drone: Drone, key: jax.Array) -> tuple[Flight, Rollout]:
-    """Flies the same episode as `fly`, and keeps every step."""
+def rollout(config: Config, drone: Drone, key: jax.Array, act: Act, keep: Keep[Kept]) -> tuple[Flight, Kept]:
+    """Flies one episode of one drone to its end.
 
-    def step(flight: Flight, key: jax.Array) -> tuple[Flight, Rollout]:
-        observation = flight.episode.observation
-        action = sac.deterministic_action(config.sac, actor, observation)
-        following = proceed(config, drone, flight, action, key)
-        gained = reward(drone, flight.episode.state, action, following.episode.state)
-        taken = Rollout(flight.episode.state, observation, action, gained)
-        return following, jax.tree.map(lambda leaf: jnp.where(flight.finished, 0, leaf), taken)
+    Returns:
+        The finished flight, and what `keep` returned for each step, every array [steps, ...].
+    """
 
-    start_key, step_keys = flight_keys(config, key)
-    return jax.lax.scan(step, start(drone, start_key), step_keys)
+    def step(flight: Flight, key: jax.Array) -> tuple[Flight, Kept]:
+        action, key = act(flight.episode.observation, key)
+        following = advance(config, drone, flight, action, key)
+        return following, keep(flight, action, following)
+
+    reset_key, step_keys = flight_keys(config, key)
+    return jax.lax.scan(step, reset(drone, reset_key), step_keys)
 
 
-def start(drone: Drone, key: jax.Array) -> Flight:
-    """Returns a flight at its start."""
+def _record(config: Config, actor: sac.Parameters, drone: Drone, key: jax.Array) -> tuple[Flight, Rollout]:
+    """Flies one episode with the mean action, and keeps every step."""
+
+    def keep(flight: Flight, action: jax.Array, following: Flight) -> Rollout:
+        before = flight.episode
+        step_reward = reward(drone, before.state, action, following.episode.state)
+        taken = Rollout(before.state, before.observation, action, step_reward)
+        return jax.tree.map(lambda leaf: jnp.where(flight.finished, 0, leaf), taken)
+
+    return rollout(config, drone, key, _deterministic(config, actor), keep)
+
+
+def _keep_nothing(flight: Flight, action: jax.Array, following: Flight) -> None:
+    return None
+
+
+def _deterministic(config: Config, actor: sac.Parameters) -> Act:
+    return lambda observation, key: (sac.deterministic_action(config.sac, actor, observation), key)
+
+
+def _sampled(config: Config, actor: sac.Parameters) -> Act:
+    def act(observation: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        key, noise_key = jax.random.split(key)
+        noise = jax.random.normal(noise_key, (ACTION_DIM,))
+        return sac.sample_action(config.sac, actor, observation, noise)[0], key
+
+    return act
+
+
+def reset(drone: Drone, key: jax.Array) -> Flight:
+    """Returns a flight at the beginning of an episode."""
     fresh = episode.start(drone, key)
-    never, zero = jnp.zeros((), bool), jnp.zeros_like(fresh.total_reward)
-    return Flight(fresh, never, never, zero, jnp.zeros_like(fresh.state.position), zero)
+    false, zero = jnp.zeros((), bool), jnp.zeros_like(fresh.total_reward)
+    return Flight(fresh, false, false, zero, jnp.zeros_like(fresh.state.position), zero)
 
 
-def proceed(config: Config, drone: Drone, flight: Flight, action: jax.Array, key: jax.Array) -> Flight:
-    """Takes one step of a flight, if it is not finished."""
+def advance(config: Config, drone: Drone, flight: Flight, action: jax.Array, key: jax.Array) -> Flight:
+    """Takes one step of a flight; one that is finished is returned unchanged."""
     noise = draw_noise(drone, key)
-    return count(
-        config, flight, episode.advance(drone, flight.episode, action, config.environment.episode_steps, noise)
-    )
+    outcome = episode.advance(drone, flight.episode, action, config.environment.episode_steps, noise)
+    return accumulate(config, flight, outcome)
 
 
-def count(config: Config, flight: Flight, outcome: Outcome) -> Flight:
-    """Adds what a step brought about to a flight, if that is not finished."""
+def accumulate(config: Config, flight: Flight, outcome: Outcome) -> Flight:
+    """Adds the outcome of a step to a flight; one that is finished is returned unchanged."""
     state = outcome.episode.state
     late = outcome.episode.length > config.environment.episode_steps // 2
-    ahead = Flight(
+    following = Flight(
         outcome.episode,
         outcome.finished,
         outcome.terminated,
@@ -198,7 +243,7 @@ def count(config: Config, flight: Flight, outcome: Outcome) -> Flight:
         flight.late_position_error + late * (state.position - state.target.position),
         flight.late_yaw + late * yaw(state.orientation),
     )
-    return jax.tree.map(lambda new, old: jnp.where(flight.finished, old, new), ahead, flight)
+    return jax.tree.map(lambda new, old: jnp.where(flight.finished, old, new), following, flight)
 
 
 def episode_keys(config: Config, episodes: int, stream: int) -> jax.Array:
@@ -208,13 +253,13 @@ def episode_keys(config: Config, episodes: int, stream: int) -> jax.Array:
 
 
 def flight_keys(config: Config, key: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Returns the keys of an episode's start [] and of its steps."""
-    start_key, flight_key = jax.random.split(key)
-    return start_key, jax.random.split(flight_key, config.environment.episode_steps)
+    """Returns the key [] of the reset of an episode, and the keys [steps] of its steps."""
+    reset_key, flight_key = jax.random.split(key)
+    return reset_key, jax.random.split(flight_key, config.environment.episode_steps)
 
 
 def summary(flights: Flight) -> Evaluation:
-    """Returns the numbers of flights [T, E]."""
+    """Returns the results of flights [T, E]."""
     last = flights.episode
     error = jnp.linalg.norm(last.state.position - last.state.target.position, axis=-1)
     late_steps = flights.late_steps.sum(axis=1)

@@ -1,4 +1,4 @@
-"""Actors on drones that they were not trained on, every one on every one."""
+"""Every actor on every drone, those that it was not trained on included."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -17,12 +17,12 @@ from raptor_jax.evaluation import flights
 
 
 class Matrix(NamedTuple):
-    """What T teachers reach on D drones."""
+    """Results of T teachers on D drones."""
 
     teacher_ids: list[int]
     drones: list[DroneFile]
     own: list[int | None]
-    """[T] the column of each teacher's own drone, None if it is not among them."""
+    """[T] column of the drone that each teacher was trained on; None if it is not among the D."""
     mean_return: np.ndarray
     """[T, D]."""
     std_return: np.ndarray
@@ -32,21 +32,32 @@ class Matrix(NamedTuple):
 
 
 def column_of(own: DroneFile, drones: Sequence[DroneFile]) -> int | None:
-    """Returns the column of the drone with the physics of a teacher's own."""
+    """Returns the column of the drone with the same dynamics as a teacher's own; None if there is none."""
     return next((column for column, file in enumerate(drones) if same(own.drone.dynamics, file.drone.dynamics)), None)
 
 
-def fly_all(
-    settings: Config, actors: sac.Parameters, drones: Drone, episodes: int, console: Console
+def evaluate_all(
+    config: Config, actors: sac.Parameters, drones: Drone, episodes: int, console: Console
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns mean and standard deviation of the returns and the share of crashes, each [T, D]."""
+    """Evaluates T actors on D drones, one drone after the other.
+
+    Args:
+        config: settings; the seeds follow from `training.seed`.
+        actors: weights, each [T, ...].
+        drones: every array [D, ...].
+        episodes: of each actor on each drone, with the same initial draws on all of them.
+        console: where the progress is shown.
+
+    Returns:
+        Mean and standard deviation of the returns, and the fraction of terminated episodes, each [T, D].
+    """
     teachers = jax.tree.leaves(actors)[0].shape[0]
     columns = []
     for column in track(range(drones.dynamics.mass.shape[0]), "flying", console=console, transient=True):
-        everywhere = jax.tree.map(
+        repeated = jax.tree.map(
             lambda leaf, column=column: jnp.broadcast_to(leaf[column], (teachers, *leaf.shape[1:])), drones
         )
-        found = flights.evaluate(settings, actors, everywhere, episodes, flights.JUDGEMENT)
+        found = flights.evaluate(config, actors, repeated, episodes, flights.JUDGEMENT)
         columns.append(jax.device_get((found.mean_return, found.std_return, found.share_terminated)))
-    means, deviations, crashes = np.stack(columns, axis=-1)
-    return means, deviations, crashes
+    mean_return, std_return, share_terminated = np.stack(columns, axis=-1)
+    return mean_return, std_return, share_terminated

@@ -1,6 +1,6 @@
-"""The flights of teachers as a data set, for distillation: the command `rollout`.
+"""Recorded flights of teachers as a data set, for distillation: the command `rollout`.
 
-Each teacher's file is written before the next one flies, so that a thousand teachers need the memory of one.
+The file of a teacher is written before the next teacher flies, so a thousand teachers need the memory of one.
 """
 
 import json
@@ -27,17 +27,17 @@ INDEX = "dataset.json"
 def roll_out(
     run: Path, teacher_id: int | None, episodes: int | None, seed: int | None, output: Path | None, console: Console
 ) -> None:
-    """Flies teachers of a run on their own drones, deterministically, and writes every step.
+    """Flies teachers of a run on their own drones, with the mean action, and writes every step.
 
-    One teacher_0000.npz and so on for each, and at the end an index of them.
+    Each teacher has a file, teacher_0000.npz and so on; an index of them is written last.
 
     Args:
         run: output directory of a run.
-        teacher_id: the one to fly; None for all.
-        episodes: episodes of each teacher; None for as many as judged the run.
-        seed: seed of the episodes; None for the run's own. With both None these are the flights that judged the run.
+        teacher_id: teacher to fly; None for all.
+        episodes: of each teacher; None for as many as in the final evaluation of the run.
+        seed: of the episodes; None for that of the run. With both None, these are the flights of its final evaluation.
         output: directory for the files; None for RUN/rollouts.
-        console: where the progress is told.
+        console: where the progress is shown.
 
     Raises:
         UserError: the run or the teacher does not exist, or the files cannot be written.

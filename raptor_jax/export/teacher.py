@@ -12,9 +12,9 @@ from raptor_jax import sac
 from raptor_jax.config import Config
 from raptor_jax.drones.files import DroneFile
 from raptor_jax.errors import UserError, first_line
-from raptor_jax.runs import checkpoints
+from raptor_jax.runs import checkpoints, layout
 from raptor_jax.runs.kept import load_kept
-from raptor_jax.runs.results import FILE, read, require_teacher
+from raptor_jax.runs.results import read, require_teacher
 from raptor_jax.simulator import ACTION_DIM
 
 _deterministic_action = jax.jit(sac.deterministic_action, static_argnums=0)
@@ -90,16 +90,16 @@ def read_teachers(run: Path, teacher_id: int | None, overrides: dict[str, int] |
 
 def _provenance(run: Path, step: int, ids: list[int]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Returns the entries of results.json for these teachers, and what is told of the run."""
-    results = read(run / FILE)
+    results = read(run / layout.RESULTS).content()
     try:
         entries = {entry["teacher_id"]: entry for entry in results["teachers"]}
         origin = {
             "directory": run.resolve().name,
             "step": step,
-            "config_sha256": hashlib.sha256((run / checkpoints.DIRECTORY / "config.yaml").read_bytes()).hexdigest(),
+            "config_sha256": hashlib.sha256(layout.config_file(run).read_bytes()).hexdigest(),
             "versions": results["run"]["versions"],
         }
         return [entries[i] for i in ids], origin
     except (KeyError, TypeError) as error:
-        problem = f"not the results of the teachers in {checkpoints.best_path(step)} ({first_line(error)})"
-        raise UserError(f"{run / FILE}: {problem}; restore the file") from None
+        problem = f"not the results of the teachers in {layout.best_arrays(step)} ({first_line(error)})"
+        raise UserError(f"{run / layout.RESULTS}: {problem}; restore the file") from None

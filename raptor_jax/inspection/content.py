@@ -8,16 +8,13 @@ from typing import Any
 import numpy as np
 import psutil
 
-from raptor_jax import config
 from raptor_jax.drones import files
 from raptor_jax.errors import UserError
 from raptor_jax.inspection.drone import describe_drone
-from raptor_jax.runs import checkpoints, results, warm_start
-from raptor_jax.runs.curves import CURVES, load_curves
-from raptor_jax.runs.directory import CONFIG
+from raptor_jax.runs import checkpoints, layout, results, stored_config, warm_start
+from raptor_jax.runs.curves import load_curves
 from raptor_jax.utils.files import json_number
 
-_KINDS = ("best", "latest")
 _READ_IN_PASSING = 1 << 30
 """Bytes of a checkpoint that are read to see whether it is whole where a whole run was asked for."""
 
@@ -35,22 +32,22 @@ def describe(path: Path) -> dict[str, Any]:
     """
     if not os.path.isdir(path):
         return _describe_file(path)
-    if os.path.lexists(path / results.FILE):
+    if os.path.lexists(path / layout.RESULTS):
         return _describe_run(path)
     steps = _checkpoints_in(path)
     if not steps:
         raise UserError(
-            f"{path}: holds no {results.FILE} and no checkpoint; name a run, its checkpoints or a file of ours"
+            f"{path}: holds no {layout.RESULTS} and no checkpoint; name a run, its checkpoints or a file of ours"
         )
     one = len(steps) == 1
     # One that was asked for is read for as long as there is memory for it.
     most = psutil.virtual_memory().available // 2 if one else _READ_IN_PASSING
-    settings = steps[0].parents[1] / CONFIG
+    settings = steps[0].parents[1] / layout.CONFIG
     return {
         "kind": "checkpoints",
         "path": str(path),
         "checkpoints": [_describe_checkpoint(step, most, with_kept=one) for step in steps],
-        "config": config.load(settings).model_dump() if os.path.lexists(settings) else None,
+        "config": stored_config.load(settings).model_dump() if os.path.lexists(settings) else None,
     }
 
 
@@ -65,13 +62,13 @@ def describe_teacher(path: Path, teacher: int) -> dict[str, Any]:
         UserError: there is no such run or teacher, or its files do not fit together.
     """
     absolute = path.absolute()
-    inside = (place for place in (absolute, *absolute.parents) if os.path.lexists(place / results.FILE))
+    inside = (place for place in (absolute, *absolute.parents) if os.path.lexists(place / layout.RESULTS))
     run = next(inside, path)
-    found = results.read(run / results.FILE)
+    found = results.read(run / layout.RESULTS).content()
     ids = [entry["teacher_id"] for entry in found["teachers"]]
     results.require_teacher(run, ids, teacher)
     row = ids.index(teacher)
-    drones = files.load_directory(run / checkpoints.DIRECTORY / "dynamics")
+    drones = files.load_directory(layout.drones(run))
     curves = _curves_in(run)
     if len(drones) != len(ids) or (curves and curves["teacher_id"].tolist() != ids):
         raise UserError(f"{run}: its teachers, drones and curves are not of one run; restore its files")
@@ -87,22 +84,24 @@ def describe_teacher(path: Path, teacher: int) -> dict[str, Any]:
 
 
 def _describe_file(path: Path) -> dict[str, Any]:
-    if path.name == CURVES:
+    if path.name == layout.CURVES:
         curves = load_curves(path)
         return {"kind": "curves", "path": str(path), "arrays": _arrays(curves)}
     if path.suffix == ".npz":
         arrays, provenance = warm_start.read(path)
         return {"kind": "start", "path": str(path), "arrays": _arrays(arrays), "provenance": provenance}
-    if path.name == results.FILE:
+    if path.name == layout.RESULTS:
         return _describe_run(path.parent)
     return {"kind": "drone", **describe_drone(files.load_drone(files.find_drone(path)))}
 
 
 def _describe_run(run: Path) -> dict[str, Any]:
-    found = results.read(run / results.FILE)
+    found = results.read(run / layout.RESULTS).content()
     curves = _curves_in(run)
-    steps = _checkpoints_in(run / checkpoints.DIRECTORY)
-    newest = max((step for step in steps if step.parent.name == "best"), key=lambda step: int(step.name), default=None)
+    steps = _checkpoints_in(run / layout.CHECKPOINTS)
+    newest = max(
+        (step for step in steps if step.parent.name == layout.BEST), key=lambda step: int(step.name), default=None
+    )
     return {
         "kind": "run",
         "path": str(run),
@@ -115,7 +114,7 @@ def _describe_run(run: Path) -> dict[str, Any]:
 
 def _curves_in(run: Path) -> dict[str, np.ndarray]:
     """Returns the curves of a run; {} before its first evaluation."""
-    path = run / CURVES
+    path = run / layout.CURVES
     return load_curves(path) if os.path.lexists(path) else {}
 
 
@@ -123,11 +122,11 @@ def _checkpoints_in(path: Path) -> list[Path]:
     """Returns the directories KIND/STEP that a path holds or lies in, by kind and step."""
     # A relative path need not show the names of the directories that it lies in.
     path = path.absolute()
-    if path.name in ("default", "notes"):
+    if path.name in (layout.ARRAYS, layout.NOTES):
         path = path.parent
-    if path.parent.name in _KINDS and path.name.isdecimal():
+    if path.parent.name in layout.KINDS and path.name.isdecimal():
         return [path]
-    kinds = [path] if path.name in _KINDS else [path / kind for kind in _KINDS]
+    kinds = [path] if path.name in layout.KINDS else [path / kind for kind in layout.KINDS]
     found = (sorted(kind.glob("[0-9]*"), key=lambda step: (len(step.name), step.name)) for kind in kinds)
     return [step for of_kind in found for step in of_kind if step.name.isdecimal()]
 

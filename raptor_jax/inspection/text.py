@@ -12,7 +12,8 @@ from rich.text import Text
 from raptor_jax.config import Config
 from raptor_jax.errors import printable
 from raptor_jax.inspection.drone import show_drone
-from raptor_jax.runs import results
+from raptor_jax.runs.results import TeacherResult
+from raptor_jax.runs.results_table import print_table
 from raptor_jax.utils.console import readable_bytes, say
 
 _MOST_POINTS = 20
@@ -34,7 +35,9 @@ def show(found: dict[str, Any], console: Console) -> None:
 def _show_run(found: dict[str, Any], console: Console) -> None:
     about, teachers = found["run"], found["teachers"]
     say(console, f"{found['path']}: {about['status']}, step {about['step']:,}, {len(teachers)} teachers")
-    results.print_table(teachers, about["config"]["training"]["pass_return"], console)
+    print_table(
+        [TeacherResult.model_validate(entry) for entry in teachers], about["config"]["training"]["pass_return"], console
+    )
     _show_settings(about["config"], console)
     _show_arrays("curves", found["arrays"], console)
     if found["checkpoints"]:
@@ -116,7 +119,7 @@ def _show_kept(kept: dict[str, Any], console: Console) -> None:
 
 
 def _show_teacher(found: dict[str, Any], console: Console) -> None:
-    results.print_table([found["result"]], found["pass_return"], console)
+    print_table([TeacherResult.model_validate(found["result"])], found["pass_return"], console)
     _show_curve(found["evaluation"], console)
     show_drone(found["drone"], console)
 

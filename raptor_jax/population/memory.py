@@ -1,4 +1,4 @@
-"""What a run will hold in device memory, told before anything is allocated."""
+"""What a run will hold in device memory, estimated before anything is allocated."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -14,10 +14,10 @@ from raptor_jax.population.state import Population
 from raptor_jax.sac.replay import row_bytes
 from raptor_jax.simulator import episode
 from raptor_jax.utils.console import readable_bytes
-from raptor_jax.utils.trees import tree_bytes
+from raptor_jax.utils.trees import leading_size, take, tree_bytes
 
 _MARGIN = 0.95
-"""Share of the free memory that a suggested capacity fills: what is free changes from one look to the next."""
+"""Share of the free memory that a suggested capacity fills, because the free memory varies."""
 
 
 class MemoryTable(NamedTuple):
@@ -27,7 +27,7 @@ class MemoryTable(NamedTuple):
     learner: int
     """Weights, moments, targets, environments, best actors and drones."""
     temporaries: int
-    """What a program needs beside these: batches, gradients, and the state that a non-finite chunk falls back to."""
+    """What a program needs besides: batches, gradients, and the state to which diverged teachers are rolled back."""
     evaluation: int
 
     @property
@@ -37,12 +37,12 @@ class MemoryTable(NamedTuple):
 
 
 def largest(config: Config) -> str:
-    """Returns the options that most of the memory depends on."""
+    """Returns the options that most of the memory depends on, as text."""
     return "--environment.environments-per-teacher or --sac.horizon" if config.sac.horizon else "--sac.replay-capacity"
 
 
 def plan(config: Config, drones: Drone, population: Population, best: Best) -> MemoryTable:
-    """Returns the table from shapes alone; the temporaries are their least.
+    """Returns the table, estimated from shapes; the temporaries are a lower bound.
 
     Args:
         config: settings.
@@ -57,24 +57,24 @@ def plan(config: Config, drones: Drone, population: Population, best: Best) -> M
 
 
 def evaluation_bytes(config: Config, drones: Drone, episodes: int) -> int:
-    """Returns the least that an evaluation of so many episodes of each of the drones [T, ...] needs."""
-    one_episode = jax.eval_shape(episode.start, jax.tree.map(lambda leaf: leaf[0], drones), jax.random.key(0))
-    # A step's inputs, outputs and the actor's hidden layers live at the same time.
+    """Returns a lower bound for the evaluation of so many episodes on each of the drones [T, ...]."""
+    one_episode = jax.eval_shape(episode.start, take(drones, 0), jax.random.key(0))
+    # The inputs and outputs of a step and the hidden layers of the actor are alive at the same time.
     per_episode = 3 * tree_bytes(one_episode) + 2 * 4 * config.sac.actor_hidden_dim
-    return drones.dynamics.mass.shape[0] * episodes * per_episode
+    return leading_size(drones) * episodes * per_episode
 
 
 def temporaries(programs: Iterable[jax.stages.Compiled]) -> int:
-    """Returns the most that one of the compiled programs needs beside arguments and results; 0 where XLA does not say.
+    """Returns the most that one of the compiled programs needs besides arguments and results; 0 where XLA does not say.
 
-    What a training chunk returns takes the place of what it was given, so its results need nothing of their own.
+    The results of a training chunk take the place of its donated arguments.
     """
     analyses = (program.memory_analysis() for program in programs)
     return max((analysis.temp_size_in_bytes for analysis in analyses if analysis is not None), default=0)
 
 
 def available_bytes(device: jax.Device) -> int:
-    """Returns the free memory of an accelerator, or of this machine if the device is its processor."""
+    """Returns the free memory of an accelerator, or of the host if the device is its CPU."""
     statistics = device.memory_stats() if device.platform != "cpu" else None
     if statistics and "bytes_limit" in statistics:
         return statistics["bytes_limit"] - statistics["bytes_in_use"]
@@ -82,7 +82,7 @@ def available_bytes(device: jax.Device) -> int:
 
 
 def fitting_capacity(table: MemoryTable, config: Config, teachers: int, available: int) -> int:
-    """Returns the largest replay, in transitions of a teacher, that fits beside the rest; 0 where none would do."""
+    """Returns the largest replay, in transitions of a teacher, that fits; 0 where none is large enough to train."""
     if config.sac.horizon:
         return 0
     environments = config.environment.environments_per_teacher
@@ -92,11 +92,11 @@ def fitting_capacity(table: MemoryTable, config: Config, teachers: int, availabl
 
 
 def require_fit(table: MemoryTable, config: Config, teachers: int, available: int) -> None:
-    """Raises UserError, with the replay capacity that fits, where the table exceeds what is available."""
+    """Raises UserError, naming the replay capacity that fits, where the table exceeds the available memory."""
     if table.total <= available:
         return
     capacity = fitting_capacity(table, config, teachers, available)
-    way_out = f"--sac.replay-capacity {capacity} fits" if capacity else "train fewer teachers (--num-teachers)"
+    fix = f"--sac.replay-capacity {capacity} fits" if capacity else "train fewer teachers (--num-teachers)"
     raise UserError(
-        f"{teachers} teachers need {readable_bytes(table.total)}, and {readable_bytes(available)} are free; {way_out}"
+        f"{teachers} teachers need {readable_bytes(table.total)}, and {readable_bytes(available)} are free; {fix}"
     )

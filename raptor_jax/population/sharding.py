@@ -1,6 +1,6 @@
-"""The teacher axis over all devices of all processes: each device trains teachers of its own and waits for no other.
+"""The teacher axis, sharded over all devices of all processes; a device trains its teachers without waiting for others.
 
-Wherever a tree goes through here, its arrays lead with the teacher axis, and its scalars are the same for all teachers.
+In every tree here, arrays have the teacher axis first, and scalars are shared by all teachers.
 """
 
 from collections.abc import Callable
@@ -17,45 +17,45 @@ TEACHERS = "teachers"
 
 
 def mesh() -> Mesh:
-    """Returns all devices of all processes in a row."""
+    """Returns a one-dimensional mesh of all devices of all processes."""
     return Mesh(np.asarray(jax.devices()), (TEACHERS,))
 
 
 def platform(mesh: Mesh) -> str:
-    """Returns what the devices are, `cpu` or `gpu`; they need not be there (`jax.experimental.topologies`)."""
+    """Returns the platform of the devices, `cpu` or `gpu`; a mesh of described devices will do, too."""
     return str(mesh.devices.flat[0].platform)
 
 
-def leads() -> bool:
-    """Returns whether this process is the one that writes the results; every other only computes."""
+def is_main_process() -> bool:
+    """Returns whether this is the process that writes files and prints; the others only compute."""
     return jax.process_index() == 0
 
 
 def any_process(flag: bool) -> bool:
-    """Returns whether a flag is set in any process, alike in all of them."""
+    """Returns whether the flag is set in any process; every process gets the same answer."""
     if jax.process_count() == 1:
         return flag
     return bool(np.any(multihost_utils.process_allgather(np.asarray(flag))))
 
 
-def wait_for_all(where: str) -> None:
-    """Waits until every process has come to the same place."""
-    multihost_utils.sync_global_devices(where)
+def wait_for_all(name: str) -> None:
+    """Waits until every process has reached the barrier of this name."""
+    multihost_utils.sync_global_devices(name)
 
 
 def padded(rows: np.ndarray, mesh: Mesh) -> np.ndarray:
-    """Returns rows [R] and after them the last one again, until the devices can share them evenly.
+    """Returns rows [R], with the last one repeated until their number is a multiple of the number of devices.
 
-    What is computed twice comes out alike, for a teacher's draws go by its identity, and is thrown away.
+    The repeated teachers compute the same numbers, because draws follow from a teacher's identity; they are discarded.
     """
     return np.append(rows, np.repeat(rows[-1:], -rows.size % mesh.size))
 
 
-def spread(mesh: Mesh, tree: Any) -> Any:
-    """Returns arrays of this process's memory, of which all processes have the same, as arrays on their devices."""
+def shard(mesh: Mesh, tree: Any) -> Any:
+    """Returns host arrays, identical in all processes, as arrays sharded over the devices."""
 
     def place(leaf: Any, sharding: NamedSharding) -> jax.Array:
-        # In JAX's precision first: what it halves on the way would not compare equal in two processes.
+        # In JAX's precision first: device_put compares the arrays of all processes, before and after rounding.
         array = np.asarray(leaf, jax.dtypes.canonicalize_dtype(leaf.dtype))
         return jax.device_put(array, sharding)
 
@@ -63,7 +63,7 @@ def spread(mesh: Mesh, tree: Any) -> Any:
 
 
 def shapes(mesh: Mesh, tree: Any) -> Any:
-    """Returns the shapes of a tree that lies, or will lie, on the devices."""
+    """Returns the shapes of a tree, with the sharding that it has on the devices."""
     return jax.tree.map(
         lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
         tree,
@@ -71,17 +71,17 @@ def shapes(mesh: Mesh, tree: Any) -> Any:
     )
 
 
-def on_each(
+def compile_sharded(
     mesh: Mesh, function: Callable[..., Any], *arguments: Any, donate: bool = False, runs_once: bool = False
 ) -> jax.stages.Compiled:
-    """Compiles a function for the part of the teachers that each device has.
+    """Compiles a function so that each device runs it on its own teachers.
 
     Args:
         mesh: the devices.
-        function: of trees as above, as one device would call it with all teachers; returns such a tree.
-        arguments: shapes of its arguments with all teachers; their number is a multiple of the devices'.
-        donate: whether the first argument is used up.
-        runs_once: whether the program runs once, so that it should rather compile quickly.
+        function: takes and returns trees as above; written as if one device held all teachers.
+        arguments: shapes of its arguments for all teachers, a multiple of the number of devices.
+        donate: whether the first argument is donated.
+        runs_once: whether the program runs only once, so that fast compilation matters more than speed.
     """
     arguments = tuple(shapes(mesh, argument) for argument in arguments)
     with compiling_for(platform(mesh)):
@@ -93,20 +93,20 @@ def on_each(
         return program.compile(options(platform(mesh), runs_once))
 
 
-def everywhere(mesh: Mesh, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Returns a function whose results every device has whole; its first argument is used up."""
+def replicate(mesh: Mesh, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns the function, jitted, with its results replicated on every device; its first argument is donated."""
     return jax.jit(function, out_shardings=NamedSharding(mesh, PartitionSpec()), donate_argnums=0)
 
 
-def fetch(tree: Any) -> Any:
+def gather(tree: Any) -> Any:
     """Returns arrays on the devices as NumPy arrays of all teachers, in every process."""
 
-    def gather(leaf: jax.Array) -> np.ndarray:
+    def to_host(leaf: jax.Array) -> np.ndarray:
         if leaf.is_fully_addressable or leaf.is_fully_replicated:
             return np.asarray(leaf)
         return np.asarray(multihost_utils.process_allgather(leaf, tiled=True))
 
-    return jax.tree.map(gather, tree)
+    return jax.tree.map(to_host, tree)
 
 
 def _specs(tree: Any) -> Any:

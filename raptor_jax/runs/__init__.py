@@ -1,10 +1,13 @@
 """What a run leaves on disk, written and read back.
 
-directory.py        who may write where, what lies beside the checkpoints, what a resume may change
-checkpoints.py      the only module that imports orbax
-results.py          results.json, and the table at the end
-curves.py           curves.npz; tensorboard.py the same for TensorBoard
-kept.py             the kept actors with their drones and settings, to be flown again or handed on
+layout.py           the name of every file of a run
+directory.py        the output directory: its lock, its inputs, what a resumed run may change
+stored_config.py    the settings of a run; those of version 0.1 are translated
+checkpoints/        the only package that imports orbax
+results.py          results.json; results_table.py prints it
+curves.py           curves.npz
+tensorboard.py      the same curves for TensorBoard
+kept.py             the kept actors with their drones and settings, to be evaluated or exported
 analysis.py         runs as labelled arrays
-warm_start.py       the file that a training begins from; warm_start.npz is the one that ships
+warm_start.py       the file with the actor that a training begins from; warm_start.npz is the packaged one
 """

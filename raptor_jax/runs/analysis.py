@@ -1,12 +1,12 @@
-"""Runs as labelled arrays: what every teacher reached and when, with the parameters of its drone beside it.
+"""Runs as labelled arrays: the returns and curves of every teacher, with the parameters of its drone.
 
     population = analysis.load("experiments/pre_training")
     population.teachers["mean_return"]               # (T,), a value for each teacher
     population.teachers["thrust_to_weight"]          # (T,), of its drone
     population.evaluation["reward"]                  # (T, S), over population.evaluation.step, (S,)
 
-Several runs are read as one population of all their teachers, be they slices of one set of drones or other seeds on
-the same drones: a teacher is its run and its `teacher_id`. Rows are the same teachers everywhere.
+Several runs, on slices of one set of drones or with several seeds on the same drones, are read as one population: a
+teacher is identified by its run and its `teacher_id`. Rows have the same order everywhere.
 """
 
 import dataclasses
@@ -20,9 +20,10 @@ import numpy as np
 from raptor_jax.drones import files, parameters
 from raptor_jax.drones.parameters import Drone
 from raptor_jax.drones.quantities import PARAMETERS
-from raptor_jax.errors import UserError, first_line
-from raptor_jax.runs import checkpoints, results
-from raptor_jax.runs.curves import CURVES, load_curves
+from raptor_jax.errors import UserError
+from raptor_jax.runs import layout
+from raptor_jax.runs.curves import load_curves
+from raptor_jax.runs.results import Results, read
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,9 +31,9 @@ class Curves:
     """Curves of T teachers at S points; `curves["reward"]` is one of them."""
 
     step: np.ndarray
-    """[S] environment steps of a teacher; the step at which a rescue round begins comes twice, before and after."""
+    """[S] environment steps of a teacher; the step at which a rescue round begins occurs twice, before and after."""
     values: dict[str, np.ndarray]
-    """[T, S] by name; NaN where a teacher has nothing to report, as outside of the rounds that trained it."""
+    """[T, S] by name; NaN where a teacher has nothing to report, as outside the rounds that trained it."""
 
     def __getitem__(self, name: str) -> np.ndarray:
         """Returns a curve of every teacher, [T, S]."""
@@ -46,9 +47,9 @@ class Population:
     runs: list[dict[str, Any]]
     """The `run` object of each `results.json`: configuration, versions, machine, timings."""
     teachers: dict[str, np.ndarray]
-    """[T] by name: all that `results.json` says of a teacher; the PARAMETERS of its drone; of its run the place in
-    `runs` (`run`), the `pass_return`, and whether it came to the final judgement (`judged`). A number is NaN where
-    there is none; `passed` is then False."""
+    """[T] by name: all fields of a teacher in `results.json`; the PARAMETERS of its drone; of its run the index in
+    `runs` (`run`), the `pass_return`, and whether it had its final evaluation (`judged`). A missing number is NaN;
+    `passed` is then False."""
     drones: Drone
     """Every array [T, ...]."""
     evaluation: Curves
@@ -69,12 +70,12 @@ def load(*runs: str | Path) -> Population:
     """
     if not runs:
         raise UserError("no run to read; name the output directory of at least one")
-    read = [_read(Path(run)) for run in runs]
-    drones = parameters.stack([drone for run in read for drone in run.drones])
-    curves = [run.curves for run in read]
+    found = [_read(Path(run)) for run in runs]
+    drones = parameters.stack([drone for run in found for drone in run.drones])
+    curves = [run.curves for run in found]
     return Population(
-        [run.about for run in read],
-        _columns(read) | {name: parameter.of(drones.dynamics) for name, parameter in PARAMETERS.items()},
+        [run.results.run.model_dump() for run in found],
+        _columns(found) | {name: parameter.of(drones.dynamics) for name, parameter in PARAMETERS.items()},
         drones,
         _joined(curves, "eval"),
         _joined(curves, "train"),
@@ -82,49 +83,42 @@ def load(*runs: str | Path) -> Population:
 
 
 def returns(population: Population) -> np.ndarray:
-    """Returns the judged mean returns [T], or the best evaluation of a teacher whose run was not judged (yet)."""
+    """Returns the mean returns [T] of the final evaluation, or the best so far where a run has not had it yet."""
     teachers = population.teachers
     return np.where(teachers["judged"], teachers["mean_return"], teachers["best_eval_reward"])
 
 
 def best_so_far(population: Population) -> np.ndarray:
-    """Returns the evaluated return of the actor that is kept at each point of `population.evaluation`, [T, S]."""
+    """Returns the evaluated return of the actor kept at each point of `population.evaluation`, [T, S]."""
     return np.fmax.accumulate(population.evaluation["reward"], axis=1)
 
 
 def steps_to_pass(population: Population) -> np.ndarray:
     """Returns the steps [T] at the first evaluation above the pass return; NaN for teachers without one.
 
-    These evaluations choose the kept actor; whether it passes is judged on other seeds.
+    These evaluations choose the kept actor; whether it passes is decided in other episodes.
     """
     above = population.evaluation["reward"] > population.teachers["pass_return"][:, None]
     return np.where(above.any(axis=1), population.evaluation.step[above.argmax(axis=1)], np.nan)
 
 
 class _Run(NamedTuple):
-    about: dict[str, Any]
-    entries: list[dict[str, Any]]
+    results: Results
     curves: dict[str, np.ndarray]
     drones: list[Drone]
 
 
 def _read(run: Path) -> _Run:
-    path = run / results.FILE
-    content = results.read(path)
-    try:
-        about, entries = content["run"], content["teachers"]
-        ids = [entry["teacher_id"] for entry in entries]
-        about["status"], about["config"]["training"]["pass_return"]
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{path}: not the results of a run ({first_line(error)}); restore the file") from None
-    curves = _read_curves(run / CURVES)
-    drones = [file.drone for file in files.load_directory(run / checkpoints.DIRECTORY / "dynamics")]
+    results = read(run / layout.RESULTS)
+    ids = [entry.teacher_id for entry in results.teachers]
+    curves = _read_curves(run / layout.CURVES)
+    drones = [file.drone for file in files.load_directory(layout.drones(run))]
     if curves["teacher_id"].tolist() != ids or len(drones) != len(ids):
         raise UserError(
-            f"{run}: {results.FILE} has {len(ids)} teachers, {CURVES} {len(curves['teacher_id'])} and"
-            f" {checkpoints.DIRECTORY}/dynamics {len(drones)}, or in another order; restore the files of one run"
+            f"{run}: {layout.RESULTS} has {len(ids)} teachers, {layout.CURVES} {len(curves['teacher_id'])} and"
+            f" {layout.CHECKPOINTS}/dynamics {len(drones)}, or in another order; restore the files of one run"
         )
-    return _Run(about, entries, curves, drones)
+    return _Run(results, curves, drones)
 
 
 def _read_curves(path: Path) -> dict[str, np.ndarray]:
@@ -135,23 +129,23 @@ def _read_curves(path: Path) -> dict[str, np.ndarray]:
 
 
 def _columns(runs: Sequence[_Run]) -> dict[str, np.ndarray]:
-    """Returns what the entries of `results.json` say, and which run they are from, [T] by name."""
+    """Returns the fields of all teachers in `results.json`, and those of their run, [T] by name."""
     entries = [
         {
-            **entry,
+            **entry.model_dump(),
             "run": number,
-            "pass_return": run.about["config"]["training"]["pass_return"],
-            "judged": run.about["status"] == "finished",
+            "pass_return": run.results.run.pass_return,
+            "judged": run.results.run.status == "finished",
         }
         for number, run in enumerate(runs)
-        for entry in run.entries
+        for entry in run.results.teachers
     ]
     columns = {name: _column([entry.get(name) for entry in entries]) for name in entries[0]}
     return columns | {"passed": columns["passed"] == 1}
 
 
 def _column(values: list[Any]) -> np.ndarray:
-    # Keys of others may hold anything; lists need not even fit together.
+    # Fields of other programs may hold anything, even lists of different lengths.
     values = [value if isinstance(value, str | int | float) else None for value in values]
     if any(isinstance(value, str) for value in values):
         return np.array([value or "" for value in values])
@@ -177,7 +171,7 @@ def _joined(runs: Sequence[dict[str, np.ndarray]], group: str) -> Curves:
 
 
 def _points(steps: np.ndarray) -> list[tuple[int, int]]:
-    """Returns a label of each point: its step, and how many points of that step came before."""
+    """Returns a label of each point: its step, and the number of earlier points at that step."""
     seen: Counter[int] = Counter()
     labels = []
     for step in steps.tolist():

@@ -1,4 +1,4 @@
-"""Curves in a file that NumPy opens."""
+"""Every teacher's curves, in memory and in a file that NumPy opens."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,27 +13,27 @@ CURVES = "curves.npz"
 """Where a run keeps its curves, under its output directory."""
 
 _MAX_BYTES = 1 << 30
-"""A thousand teachers' curves take some 20 MB."""
+"""The curves of a thousand teachers take some 20 MB."""
 
 MOST_POINTS = 2000
-"""Points that a curve of a run has at most, however long the run is: memory, files and the time to write them."""
+"""Upper bound for the points of a curve, which bounds memory, files and the time to write them."""
 
 
 class Curves:
-    """Every teacher's curves in memory: named groups of points over environment steps of a teacher."""
+    """Groups of curves, each a series of points over the environment steps of a teacher."""
 
     def __init__(self, teacher_ids: Sequence[int], most_steps: int = 0) -> None:
-        """Starts empty, for teachers with these identities, [T], in a run of at most so many steps of a teacher."""
+        """Starts empty, for teachers with these identities [T], in a run of at most so many steps of a teacher."""
         self._teacher_ids = np.asarray(teacher_ids, np.int32)
         self._spacing = most_steps // MOST_POINTS
         self._points: dict[str, list[tuple[int, Mapping[str, np.ndarray]]]] = {}
 
     def counts(self) -> dict[str, int]:
-        """Returns how many points each group has; no step tells, for a rescue round begins with one of its own."""
+        """Returns the number of points of each group; the last step would not do, as a rescue round repeats it."""
         return {group: len(points) for group, points in self._points.items()}
 
     def restore(self, path: Path, counts: Mapping[str, int]) -> None:
-        """Takes over the first points of what `save` wrote. Raises UserError where that is gone or damaged."""
+        """Takes over the first `counts` points of a file. Raises UserError where it is missing or damaged."""
         arrays = load_curves(path)
         for group, count in counts.items():
             names = [name for name in arrays if name.startswith(f"{group}_") and name != f"{group}_step"]
@@ -45,10 +45,10 @@ class Curves:
         """Adds a point, values [T] by name, to the curves of a group ("train" or "eval").
 
         Returns:
-            False if it is so close behind the last one that the curve would get too many points; it is left out.
+            False if it was left out, because it is closer to the last one than the bound on the points allows.
         """
         points = self._points.setdefault(group, [])
-        # A rescue round begins at the very step where the round before it ended.
+        # A rescue round begins at the step at which the previous round ended.
         if points and 0 < step - points[-1][0] < self._spacing:
             return False
         points.append((step, values))

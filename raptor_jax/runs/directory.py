@@ -1,4 +1,4 @@
-"""The output directory of a run: who may write there, what lies beside the checkpoints, what a resume may change."""
+"""The output directory of a run: its lock, its inputs, and which settings a resumed run may change."""
 
 import contextlib
 import fcntl
@@ -14,14 +14,10 @@ from raptor_jax.config import Config
 from raptor_jax.drones.files import DroneFile, load_directory, save_drone
 from raptor_jax.drones.parameters import same
 from raptor_jax.errors import UserError
-from raptor_jax.runs.checkpoints import DIRECTORY
-from raptor_jax.runs.curves import CURVES
-from raptor_jax.runs.results import FILE
+from raptor_jax.runs import layout
 from raptor_jax.utils.console import readable_bytes
 from raptor_jax.utils.files import remove_temporaries, write_text
 
-CONFIG = "config.yaml"
-LOCK = ".lock"
 CHANGEABLE = {
     f"training.{key}"
     for key in (
@@ -36,32 +32,32 @@ CHANGEABLE = {
         "pass_return",
     )
 }
-"""Settings that a resumed run may have otherwise: how long it is, and how it is watched and judged."""
+"""Settings that a resumed run may change: its length, and how it is logged, saved and evaluated."""
 
 
 def require(output_dir: Path, overwrite: bool, resume: bool) -> None:
-    """Raises UserError where a run cannot be written; changes nothing."""
+    """Raises UserError where a run cannot be written to a directory; changes nothing."""
     if os.path.exists(output_dir) and not os.path.isdir(output_dir):
         raise UserError(f"{output_dir}: is a file; name a directory with --output-dir")
-    if resume and not (has_begun(output_dir) or os.path.isfile(output_dir / LOCK)):
-        raise UserError(f"{output_dir}: holds no run to go on with; leave --resume out, or name one with --output-dir")
+    if resume and not (has_begun(output_dir) or os.path.isfile(output_dir / layout.LOCK)):
+        raise UserError(f"{output_dir}: holds no run to resume; leave out --resume, or name one with --output-dir")
     if not resume and holds_something(output_dir):
         if not overwrite:
             raise UserError(
-                f"{output_dir}: already holds a run; go on with it (--resume), name another directory (--output-dir),"
-                " or move it aside and start anew (--overwrite)"
+                f"{output_dir}: already holds a run; continue it (--resume), name another directory (--output-dir),"
+                " or move it aside and start again (--overwrite)"
             )
         if output_dir.resolve() in (Path.cwd(), *Path.cwd().parents):
-            raise UserError(f"{output_dir}: holds the working directory, and cannot be moved aside; name another")
+            raise UserError(f"{output_dir}: contains the working directory and cannot be moved aside; name another")
 
 
 def has_begun(output_dir: Path) -> bool:
-    """Returns whether a directory has all that a run goes on with, but for checkpoints."""
-    return os.path.isfile(output_dir / DIRECTORY / CONFIG)
+    """Returns whether a directory holds the settings and drones of a run, which are written before it trains."""
+    return os.path.isfile(layout.config_file(output_dir))
 
 
 def require_space(output_dir: Path, checkpoint_bytes: int) -> None:
-    """Raises UserError where the disk has no room for the checkpoints."""
+    """Raises UserError where the disk has too little space for the checkpoints."""
     parent = next(place for place in (output_dir.absolute(), *output_dir.absolute().parents) if os.path.exists(place))
     free = shutil.disk_usage(parent).free
     if checkpoint_bytes > free:
@@ -72,33 +68,32 @@ def require_space(output_dir: Path, checkpoint_bytes: int) -> None:
 
 
 def holds_something(output_dir: Path) -> bool:
-    """Returns whether there is anything in a directory but a lock."""
-    return os.path.isdir(output_dir) and any(path.name != LOCK for path in output_dir.iterdir())
+    """Returns whether a directory holds anything besides a lock."""
+    return os.path.isdir(output_dir) and any(path.name != layout.LOCK for path in output_dir.iterdir())
 
 
 def write_inputs(output_dir: Path, config: Config, files: Sequence[DroneFile]) -> None:
-    """Keeps the settings and the drones beside the checkpoints, the drones under their own names."""
-    directory = output_dir / DIRECTORY
+    """Writes the settings and the drones, these under their own names."""
     for file in files:
-        save_drone(directory / "dynamics" / f"{file.name}.json", file.drone, file.metadata)
-    # Last: a directory with a configuration is one that a run can go on in.
+        save_drone(layout.drones(output_dir) / f"{file.name}.json", file.drone, file.metadata)
+    # Last, because its presence means that the run can be resumed.
     write_config(output_dir, config)
 
 
 def write_config(output_dir: Path, config: Config) -> None:
-    """Keeps the settings beside the checkpoints."""
-    write_text(output_dir / DIRECTORY / CONFIG, configs.dump(config))
+    """Writes the settings."""
+    write_text(layout.config_file(output_dir), configs.dump(config))
 
 
 def clear_leftovers(output_dir: Path) -> None:
-    """Removes the temporary files of a run that was killed while it wrote; only who holds the lock may."""
-    for path in (output_dir / FILE, output_dir / CURVES, output_dir / DIRECTORY / CONFIG):
+    """Removes the temporary files of a run that was killed while writing; requires the lock."""
+    for path in (output_dir / layout.RESULTS, output_dir / layout.CURVES, layout.config_file(output_dir)):
         remove_temporaries(path)
 
 
 def require_same_run(output_dir: Path, config: Config, files: Sequence[DroneFile]) -> None:
-    """Raises UserError, with all that differs, unless a run may go on with these settings and drones."""
-    before = _flat(configs.load(output_dir / DIRECTORY / CONFIG))
+    """Raises UserError, naming all that differs, unless a run may be resumed with these settings and drones."""
+    before = _flat(configs.load(layout.config_file(output_dir)))
     now = _flat(config)
     differing = [
         f"{key} {now[key]} (was {before[key]})"
@@ -107,10 +102,10 @@ def require_same_run(output_dir: Path, config: Config, files: Sequence[DroneFile
     ]
     if differing:
         raise UserError(
-            f"{output_dir}: cannot go on with other settings: {', '.join(differing)}; leave them as they were, or name"
+            f"{output_dir}: cannot resume with other settings: {', '.join(differing)}; leave them unchanged, or name"
             " another --output-dir"
         )
-    kept = {file.name: file.drone for file in load_directory(output_dir / DIRECTORY / "dynamics")}
+    kept = {file.name: file.drone for file in load_directory(layout.drones(output_dir))}
     given = {file.name: file.drone for file in files}
     strange = sorted(
         name
@@ -119,7 +114,7 @@ def require_same_run(output_dir: Path, config: Config, files: Sequence[DroneFile
     )
     if strange:
         raise UserError(
-            f"{output_dir}: cannot go on with other drones: {', '.join(strange[:5])}{' ...' if strange[5:] else ''}"
+            f"{output_dir}: cannot resume with other drones: {', '.join(strange[:5])}{' ...' if strange[5:] else ''}"
             " not as they were; name the --dynamics-dir or --drone, and as many teachers, that it was trained on"
         )
 
@@ -130,24 +125,24 @@ def _flat(config: Config) -> dict[str, object]:
 
 
 @contextlib.contextmanager
-def writing(output_dir: Path, way_out: str = "make room, or name another with --output-dir") -> Iterator[None]:
-    """Tells in one line of a disk that is full or cannot be written."""
+def writing(path: Path, fix: str = "make room, or name another with --output-dir") -> Iterator[None]:
+    """Converts write errors to a one-line UserError that names a path and how to fix it."""
     try:
         yield
     except OSError as error:
-        raise UserError(f"{output_dir}: cannot be written: {error.strerror or error}; {way_out}") from None
+        raise UserError(f"{path}: cannot be written: {error.strerror or error}; {fix}") from None
 
 
 @contextlib.contextmanager
 def locked(output_dir: Path) -> Iterator[None]:
-    """Holds a directory for this process; the lock goes with the process, however it ends.
+    """Locks a directory for this process; the lock ends with the process, however that ends.
 
     Raises:
         UserError: another process holds it, or it cannot be written.
     """
     with writing(output_dir):
         output_dir.mkdir(parents=True, exist_ok=True)
-        lock = open(output_dir / LOCK, "a")  # noqa: SIM115 (kept open for as long as the lock is held)
+        lock = open(output_dir / layout.LOCK, "a")  # noqa: SIM115 (kept open for as long as the lock is held)
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

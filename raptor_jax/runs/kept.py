@@ -1,4 +1,4 @@
-"""The kept actors of a run, with their drones and settings, as they are read to be flown again or handed on."""
+"""The kept actors of a run with their drones and settings, read to be evaluated or exported."""
 
 import os
 from collections.abc import Sequence
@@ -14,58 +14,59 @@ from raptor_jax.drones import files
 from raptor_jax.drones.parameters import Drone
 from raptor_jax.errors import UserError
 from raptor_jax.population import memory
-from raptor_jax.runs import checkpoints
-from raptor_jax.runs.results import Results
+from raptor_jax.runs import checkpoints, layout, stored_config
+from raptor_jax.runs.results import EvaluationResults
 from raptor_jax.utils.console import readable_bytes
+from raptor_jax.utils.trees import take
 
 
 class Judged(NamedTuple):
-    """A run as it is read to be flown again: T teachers and their drones, with the task of the run."""
+    """The T kept actors of a run, with their drones and its settings."""
 
     settings: config.Config
     step: int
     actors: sac.Parameters
     drones: Drone
     drone_files: list[files.DroneFile]
-    """The drones as they lie beside the checkpoint."""
-    results: Results
+    """The drones as stored; `drones` holds them with the task of the run."""
+    results: EvaluationResults
 
     @property
     def ids(self) -> list[int]:
         """Returns the identities of the teachers, [T]."""
-        return [entry["teacher_id"] for entry in self.results.teachers]
+        return [entry.teacher_id for entry in self.results.teachers]
 
 
 class Flights(NamedTuple):
-    """Which flights of a run are asked for."""
+    """Which flights of a run were requested."""
 
     run: Path
     """Its output directory."""
     teachers: Sequence[range] | None = None
-    """Who flies, by `teacher_id`; None for all."""
+    """Ranges of `teacher_id`; None for all teachers."""
     episodes: int | None = None
-    """Of each teacher; None for as many as judged the run."""
+    """Of each teacher; None for as many as in the final evaluation of the run."""
     seed: int | None = None
-    """Of the episodes; None for the run's own. With neither given, these are the episodes that judged the run."""
+    """Of the episodes; None for that of the run. With neither given, these are the episodes of its final evaluation."""
 
 
 def load_flights(asked: Flights) -> tuple[Judged, int]:
-    """Reads what is to be flown, and how many episodes of each teacher.
+    """Reads the requested actors, and returns them with the number of episodes of each.
 
     Raises:
-        UserError: there is no such run or teacher, or the memory does not hold so many episodes.
+        UserError: there is no such run or teacher, or the memory does not suffice for so many episodes.
     """
-    judged = load_kept(asked.run, {} if asked.seed is None else {"training.seed": asked.seed})
+    kept = load_kept(asked.run, {} if asked.seed is None else {"training.seed": asked.seed})
     if asked.teachers is not None:
-        judged = _only(judged, asked)
-    episodes = asked.episodes or judged.settings.training.final_eval_episodes
-    needed = memory.evaluation_bytes(judged.settings, judged.drones, episodes)
+        kept = _only(kept, asked)
+    episodes = asked.episodes or kept.settings.training.final_eval_episodes
+    needed = memory.evaluation_bytes(kept.settings, kept.drones, episodes)
     free = memory.available_bytes(jax.devices()[0])
     if needed > free:
         raise UserError(
             f"{episodes} episodes need {readable_bytes(needed)}, and {readable_bytes(free)} are free; lower --episodes"
         )
-    return judged, episodes
+    return kept, episodes
 
 
 def load_kept(run: Path, overrides: dict[str, int]) -> Judged:
@@ -74,41 +75,40 @@ def load_kept(run: Path, overrides: dict[str, int]) -> Judged:
     Raises:
         UserError: the directory holds no run, or what it holds does not fit together.
     """
-    directory = run / checkpoints.DIRECTORY
+    directory = run / layout.CHECKPOINTS
     if not os.path.isdir(directory):
-        raise UserError(f"{run}: holds no {checkpoints.DIRECTORY}; name the output directory of a run")
-    settings = config.load(directory / "config.yaml", overrides)
-    drone_files = files.load_directory(directory / "dynamics")
+        raise UserError(f"{run}: holds no {layout.CHECKPOINTS}; name the output directory of a run")
+    settings = stored_config.load(layout.config_file(run), overrides)
+    drone_files = files.load_directory(layout.drones(run))
     step, tree = checkpoints.load_best(run)
     actors = jax.tree.map(jnp.asarray, checkpoints.actor_of(tree))
     _require_fit(directory, settings, actors, len(drone_files))
     drones = jax.tree.map(jnp.asarray, files.stack_for_training(drone_files, settings.environment))
-    results = Results({"run": str(run)}, [int(i) for i in tree["teacher_id"]], drone_files)
-    results.run["step"] = step
+    results = EvaluationResults.begin(run, step, tree["teacher_id"].tolist(), drone_files)
     results.set_kept(tree["mean_return"], tree["step"])
     return Judged(settings, step, actors, drones, drone_files, results)
 
 
-def _only(judged: Judged, asked: Flights) -> Judged:
-    """Returns the teachers that are asked for."""
+def _only(kept: Judged, asked: Flights) -> Judged:
+    """Returns only the requested teachers."""
     asked_for = asked.teachers or ()
-    missing = next((i for span in asked_for for i in span if i not in judged.ids), None)
+    missing = next((i for span in asked_for for i in span if i not in kept.ids), None)
     if missing is not None:
-        known = f"{min(judged.ids)} to {max(judged.ids)}"
+        known = f"{min(kept.ids)} to {max(kept.ids)}"
         raise UserError(f"--teachers: {asked.run} has no teacher {missing}, but {known}; name some of them")
-    rows = [row for row, i in enumerate(judged.ids) if any(i in span for span in asked_for)]
-    actors, drones = jax.tree.map(lambda leaf: leaf[np.array(rows)], (judged.actors, judged.drones))
-    judged.results.teachers = [judged.results.teachers[row] for row in rows]
-    return judged._replace(actors=actors, drones=drones, drone_files=[judged.drone_files[row] for row in rows])
+    rows = [row for row, i in enumerate(kept.ids) if any(i in span for span in asked_for)]
+    actors, drones = take((kept.actors, kept.drones), np.array(rows))
+    kept.results.teachers = [kept.results.teachers[row] for row in rows]
+    return kept._replace(actors=actors, drones=drones, drone_files=[kept.drone_files[row] for row in rows])
 
 
 def _require_fit(directory: Path, settings: config.Config, actors: sac.Parameters, drones: int) -> None:
-    """Raises UserError if the actors are not those of these settings, one for each drone."""
+    """Raises UserError unless the actors fit the settings, one for each drone."""
     one = jax.eval_shape(lambda: sac.create(settings.sac, jax.random.key(0)).actor)
     expected = jax.tree.map(lambda leaf: (drones, *leaf.shape), one)
     found = jax.tree.map(lambda leaf: leaf.shape, actors)
     if found != expected:
         raise UserError(
-            f"{directory}: the checkpoint's actors do not fit config.yaml and the {drones} drones beside it;"
+            f"{directory}: the checkpoint's actors do not fit {layout.CONFIG} and the {drones} drones beside it;"
             " restore the files of the run"
         )

@@ -16,9 +16,9 @@ class TensorBoard:
     """Event files: one run for each of the first teachers, and one for each quantile over the population."""
 
     def __init__(self, directory: Path, teacher_ids: Sequence[int], own_curves: int, resumed_at: int | None) -> None:
-        """Opens `directory`; the first `own_curves` teachers get a run of their own.
+        """Opens event files in `directory`; the first `own_curves` teachers get a run of their own.
 
-        What lies there already from after the step `resumed_at` is not shown any more: a resumed run does it again.
+        What existing files hold from after the step `resumed_at` is hidden, because the resumed run repeats it.
         """
         self._teachers = [_EventFile(directory / f"teacher_{i:04d}") for i in list(teacher_ids)[:own_curves]]
         self._quantiles = {name: _EventFile(directory / f"population_{name}") for name in QUANTILES}
@@ -43,7 +43,7 @@ class TensorBoard:
             file.add(Event(wall_time=time.time(), step=step, summary=Summary(value=points)))
 
     def reopen_deleted(self) -> bool:
-        """Opens files again that somebody has deleted; returns whether there were any."""
+        """Opens new files in place of deleted ones; returns whether there were any."""
         deleted = [file for file in self._files() if not file.path.exists()]
         for file in deleted:
             file.close()
@@ -51,7 +51,7 @@ class TensorBoard:
         return bool(deleted)
 
     def close(self) -> None:
-        """Lets go of the files."""
+        """Closes the files."""
         for file in self._files():
             file.close()
 
@@ -60,10 +60,10 @@ class TensorBoard:
 
 
 class _EventFile:
-    """The events of one run of TensorBoard; each is on its way to the disk when `add` returns.
+    """The events of one run of TensorBoard; each has been passed to the operating system when `add` returns.
 
     TensorBoard's own EventFileWriter writes from a thread, which prints a traceback when the disk is full or the
-    directory deleted, and flushes by a clock that may jump.
+    directory is deleted, and its flushes depend on a clock that may jump.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -73,7 +73,7 @@ class _EventFile:
     def open(self) -> None:
         """Starts a new file. Raises OSError."""
         self._directory.mkdir(parents=True, exist_ok=True)
-        # TensorBoard reads files in the order of their names, so the last one comes last even if the clock jumped back.
+        # TensorBoard reads files in the order of their names: a new one must come last even if the clock jumped back.
         before = [path.name.split(".")[3] for path in self._directory.glob("events.out.tfevents.*")]
         newest = max((int(number) for number in before if number.isdecimal()), default=0)
         number = max(int(time.time()), newest + 1)
@@ -87,10 +87,10 @@ class _EventFile:
         self._writer.write(event.SerializeToString())
 
     def write(self, record: bytes) -> None:
-        """Writes all of a record; a disk that is getting full takes a part first, and only then refuses."""
+        """Writes all of a record; a disk that fills up accepts a part of it before it reports an error."""
         while record:
             record = record[self._file.write(record) :]
 
     def close(self) -> None:
-        """Lets go of the file."""
+        """Closes the file."""
         self._file.close()

@@ -1,6 +1,6 @@
-"""The actor that a training begins with: one policy for many drones, in a file that NumPy opens.
+"""The warm start: the actor that every teacher begins with, one policy for many drones, in a file that NumPy opens.
 
-START.npz holds each weight as LAYER/kernel or LAYER/bias, and `provenance`, a JSON text that says how it was made.
+START.npz holds each weight as LAYER/kernel or LAYER/bias, and `provenance`, a JSON text about how it was made.
 """
 
 import json
@@ -20,12 +20,12 @@ _MAX_BYTES = 1 << 26
 PACKAGED, SCRATCH = "packaged", "scratch"
 _PROVENANCE = "provenance"
 _LAYERS = ("hidden_0", "hidden_1", "output")
-_WAY_OUT = f"name a file that train-start or export wrote; --training.start also takes {PACKAGED} or {SCRATCH}"
+_FIX = f"name a file that train-start or export wrote; --training.start also takes {PACKAGED} or {SCRATCH}"
 _WEIGHTS = tuple(f"{layer}/{kind}" for layer in _LAYERS for kind in ("kernel", "bias"))
 
 
 def load(config: Config) -> sac.Parameters | None:
-    """Returns the weights of the actor that `training.start` names; None where every teacher draws its own.
+    """Returns the weights of the actor that `training.start` names; None where teachers begin with random weights.
 
     Raises:
         UserError: the file is missing, is not a start, or does not fit the configured networks.
@@ -59,13 +59,13 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     try:
         arrays = read_arrays(path, _MAX_BYTES)
     except Unreadable as error:
-        raise UserError(f"{path}: {error}; {_WAY_OUT}") from None
+        raise UserError(f"{path}: {error}; {_FIX}") from None
     if missing := [name for name in (*_WEIGHTS, _PROVENANCE) if name not in arrays]:
-        raise UserError(f"{path}: not a start: holds no {missing[0]}; {_WAY_OUT}")
+        raise UserError(f"{path}: not a start: holds no {missing[0]}; {_FIX}")
     try:
         made = json.loads(str(arrays.pop(_PROVENANCE)))
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: its provenance is not JSON: {first_line(error)}; {_WAY_OUT}") from None
+        raise UserError(f"{path}: its provenance is not JSON: {first_line(error)}; {_FIX}") from None
     return arrays, cast(dict[str, Any], made)
 
 

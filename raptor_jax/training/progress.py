@@ -1,4 +1,4 @@
-"""What a person sees while it runs: the memory table, a bar on a terminal, a line for every evaluation anywhere."""
+"""What a training prints: the memory table, a line for every evaluation and, on a terminal, a progress bar."""
 
 import time
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from raptor_jax.utils.console import readable_bytes
 
 
 def print_memory(table: MemoryTable, available: int, teachers: int, device: str, console: Console) -> None:
-    """Prints what a run will hold, and what the device has."""
+    """Prints what each device will hold for so many teachers, and the memory that is available."""
     console.print(f"Memory for {teachers} teachers on {device}, {readable_bytes(available)} free:")
     rows = Table("purpose")
     rows.add_column("size", justify="right")
@@ -26,10 +26,10 @@ def print_memory(table: MemoryTable, available: int, teachers: int, device: str,
 
 
 class Bar:
-    """The progress of a run, counted in environment steps of a teacher."""
+    """A progress bar over the environment steps of a teacher."""
 
     def __init__(self, progress: Progress, console: Console, first_step: int, total_steps: int, teachers: int) -> None:
-        """Starts at `first_step` on the way to `total_steps`."""
+        """Starts at `first_step` of `total_steps`."""
         self._progress, self._console, self._teachers = progress, console, teachers
         self._task = progress.add_task("training", completed=first_step, total=total_steps, speed="", returns="")
         self._started = time.perf_counter()
@@ -38,7 +38,7 @@ class Bar:
         self._speed = ""
 
     def advance(self, step: int, updates: int) -> None:
-        """Moves on to `step`, with `updates` updates of every teacher so far."""
+        """Advances to `step`, after `updates` updates of each teacher since the bar was opened."""
         now = time.perf_counter()
         then, last_step, last_updates = self._last
         per_second = self._teachers / max(now - then, 1e-9)
@@ -49,7 +49,7 @@ class Bar:
         self._progress.update(self._task, completed=step, speed=self._speed)
 
     def evaluated(self, step: int, returns: np.ndarray, best: np.ndarray, passing: int) -> None:
-        """Shows an evaluation: the returns [T] now, the best so far [T], and how many of these pass."""
+        """Prints an evaluation: the current returns [T], the best so far [T], and how many of these pass."""
         finite = returns[np.isfinite(returns)]
         now = f"median {np.median(finite):.0f} worst {finite.min():.0f}" if finite.size else "not finite"
         kept = f"best kept: median {np.median(best):.0f} worst {best.min():.0f}"
@@ -67,7 +67,7 @@ class Bar:
 
 @contextmanager
 def bar(console: Console, first_step: int, total_steps: int, teachers: int) -> Iterator[Bar]:
-    """Opens a progress bar; without a terminal only its lines appear."""
+    """Opens a progress bar; without a terminal, only the lines of the evaluations are printed."""
     columns = (
         BarColumn(),
         MofNCompleteColumn(),

@@ -1,4 +1,4 @@
-"""A round of training: all teachers, or those of them that need another attempt, and the programs that train them."""
+"""A round of training: all teachers or those to rescue, placed on the devices, with their compiled programs."""
 
 import functools
 from typing import Any, NamedTuple
@@ -14,33 +14,32 @@ from raptor_jax.drones.parameters import Drone
 from raptor_jax.errors import UserError
 from raptor_jax.population import sac as populations
 from raptor_jax.population import sharding
-from raptor_jax.population.per_teacher import revive
 from raptor_jax.population.schedule import Schedule
 from raptor_jax.population.state import Population
-from raptor_jax.sac import replay as replays
+from raptor_jax.utils.trees import leading_size, take
 
 
 class Programs(NamedTuple):
-    """The compiled programs of a round, each for every device's share of its teachers."""
+    """The compiled programs of a round; each device runs them on its own teachers."""
 
     create: jax.stages.Compiled
     warm_up: jax.stages.Compiled | None
-    """None where learning begins with the first step."""
+    """Collects transitions without learning; None where learning begins with the first step."""
     train: jax.stages.Compiled
     select: jax.stages.Compiled
 
 
 class Round(NamedTuple):
-    """A population on its way through a training."""
+    """The teachers that are trained together, and how."""
 
     attempt: int
     """0 in the main round, then the number of the rescue round."""
     rows: np.ndarray
-    """[R] places of its teachers among all T."""
+    """[R] indices of its teachers among all T."""
     config: Config
     plan: Schedule
     drones: Drone
-    """Every array [R', ...] on the devices: R and what fills the devices evenly."""
+    """Every array [R', ...] on the devices: R, and repetitions of the last one so that all devices have as many."""
     teacher_ids: jax.Array
     """[R'] on the devices."""
     programs: Programs
@@ -50,27 +49,14 @@ class Round(NamedTuple):
         return self.programs.create(self.drones, self.teacher_ids)
 
     def of_real_teachers(self, values: Any) -> Any:
-        """Returns arrays [R', ...] of the devices as NumPy arrays [R, ...]."""
-        return jax.tree.map(lambda leaf: leaf[: self.rows.size], sharding.fetch(values))
+        """Returns arrays [R', ...] on the devices as NumPy arrays [R, ...]."""
+        return take(sharding.gather(values), slice(self.rows.size))
 
-    def revived(self, mesh: Mesh, population: Population, broken: np.ndarray, times: np.ndarray) -> Population:
-        """Returns a population whose broken teachers go on with fresh draws, and with no broken rows in their replay.
-
-        Args:
-            mesh: the devices.
-            population: donated.
-            broken: [R] bool.
-            times: [R] how often each teacher has been put back by now.
-        """
-
-        def mend(population: Population, broken: jax.Array, times: jax.Array) -> Population:
-            if population.replay is not None:
-                population = population.replace(replay=replays.mended(population.replay, broken))
-            return revive(population, broken, times)
-
-        places = sharding.padded(np.arange(self.rows.size), mesh)
-        marks = sharding.spread(mesh, (broken[places], times[places].astype(np.int32)))
-        return sharding.on_each(mesh, mend, population, *marks, donate=True)(population, *marks)
+    def among_all(self, values: jax.Array, teachers: int) -> np.ndarray:
+        """Returns values [R'] as float32 of all the teachers [T]; NaN for those that are not in the round."""
+        of_all = np.full(teachers, np.nan, np.float32)
+        of_all[self.rows] = self.of_real_teachers(values)
+        return of_all
 
 
 def config_of(config: Config, attempt: int) -> Config:
@@ -80,10 +66,10 @@ def config_of(config: Config, attempt: int) -> Config:
 
 
 def most_steps(config: Config) -> int:
-    """Returns the steps of a teacher that has to go through all rounds.
+    """Returns the environment steps of a teacher that goes through all rounds.
 
     Raises:
-        UserError: they are more than can be counted.
+        UserError: they exceed the range of the counters.
     """
     attempts = range(config.training.rescue_rounds + 1)
     steps = sum(populations.schedule(config_of(config, attempt)).total_steps for attempt in attempts)
@@ -95,10 +81,10 @@ def most_steps(config: Config) -> int:
     return steps
 
 
-def shapes(config: Config, drones: Drone, start: sac.Parameters | None) -> Population:
+def shapes(config: Config, drones: Drone, warm_start: sac.Parameters | None) -> Population:
     """Returns the shapes of a population on drones [T, ...]."""
-    teachers = jax.tree.leaves(drones)[0].shape[0]
-    return jax.eval_shape(lambda: populations.create(config, drones, jnp.arange(teachers), start))
+    teachers = leading_size(drones)
+    return jax.eval_shape(lambda: populations.create(config, drones, jnp.arange(teachers), warm_start))
 
 
 def prepare(
@@ -108,7 +94,7 @@ def prepare(
     rows: np.ndarray,
     drones: Drone,
     teacher_ids: np.ndarray,
-    start: sac.Parameters | None,
+    warm_start: sac.Parameters | None,
 ) -> Round:
     """Puts the drones of a round on the devices and compiles its programs.
 
@@ -117,16 +103,16 @@ def prepare(
         config: settings of the run.
         attempt: see `Round`.
         rows: see `Round`.
-        drones: of all T teachers, in this process's memory.
+        drones: of all T teachers, on the host.
         teacher_ids: [T] their identities.
-        start: the actor that the teachers begin with; None for random weights.
+        warm_start: the actor that every teacher begins with; None for random weights.
     """
     config = config_of(config, attempt)
     filled = sharding.padded(rows, mesh)
-    placed = sharding.spread(mesh, jax.tree.map(lambda leaf: leaf[filled], drones))
-    ids = sharding.spread(mesh, teacher_ids[filled])
+    placed = sharding.shard(mesh, take(drones, filled))
+    ids = sharding.shard(mesh, teacher_ids[filled])
     plan = populations.schedule(config)
-    return Round(attempt, rows, config, plan, placed, ids, compiled(mesh, config, attempt, placed, ids, start))
+    return Round(attempt, rows, config, plan, placed, ids, compiled(mesh, config, attempt, placed, ids, warm_start))
 
 
 def compiled(
@@ -135,9 +121,9 @@ def compiled(
     attempt: int,
     drones: Drone,
     teacher_ids: jax.Array | jax.ShapeDtypeStruct,
-    start: sac.Parameters | None,
+    warm_start: sac.Parameters | None,
 ) -> Programs:
-    """Compiles the programs of a round, from shapes alone: the devices need not be there.
+    """Compiles the programs of a round; shapes and a description of the devices suffice.
 
     Args:
         mesh: the devices.
@@ -145,12 +131,12 @@ def compiled(
         attempt: see `Round`.
         drones: every array [R', ...], or its shape.
         teacher_ids: [R'], or its shape.
-        start: as of `prepare`.
+        warm_start: see `prepare`.
     """
     plan = populations.schedule(config)
 
     def create(drones: Drone, teacher_ids: jax.Array) -> Population:
-        return populations.create(config, drones, teacher_ids, start, attempt)
+        return populations.create(config, drones, teacher_ids, warm_start, attempt)
 
     def evaluate(actors: sac.Parameters, drones: Drone) -> evaluation.Evaluation:
         return evaluation.evaluate(config, actors, drones, config.training.eval_episodes, evaluation.SELECTION)
@@ -162,10 +148,10 @@ def compiled(
     warm_up = None
     if plan.warmup_iterations:
         collect = functools.partial(populations.collect, config, iterations=plan.warmup_iterations)
-        warm_up = sharding.on_each(mesh, collect, population, drones, donate=True)
+        warm_up = sharding.compile_sharded(mesh, collect, population, drones, donate=True)
     return Programs(
-        create=sharding.on_each(mesh, create, drones, teacher_ids, runs_once=True),
+        create=sharding.compile_sharded(mesh, create, drones, teacher_ids, runs_once=True),
         warm_up=warm_up,
-        train=sharding.on_each(mesh, train, population, drones, donate=True),
-        select=sharding.on_each(mesh, evaluate, population.teachers.actor, drones),
+        train=sharding.compile_sharded(mesh, train, population, drones, donate=True),
+        select=sharding.compile_sharded(mesh, evaluate, population.teachers.actor, drones),
     )

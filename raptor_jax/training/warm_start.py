@@ -1,4 +1,4 @@
-"""The command `train-start`: trains one actor on many drones, and writes it with its provenance."""
+"""The command `train-start`: trains one actor on many drones and writes it, with its provenance, as a warm start."""
 
 import os
 import time
@@ -19,14 +19,16 @@ from raptor_jax.population import warm_start as pooled
 from raptor_jax.population.expansion import schedule
 from raptor_jax.population.schedule import crossed
 from raptor_jax.runs import warm_start
+from raptor_jax.runs.directory import writing
 from raptor_jax.utils.machine import machine, versions
+from raptor_jax.utils.trees import leading_size
 
 
 def train_start(config: Config, files: Sequence[DroneFile], path: Path, console: Console) -> None:
-    """Trains an actor on all drones at once from random weights, and writes the best evaluated one to `path`.
+    """Trains one actor on all drones at once, from random weights, and writes the best evaluated one to `path`.
 
     Args:
-        config: settings; the steps of `training` count for each drone.
+        config: settings; `training.steps_per_teacher` counts the steps on each drone.
         files: the drones.
         path: must not exist.
         console: where the progress goes.
@@ -48,7 +50,7 @@ def train_start(config: Config, files: Sequence[DroneFile], path: Path, console:
             returns = _returns(config, now.teacher.actor, drones)
             curve.append({"step": step, **_summary(returns, config.training.pass_return)})
             if np.mean(returns) > best:
-                # A copy: the next chunk is given the arrays.
+                # A copy, because the next chunk donates the arrays.
                 best, kept = np.mean(returns), jax.device_get(now.teacher.actor)
             console.print(f"step {step:,} of {plan.total_steps:,} for each drone  " + _text(curve[-1]), highlight=False)
     made = {
@@ -60,15 +62,13 @@ def train_start(config: Config, files: Sequence[DroneFile], path: Path, console:
         "versions": versions(),
         "curve": curve,
     }
-    try:
+    with writing(path, "name another with --output"):
         warm_start.save(path, kept, made)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror}; name another with --output") from None
 
 
 def _returns(config: Config, actor: sac.Parameters, drones: Drone) -> np.ndarray:
     """Returns the actor's mean return [D] on each drone."""
-    count = drones.dynamics.mass.shape[0]
+    count = leading_size(drones)
     actors = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (count, *leaf.shape)), actor)
     found = evaluation.evaluate(config, actors, drones, config.training.eval_episodes, evaluation.SELECTION)
     return np.asarray(found.mean_return)

@@ -251,7 +251,7 @@ def chosen(value):
     return jax.lax.platform_dependent(value, cpu=jnp.sin, default=jnp.cos)
 
 mesh = gpu_cards.mesh(gpu_cards.CARDS["h100"])
-print(sharding.platform(mesh), sharding.on_each(mesh, chosen, jnp.ones(3)).as_text())
+print(sharding.platform(mesh), sharding.compile_sharded(mesh, chosen, jnp.ones(3)).as_text())
 """
 
 

@@ -11,7 +11,7 @@ from raptor_jax import cli
 from raptor_jax.commands import exit_status
 from raptor_jax.config import SamplingConfig
 from raptor_jax.drones import files, sampling
-from raptor_jax.runs import checkpoints
+from raptor_jax.runs import layout
 
 EPISODES = 4
 
@@ -65,7 +65,7 @@ def test_the_original_simulator_gives_the_same_returns(capsys, run_of_4, tmp_pat
     pytest.importorskip("l2f")
     run = tmp_path / "run"
     shutil.copytree(run_of_4, run)
-    settings = run / checkpoints.DIRECTORY / "config.yaml"
+    settings = layout.config_file(run)
     settings.write_text(settings.read_text().replace("task: file", f"task: {task}"))
     assert f"task: {task}" in settings.read_text()
     ours = evaluated(run, tmp_path)["teachers"]
@@ -110,7 +110,7 @@ def test_drones_that_nobody_was_trained_on(capsys, run_of_4, tmp_path):
     drones = tmp_path / "others"
     sampling.write_drones(drones, SamplingConfig(seed=9), 2)
     # One of them is a teacher's own under another name.
-    own = run_of_4 / checkpoints.DIRECTORY / "dynamics" / "0001.json"
+    own = layout.drones(run_of_4) / "0001.json"
     shutil.copy(own, drones / "0002.json")
     arguments = ("--teachers", "0:2", "--drones", str(drones), "--matrix", str(tmp_path / "matrix.png"))
     found = evaluated(run_of_4, tmp_path, *arguments)

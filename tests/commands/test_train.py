@@ -265,7 +265,7 @@ def test_ctrl_c_finishes_the_chunk_saves_and_has_a_status_of_its_own(directory, 
     assert results["run"]["status"] == "interrupted"
     step = results["run"]["step"]
     assert step >= 128
-    assert f"stopped at step {step:,}; go on with the same command and --resume" in said
+    assert f"stopped at step {step:,}; continue with the same command and --resume" in said
     for kind in ("latest", "best"):
         assert (directory / "endless" / "checkpoints" / kind / str(step)).is_dir()
 
@@ -309,7 +309,7 @@ def test_a_resumed_run_ends_bit_for_bit_like_one_that_was_never_stopped(director
     resumed = copy_of(stopped, "resumed")
     done = train(directory, "--output-dir=resumed", "--resume")
     assert done.returncode == 0, done.stderr
-    assert "goes on from step " in done.stdout
+    assert "resumed from step " in done.stdout
     expected, found = arrays_of(run), arrays_of(resumed)
     assert expected.keys() == found.keys()
     for name, array in expected.items():
@@ -324,7 +324,7 @@ def test_without_a_replay_it_is_filled_anew(directory, finished):
     stop_after_128_steps(directory, *options)
     done = train(directory, *options, "--resume")
     assert done.returncode == 0, done.stderr
-    assert "filled the replay anew, with 128 steps or more" in done.stdout
+    assert "refilled the replay with 128 or more" in done.stdout
     arrays = arrays_of(directory / "refilled")
     assert arrays["['latest']['flown']"] > STEPS / TINY["environment.environments-per-teacher"]
     assert not [name for name in arrays if "replay" in name]
@@ -357,7 +357,7 @@ def test_another_run_is_not_resumed(directory, stopped, options, key):
 def test_nothing_to_resume(directory, finished):
     done = train(directory, "--output-dir=nothing", "--resume")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "holds no run to go on with" in done.stderr
+    assert "holds no run to resume" in done.stderr
 
 
 def close_to(run, other, rtol=1e-3):

@@ -15,8 +15,7 @@ import yaml
 from raptor_jax import cli
 from raptor_jax.commands import exit_status
 from raptor_jax.drones import files
-from raptor_jax.runs import checkpoints
-from raptor_jax.runs.results import FILE
+from raptor_jax.runs import layout
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "fly_your_own.md").read_text()
@@ -65,12 +64,12 @@ def directory(tmp_path_factory):
 
 def test_the_page_leads_from_a_file_to_an_exported_teacher(directory):
     assert [name for name, *_ in COMMANDS] == ["inspect", "train", "inspect", "train", "evaluate", "report", "export"]
-    teachers = json.loads((directory / "experiments" / "race" / FILE).read_text())["teachers"]
+    teachers = json.loads((directory / "experiments" / "race" / layout.RESULTS).read_text())["teachers"]
     assert [teacher["drone"] for teacher in teachers] == ["race.json"]
     assert (directory / OWN / "report.html").is_file()
     assert (directory / OWN / "export" / "c" / "teacher_0000.h").is_file()
     # What the run keeps is the whole drone, for L2F too.
-    kept = json.loads((directory / OWN / checkpoints.DIRECTORY / "dynamics" / "my_quadrotor.json").read_text())
+    kept = json.loads((layout.drones(directory / OWN) / "my_quadrotor.json").read_text())
     assert kept["dynamics"]["rotor_torque_constants"] == [0.01] * 4
     assert kept["mdp"]["reward"]["constant"] == 1
 
@@ -81,9 +80,9 @@ def test_a_run_on_a_named_drone_is_resumed_with_the_same_one(directory):
     other = ["race" if argument.endswith(".yaml") else argument for argument in training]
     refused = finish(directory, other, *longer)
     assert refused.returncode == exit_status.USAGE
-    assert "cannot go on with other drones: my_quadrotor, race not as they were" in refused.stderr
+    assert "cannot resume with other drones: my_quadrotor, race not as they were" in refused.stderr
     assert finish(directory, training, *longer).returncode == exit_status.PASSED
-    assert json.loads((directory / OWN / FILE).read_text())["run"]["step"] == 128
+    assert json.loads((directory / OWN / layout.RESULTS).read_text())["run"]["step"] == 128
 
 
 def test_the_page_and_the_example_are_one_drone(tmp_path):

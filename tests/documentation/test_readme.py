@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from raptor_jax.runs import checkpoints, results
+from raptor_jax.runs import layout, results
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 
@@ -18,11 +18,11 @@ def blocks(first_line: str) -> str:
 
 
 def test_plain_orbax_opens_a_checkpoint_in_five_lines(run_of_4):
-    step = results.read(run_of_4 / results.FILE)["run"]["step"]
+    step = results.read(run_of_4 / layout.RESULTS).run.step
     code = blocks("import orbax.checkpoint as ocp")
     assert len(code.splitlines()) == 5
     assert "raptor_jax" not in code
-    path = str((run_of_4 / checkpoints.best_path(step)).absolute())
+    path = str((run_of_4 / layout.best_arrays(step)).absolute())
     code = code.replace("/absolute/path/to/run/checkpoints/best/STEP/default", path)
     names = {}
     exec(code, names)

@@ -9,8 +9,8 @@ import pytest
 
 from raptor_jax import config, evaluation, sac
 from raptor_jax.drones import files
-from raptor_jax.runs import checkpoints, warm_start
-from raptor_jax.runs.results import FILE, Results
+from raptor_jax.runs import layout, warm_start
+from raptor_jax.runs.results import Results
 from raptor_jax.utils.files import write_json, write_text
 from tests.export.run import CRASHING, NAMES, SETTINGS, STEP
 from tests.runs.builder import write_kept
@@ -33,7 +33,7 @@ def actors() -> sac.Parameters:
 def run(actors: sac.Parameters, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run's directory; not to be written into."""
     run = tmp_path_factory.mktemp("runs") / "run"
-    directory = run / checkpoints.DIRECTORY
+    directory = run / layout.CHECKPOINTS
     drones = sampled_drones(len(NAMES))
     drones[CRASHING] = replaced(drones[CRASHING], mdp__termination__linear_velocity_threshold=1.2)
     for name, drone in zip(NAMES, drones, strict=True):
@@ -42,11 +42,12 @@ def run(actors: sac.Parameters, tmp_path_factory: pytest.TempPathFactory) -> Pat
     stacked = jax.tree.map(jnp.asarray, files.stack_for_training(drone_files, SETTINGS.environment))
     write_text(directory / "config.yaml", config.dump(SETTINGS))
 
-    results = Results({"status": "finished", "config": SETTINGS.model_dump()}, range(len(NAMES)), drone_files)
+    results = Results.begin(SETTINGS.model_dump(), run, range(len(NAMES)), drone_files)
+    results.run.status = "finished"
     kept = np.array([30, 20, 10], np.float32)
     results.set_kept(kept, np.full(len(NAMES), STEP))
     found = evaluation.evaluate(SETTINGS, actors, stacked, SETTINGS.training.final_eval_episodes, evaluation.JUDGEMENT)
-    results.set_judgement(found, SETTINGS.training.pass_return, checkpoints.best_path(STEP))
-    write_json(run / FILE, results.content())
+    results.set_judgement(found, SETTINGS.training.pass_return, layout.best_arrays(STEP))
+    write_json(run / layout.RESULTS, results.content())
     write_kept(run, SETTINGS, actors, kept, STEP)
     return run

@@ -17,8 +17,7 @@ import pytest
 
 from raptor_jax import cli, sac
 from raptor_jax.commands import exit_status
-from raptor_jax.runs import checkpoints, warm_start
-from raptor_jax.runs.results import FILE
+from raptor_jax.runs import layout, warm_start
 from tests.export.run import NAMES, SETTINGS, STEP
 
 DOCUMENTATION = Path(__file__).parents[2] / "docs" / "export.md"
@@ -64,8 +63,8 @@ def provenances(exported) -> dict[str, list[str]]:
 
 
 def test_every_file_tells_its_drone_its_returns_and_its_run(run, exported):
-    entries = json.loads((run / FILE).read_text())["teachers"]
-    digest = hashlib.sha256((run / checkpoints.DIRECTORY / "config.yaml").read_bytes()).hexdigest()
+    entries = json.loads((run / layout.RESULTS).read_text())["teachers"]
+    digest = hashlib.sha256(layout.config_file(run).read_bytes()).hexdigest()
     for texts in provenances(exported).values():
         for text, entry, name in zip(texts, entries, NAMES, strict=True):
             told = json.loads(text)
@@ -80,7 +79,7 @@ def test_every_file_tells_its_drone_its_returns_and_its_run(run, exported):
 def test_one_teacher_goes_into_the_run_where_no_directory_is_named(run, exported, tmp_path, capsys):
     copy = tmp_path / "copy"
     copy.mkdir()
-    for name in (FILE, checkpoints.DIRECTORY):
+    for name in (layout.RESULTS, layout.CHECKPOINTS):
         (copy / name).symlink_to(run / name)
     assert cli.main(["export", str(copy), "--format", "c", "--teacher", "1"]) == exit_status.PASSED
     (path,) = (copy / "export" / "c").iterdir()
@@ -106,7 +105,7 @@ def test_a_training_can_begin_with_a_numpy_archive(exported, actors):
 
 
 def test_onnxruntime_runs_the_model_at_any_batch(run, exported, actions):
-    entries = json.loads((run / FILE).read_text())["teachers"]
+    entries = json.loads((run / layout.RESULTS).read_text())["teachers"]
     for teacher, path in enumerate(exported["onnx"]):
         session = onnxruntime.InferenceSession(path)
         for batch in (1, len(OBSERVATIONS)):
@@ -278,6 +277,6 @@ def test_a_directory_that_cannot_be_written(run, capsys, tmp_path):
 def test_results_of_other_teachers(run, capsys, tmp_path, content):
     copy = tmp_path / "copy"
     copy.mkdir()
-    (copy / checkpoints.DIRECTORY).symlink_to(run / checkpoints.DIRECTORY)
-    (copy / FILE).write_text(content)
-    assert f"{copy / FILE}: not the results of " in refusal(capsys, "export", copy, "--format", "c")
+    (copy / layout.CHECKPOINTS).symlink_to(run / layout.CHECKPOINTS)
+    (copy / layout.RESULTS).write_text(content)
+    assert f"{copy / layout.RESULTS}: not the results of " in refusal(capsys, "export", copy, "--format", "c")

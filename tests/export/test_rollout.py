@@ -10,7 +10,7 @@ import pytest
 from raptor_jax import cli, evaluation, sac
 from raptor_jax.commands import exit_status
 from raptor_jax.drones import files
-from raptor_jax.runs import checkpoints
+from raptor_jax.runs import layout
 from raptor_jax.simulator import ACTION_DIM, OBSERVATION_DIM
 from tests.export.run import CRASHING, NAMES, SETTINGS
 
@@ -111,12 +111,12 @@ def test_the_next_observation_shows_the_action(flown):
 def test_the_drone_is_the_one_that_flew(run, tmp_path):
     """With the task of the run's configuration, not of the drone's file."""
     copy = tmp_path / "copy"
-    directory = copy / checkpoints.DIRECTORY
+    directory = copy / layout.CHECKPOINTS
     directory.mkdir(parents=True)
     for name in ("best", "dynamics"):
-        (directory / name).symlink_to(run / checkpoints.DIRECTORY / name)
+        (directory / name).symlink_to(run / layout.CHECKPOINTS / name)
     (copy / "results.json").symlink_to(run / "results.json")
-    text = (run / checkpoints.DIRECTORY / "config.yaml").read_text()
+    text = layout.config_file(run).read_text()
     (directory / "config.yaml").write_text(text.replace("task: file", "task: raptor", 1))
     index, (arrays,) = roll_out(copy, tmp_path / "out", "--teacher", 1, "--episodes", 2)
     assert index["teachers"][0]["teacher_id"] == 1
@@ -124,7 +124,7 @@ def test_the_drone_is_the_one_that_flew(run, tmp_path):
 
     (tmp_path / "drone.json").write_text(str(arrays["drone"]))
     told = files.load_drone(tmp_path / "drone.json")
-    own = files.load_drone(run / checkpoints.DIRECTORY / "dynamics" / NAMES[1])
+    own = files.load_drone(layout.drones(run) / NAMES[1])
     jax.tree.map(np.testing.assert_array_equal, told.drone.dynamics, own.drone.dynamics)
     assert told.metadata == own.metadata
     assert (told.drone.mdp.reward.constant, own.drone.mdp.reward.constant) == (1.5, 1.0)

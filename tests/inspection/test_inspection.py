@@ -10,9 +10,7 @@ import pytest
 
 from raptor_jax import cli
 from raptor_jax.commands import exit_status
-from raptor_jax.runs import checkpoints
-from raptor_jax.runs.curves import CURVES
-from raptor_jax.runs.results import FILE
+from raptor_jax.runs import checkpoints, layout
 from tests.runs.builder import write_run
 from validation.fuzz import readers
 
@@ -58,7 +56,7 @@ def test_a_run_tells_of_its_teachers_its_curves_and_its_checkpoints(capsys, save
 # As a path of any form: of the kind, of the step, of what lies in it; from elsewhere, and from within.
 @pytest.mark.parametrize("place", ["best", f"best/{STEP}", f"best/{STEP}/default", "."])
 def test_a_checkpoint_tells_its_step_teachers_arrays_metrics_and_settings(capsys, saved, place, monkeypatch):
-    monkeypatch.chdir(saved / checkpoints.DIRECTORY / ("best" if place == "." else "."))
+    monkeypatch.chdir(saved / layout.CHECKPOINTS / ("best" if place == "." else "."))
     found = told(capsys, place)
     (one,) = found["checkpoints"]
     assert (one["of"], one["step"], one["teachers"], one["whole"]) == ("best", STEP, 2, True)
@@ -77,14 +75,14 @@ def test_a_checkpoint_tells_its_step_teachers_arrays_metrics_and_settings(capsys
 
 
 def test_what_learns_is_told_of_too(capsys, saved):
-    (one,) = told(capsys, saved / checkpoints.DIRECTORY / "latest" / str(STEP))["checkpoints"]
+    (one,) = told(capsys, saved / layout.CHECKPOINTS / "latest" / str(STEP))["checkpoints"]
     assert (one["of"], one["whole"]) == ("latest", True)
     assert one["kept"]["updates"] == 0
-    assert "updates 0" in shown(capsys, saved / checkpoints.DIRECTORY / "latest" / str(STEP))
+    assert "updates 0" in shown(capsys, saved / layout.CHECKPOINTS / "latest" / str(STEP))
 
 
 def test_checkpoints_under_another_name_are_told_of_without_their_run(capsys, saved, tmp_path):
-    shutil.copytree(saved / checkpoints.DIRECTORY / "best", tmp_path / "backup" / "best")
+    shutil.copytree(saved / layout.CHECKPOINTS / "best", tmp_path / "backup" / "best")
     (one,) = told(capsys, tmp_path / "backup")["checkpoints"]
     assert (one["whole"], one["has_digest"]) == (True, False)
     assert "readable; no digest beside it" in shown(capsys, tmp_path / "backup")
@@ -94,7 +92,7 @@ def test_checkpoints_under_another_name_are_told_of_without_their_run(capsys, sa
 @pytest.mark.parametrize("asked", ["run", "one"])
 def test_a_damaged_checkpoint_is_told_of_after_the_rest_was_shown(capsys, saved, tmp_path, kind, asked):
     shutil.copytree(saved, tmp_path / "run")
-    damaged = tmp_path / "run" / checkpoints.DIRECTORY / kind / str(STEP)
+    damaged = tmp_path / "run" / layout.CHECKPOINTS / kind / str(STEP)
     for data in (damaged / "default").rglob("d/*"):
         data.write_bytes(bytes(byte ^ 1 for byte in data.read_bytes()))
     path = tmp_path / "run" if asked == "run" else damaged
@@ -111,15 +109,15 @@ def test_a_damaged_checkpoint_is_told_of_after_the_rest_was_shown(capsys, saved,
 def test_a_checkpoint_of_other_numbers_than_were_saved_is_not_whole(capsys, saved, tmp_path):
     shutil.copytree(saved, tmp_path / "run")
     step, tree = checkpoints.load_best(saved)
-    path = tmp_path / "run" / checkpoints.best_path(step)
+    path = tmp_path / "run" / layout.best_arrays(step)
     shutil.rmtree(path)
     tree["actor"]["output"]["bias"][1, 2] += 1e-3
     with ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save(path.absolute(), tree)
     assert cli.main(["inspect", str(path)]) == exit_status.USAGE
-    assert "what it holds is not what was saved" in capsys.readouterr().err
+    assert "the content differs from what was saved" in capsys.readouterr().err
     assert cli.main(["evaluate", "--device", "cpu", str(tmp_path / "run")]) == exit_status.USAGE
-    assert "what it holds is not what was saved" in capsys.readouterr().err
+    assert "the content differs from what was saved" in capsys.readouterr().err
 
 
 def test_a_checkpoint_without_a_list_of_teachers_is_told_of(capsys, tmp_path):
@@ -141,7 +139,7 @@ def test_a_teacher_tells_its_result_drone_and_curves(capsys, tmp_path):
     np.testing.assert_allclose(found["evaluation"]["reward"], returns[1] * np.arange(5) / 4, rtol=1e-6)
     assert found["training"]["step"] == [1000, 2000, 3000, 4000]
     assert len(told(capsys, tmp_path / "run", "--teacher", 2)["evaluation"]["step"]) == 10
-    text = shown(capsys, tmp_path / "run" / checkpoints.DIRECTORY, "--teacher", 1)
+    text = shown(capsys, tmp_path / "run" / layout.CHECKPOINTS, "--teacher", 1)
     assert f"{returns[1]:.0f}" in text
     assert "dynamics.mass" in text
     assert "5 evaluations" in text
@@ -164,21 +162,21 @@ def test_what_is_not_there_is_refused_in_one_line(capsys, saved, tmp_path, argum
 
 
 def test_the_files_that_we_write_are_told_of(capsys, saved, tmp_path):
-    assert told(capsys, saved / FILE)["kind"] == "run"
-    assert told(capsys, saved / CURVES)["kind"] == "curves"
+    assert told(capsys, saved / layout.RESULTS)["kind"] == "run"
+    assert told(capsys, saved / layout.CURVES)["kind"] == "curves"
     assert cli.main(["export", "--format", "npz", "--output", str(tmp_path), str(saved)]) == exit_status.PASSED
     capsys.readouterr()
     found = told(capsys, tmp_path / "teacher_0001.npz")
     assert found["kind"] == "start"
     assert found["provenance"]["teacher"]["teacher_id"] == 1
     assert "hidden_0/kernel" in shown(capsys, tmp_path / "teacher_0001.npz")
-    drone = told(capsys, saved / checkpoints.DIRECTORY / "dynamics" / "0000.json")
+    drone = told(capsys, layout.drones(saved) / "0000.json")
     assert drone["parameters"]["dynamics.gravity"] == {"value": [0, 0, -9.81], "unit": "m/s^2, world frame"}
 
 
 def test_what_json_cannot_hold_is_refused_in_one_line(capsys, saved, tmp_path):
     shutil.copytree(saved, tmp_path / "run")
-    path = tmp_path / "run" / FILE
+    path = tmp_path / "run" / layout.RESULTS
     path.write_text(path.read_text().replace('"step": 0', '"step": 0, "stranger": NaN', 1))
     assert cli.main(["inspect", "--json", str(tmp_path / "run")]) == exit_status.USAGE
     assert "leave --json out" in capsys.readouterr().err

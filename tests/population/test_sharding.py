@@ -42,13 +42,13 @@ def found():
     return json.loads(done.stdout)
 
 
-def test_the_last_teacher_fills_the_devices(found):
+def test_last_teacher_is_repeated(found):
     assert found["devices"] == 4
     assert found["padded"] == [0, 1, 2, 3, 4, 5, 5, 5]
 
 
 @pytest.mark.parametrize("kind", ["model_free", "windows"])
-def test_no_device_waits_for_another_in_a_chunk_of_training(found, kind):
+def test_training_needs_no_collectives(found, kind):
     assert found[kind]["teachers_of_a_device"] == [2]
     text = found[kind]["text"]
     # The text is that of the program: it names the scan over the updates.

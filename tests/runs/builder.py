@@ -10,9 +10,9 @@ from raptor_jax import config, sac
 from raptor_jax.config import Config
 from raptor_jax.drones import files, sampling
 from raptor_jax.evaluation import Evaluation
-from raptor_jax.runs import checkpoints, results, warm_start
-from raptor_jax.runs.curves import CURVES, Curves
-from raptor_jax.runs.results import FILE, Results
+from raptor_jax.runs import checkpoints, layout, results, warm_start
+from raptor_jax.runs.curves import Curves
+from raptor_jax.runs.results import Results
 from raptor_jax.utils.files import write_json, write_text
 
 CHUNK = 1000
@@ -30,19 +30,19 @@ def write_run(run: Path, teachers: int, seed: int = 0) -> np.ndarray:
         The judged mean returns, [T].
     """
     settings = Config()
-    directory = run / checkpoints.DIRECTORY
+    directory = run / layout.CHECKPOINTS
     sampled = settings.sampling.model_copy(update={"seed": seed})
     sampling.write_drones(directory / "dynamics", sampled, teachers)
     write_text(directory / "config.yaml", config.dump(settings))
     drone_files = files.load_directory(directory / "dynamics")
 
-    about = {"status": "finished", "output_dir": str(run), "config": settings.model_dump()}
-    found = Results(about, range(teachers), drone_files)
-    returns = np.array([300 + 30 * entry["thrust_to_weight"] for entry in found.teachers])
+    found = Results.begin(settings.model_dump(), run, range(teachers), drone_files)
+    found.run.status = "finished"
+    returns = np.array([300 + 30 * entry.thrust_to_weight for entry in found.teachers])
     returns[-1] = -20.0
     curves = _curves(returns)
     step = 2 * (POINTS - 1) * CHUNK
-    found.run["step"] = step
+    found.run.step = step
     found.add_round(range(teachers), step // 2, 10)
     found.add_round([teachers - 1], step // 2, 10)
     found.set_kept(returns, np.full(teachers, step // 2))
@@ -58,10 +58,10 @@ def write_run(run: Path, teachers: int, seed: int = 0) -> np.ndarray:
             yaw_offset=np.full(teachers, 0.001),
         ),
         settings.training.pass_return,
-        checkpoints.best_path(step),
+        layout.best_arrays(step),
     )
-    write_json(run / FILE, found.content())
-    curves.save(run / CURVES)
+    write_json(run / layout.RESULTS, found.content())
+    curves.save(run / layout.CURVES)
     return returns
 
 
@@ -81,11 +81,11 @@ def _curves(returns: np.ndarray) -> Curves:
 
 def write_actors(run: Path) -> None:
     """Adds the checkpoint of the kept actors to a run: the packaged start for every teacher."""
-    settings = config.load(run / checkpoints.DIRECTORY / "config.yaml", {})
-    content = results.read(run / FILE)
-    returns = np.array([teacher["mean_return"] for teacher in content["teachers"]], np.float32)
+    settings = config.load(layout.config_file(run), {})
+    found = results.read(run / layout.RESULTS)
+    returns = np.array([teacher.mean_return for teacher in found.teachers], np.float32)
     actors = jax.tree.map(lambda leaf: np.stack([leaf] * len(returns)), warm_start.load(settings))
-    write_kept(run, settings, actors, returns, content["teachers"][0]["best_step"], content["run"]["step"])
+    write_kept(run, settings, actors, returns, found.teachers[0].best_step, found.run.step)
 
 
 def write_kept(
@@ -103,4 +103,4 @@ def write_kept(
         "teacher_id": np.arange(len(returns), dtype=np.int32),
     }
     with ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save((run / checkpoints.best_path(best_step if step is None else step)).absolute(), kept)
+        checkpointer.save((run / layout.best_arrays(best_step if step is None else step)).absolute(), kept)

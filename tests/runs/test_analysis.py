@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from raptor_jax.errors import UserError
-from raptor_jax.runs import analysis
-from raptor_jax.runs.results import FILE
+from raptor_jax.runs import analysis, layout
 from tests.runs.builder import CHUNK, POINTS, write_run
 
 
@@ -99,7 +98,7 @@ def test_runs_with_other_points_share_an_axis(runs, tmp_path):
     assert np.isnan(population.training["episode_reward"][4:]).all()
 
 
-def test_a_run_that_was_not_judged_yet(tmp_path):
+def test_run_without_final_evaluation(tmp_path):
     write_run(tmp_path, 2)
     content = json.loads((tmp_path / "results.json").read_text())
     content["run"]["status"] = "interrupted"
@@ -146,7 +145,7 @@ def fewer_drones(run):
         (fewer_drones, "has 2 teachers"),
     ],
 )
-def test_damage_is_told_in_one_line(tmp_path, damage, expected):
+def test_damage_is_reported_in_one_line(tmp_path, damage, expected):
     write_run(tmp_path, 2)
     damage(tmp_path)
     with pytest.raises(UserError, match=expected) as refused:
@@ -161,9 +160,9 @@ def test_no_run_at_all(tmp_path):
         analysis.load()
 
 
-def test_keys_of_others_that_hold_no_numbers_are_missing(tmp_path):
+def test_unknown_fields_without_numbers_are_missing(tmp_path):
     write_run(tmp_path / "run", 2)
-    path = tmp_path / "run" / FILE
+    path = tmp_path / "run" / layout.RESULTS
     content = json.loads(path.read_text())
     content["teachers"][0] |= {"tags": [1], "note": "text"}
     content["teachers"][1] |= {"tags": [1, 2], "note": [1]}

@@ -105,7 +105,7 @@ def pickled(path):
         (not_finite, "finite float32"),
     ],
 )
-def test_what_is_no_start_is_refused_in_one_line_that_names_it(tmp_path, make, expected):
+def test_invalid_file_is_refused_by_name(tmp_path, make, expected):
     path = tmp_path / "wrong.npz"
     make(path)
     with pytest.raises(UserError) as refusal:

@@ -1,4 +1,4 @@
-"""Whatever happens to a run: it goes on to the same numbers, or ends with a clear line and a status of its own."""
+"""Kills, signals and faults of the disk: a run resumes to the same numbers, or ends with a one-line error."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from raptor_jax.config import build
 from raptor_jax.errors import UserError
 from raptor_jax.population import sac as population
 from raptor_jax.population import sharding
-from raptor_jax.runs import checkpoints
+from raptor_jax.runs import checkpoints, layout
 from raptor_jax.runs import directory as run_directory
 from raptor_jax.runs.curves import MOST_POINTS, Curves
 from raptor_jax.training import rounds
@@ -31,7 +31,7 @@ STEPS = faults.RUNS["model_free"]["training.steps-per-teacher"]
 @pytest.fixture(scope="module", autouse=True)
 def programs_are_traced_once():
     """Lets runs with the same settings share their compiled programs, which are most of the time of so small a run."""
-    prepare, on_each, made = rounds.prepare, sharding.on_each, {}
+    prepare, compile_sharded, made = rounds.prepare, sharding.compile_sharded, {}
 
     def prepare_once(mesh, config, attempt, rows, drones, teacher_ids, start):
         key = (config, attempt, rows.tobytes(), teacher_ids.tobytes())
@@ -40,16 +40,16 @@ def programs_are_traced_once():
         return made[key]
 
     def judge_once(mesh, function, *arguments, **options):
-        if getattr(function, "__name__", "") not in ("judge", "sample"):
-            return on_each(mesh, function, *arguments, **options)
+        if getattr(function, "__name__", "") not in ("deterministic", "stochastic"):
+            return compile_sharded(mesh, function, *arguments, **options)
         key = function.__name__ + str(sharding.shapes(mesh, arguments))
         if key not in made:
-            made[key] = on_each(mesh, function, *arguments, **options)
+            made[key] = compile_sharded(mesh, function, *arguments, **options)
         return made[key]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rounds, "prepare", prepare_once)
-        patch.setattr(sharding, "on_each", judge_once)
+        patch.setattr(sharding, "compile_sharded", judge_once)
         yield
 
 
@@ -86,7 +86,7 @@ def told(capsys):
 
 
 def at_step(monkeypatch, step, do):
-    """Lets something happen once in the middle of a run, when the curves get their point at a step."""
+    """Calls `do` once, when the curves get their training point at a step."""
     add = Curves.add
 
     def add_and_do(curves, group, at, values):
@@ -112,13 +112,13 @@ def at_step(monkeypatch, step, do):
     ],
     ids=["anywhere", "inside a save", "inside a results write"],
 )
-def test_a_killed_run_goes_on_to_the_same_numbers(directory, undisturbed, moment):
+def test_killed_run_resumes_to_the_same_numbers(directory, undisturbed, moment):
     where, wrong = faults.survive(directory, "model_free", moment, undisturbed)
     assert where in faults.PLACES
     assert not wrong
 
 
-def test_a_comparison_of_runs_sees_a_single_bit(undisturbed, copy):
+def test_comparison_detects_a_single_bit(undisturbed, copy):
     assert faults.differences(copy, undisturbed) == []
     with np.load(copy / "curves.npz") as file:
         arrays = dict(file)
@@ -127,23 +127,23 @@ def test_a_comparison_of_runs_sees_a_single_bit(undisturbed, copy):
     assert faults.differences(copy, undisturbed) == ["curves eval_reward"]
 
 
-def test_a_run_that_was_killed_before_it_had_begun_begins(directory, undisturbed, capsys):
+def test_run_killed_before_training_starts_from_the_beginning(directory, undisturbed, capsys):
     run = directory / "unborn"
     (run / "checkpoints" / "dynamics").mkdir(parents=True)
-    (run / run_directory.LOCK).touch()
+    (run / layout.LOCK).touch()
     # A drone that this run does not have.
     (run / "checkpoints" / "dynamics" / "0007.json").write_text("{")
     assert train(directory, run.name, "--resume") == exit_status.PASSED
-    assert "starts at the beginning" in told(capsys)[0]
+    assert "starts from the beginning" in told(capsys)[0]
     assert faults.differences(run, undisturbed) == []
     assert len(list((run / "checkpoints" / "dynamics").iterdir())) == faults.DRONES
 
 
-def test_half_of_a_first_checkpoint_is_not_gone_on_from(directory, undisturbed, copy, capsys):
+def test_incomplete_first_checkpoint_is_ignored(directory, undisturbed, copy, capsys):
     for step in checkpoints.resumable_steps(copy):
         shutil.rmtree(copy / "checkpoints" / "latest" / str(step))
     assert train(directory, copy.name, "--resume") == exit_status.PASSED
-    assert "no checkpoint to go on from yet: starts at the beginning" in told(capsys)[0]
+    assert "no checkpoint to resume from yet: starts from the beginning" in told(capsys)[0]
     assert faults.differences(copy, undisturbed) == []
 
 
@@ -151,16 +151,14 @@ def test_half_of_a_first_checkpoint_is_not_gone_on_from(directory, undisturbed, 
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_run_that_is_asked_to_stop_saves_says_how_to_go_on_and_does(
-    directory, undisturbed, monkeypatch, capsys, number
-):
+def test_stop_request_saves_and_can_be_resumed(directory, undisturbed, monkeypatch, capsys, number):
     run = directory / number.name
     with monkeypatch.context() as patch:
         at_step(patch, 320, lambda: os.kill(os.getpid(), number))
         assert train(directory, run.name) == exit_status.STOPPED
     out, errors = told(capsys)
     assert f"{number.name}: stops after this chunk and saves" in out
-    assert "stopped at step 320; go on with the same command and --resume" in out
+    assert "stopped at step 320; continue with the same command and --resume" in out
     assert errors == []
     assert json.loads((run / "results.json").read_text())["run"]["status"] == "interrupted"
     assert checkpoints.resumable_steps(run)[0] == 320
@@ -168,7 +166,7 @@ def test_a_run_that_is_asked_to_stop_saves_says_how_to_go_on_and_does(
     assert faults.differences(run, undisturbed) == []
 
 
-def test_a_second_signal_ends_it_at_once_and_the_last_checkpoint_is_whole(directory):
+def test_second_signal_ends_the_run_at_once(directory):
     endless = ["--training.steps-per-teacher=1000000000", f"--sac.replay-capacity={STEPS}"]
     process = subprocess.Popen(
         faults.command(directory, "model_free", "twice", *endless),
@@ -185,9 +183,12 @@ def test_a_second_signal_ends_it_at_once_and_the_last_checkpoint_is_whole(direct
     # Signals that come together are one; then it stopped as it was asked to.
     assert process.returncode in (-signal.SIGTERM, exit_status.STOPPED), out
     step = checkpoints.resumable_steps(directory / "twice")[0]
-    assert checkpoints.load_notes(directory / "twice", step)["digests"].keys() == {"best", "latest", "notes"}
+    assert checkpoints.load_notes(directory / "twice", step)
+    assert all(
+        checkpoints.examine(layout.checkpoint(directory / "twice", kind, step), 0).has_digest for kind in layout.KINDS
+    )
     assert checkpoints.load_best(directory / "twice", step)
-    assert checkpoints.load_learning(directory / "twice", step)
+    assert checkpoints.load_latest(directory / "twice", step)
 
 
 # Faults of the disk
@@ -205,9 +206,7 @@ def small_disk(directory):
     subprocess.run(["umount", place], check=True)
 
 
-def test_a_full_disk_is_told_in_one_line_and_the_run_goes_on_when_there_is_room(
-    directory, undisturbed, small_disk, monkeypatch, capsys
-):
+def test_full_disk_is_reported_and_the_run_can_be_resumed(directory, undisturbed, small_disk, monkeypatch, capsys):
     def fill():
         ballast = small_disk / "ballast"
         with ballast.open("wb", buffering=0) as file:
@@ -224,7 +223,7 @@ def test_a_full_disk_is_told_in_one_line_and_the_run_goes_on_when_there_is_room(
     out, errors = told(capsys)
     assert len(errors) == 1
     assert "No space left" in errors[0] or "cannot be written" in errors[0]
-    assert "make room and go on with --resume" in errors[0]
+    assert "make room and continue with --resume" in errors[0]
     assert "Traceback" not in out
     (small_disk / "ballast").unlink()
     subprocess.run(["mount", "-o", "remount,size=16m", small_disk], check=True)
@@ -232,7 +231,7 @@ def test_a_full_disk_is_told_in_one_line_and_the_run_goes_on_when_there_is_room(
     assert faults.differences(small_disk / "run", undisturbed) == []
 
 
-def test_a_disk_that_is_full_from_the_start_is_told_before_anything_is_trained(directory, small_disk, capsys):
+def test_full_disk_is_reported_before_training(directory, small_disk, capsys):
     (small_disk / "ballast").write_bytes(bytes(850_000))
     assert train(directory, small_disk / "run") == exit_status.USAGE
     out, errors = told(capsys)
@@ -242,7 +241,7 @@ def test_a_disk_that_is_full_from_the_start_is_told_before_anything_is_trained(d
 
 
 @pytest.mark.parametrize("more", [[], ["--resume"]], ids=["a new run", "a resumed one"])
-def test_a_read_only_disk_is_told_in_one_line(directory, undisturbed, small_disk, capsys, more):
+def test_read_only_disk_is_reported(directory, undisturbed, small_disk, capsys, more):
     if more:
         subprocess.run(["mount", "-o", "remount,size=16m", small_disk], check=True)
         shutil.copytree(undisturbed, small_disk / "run")
@@ -271,54 +270,53 @@ def flip_a_bit(path):
 
 @pytest.mark.parametrize("kind", ["best", "latest"])
 @pytest.mark.parametrize("damage", [truncate, Path.unlink, flip_a_bit])
-def test_a_damaged_newest_checkpoint_is_told_and_the_one_before_is_used(
-    directory, undisturbed, copy, capsys, kind, damage
-):
+def test_damaged_checkpoint_falls_back_to_the_previous_one(directory, undisturbed, copy, capsys, kind, damage):
     damage(newest_data(copy, kind))
     older = checkpoints.resumable_steps(copy)[1]
     assert train(directory, copy.name, "--resume") == exit_status.PASSED
     out, errors = told(capsys)
     assert f"{kind}/{STEPS}/default: not a whole checkpoint: " in out
-    assert "goes back to the one before" in out
-    assert f"goes on from step {older:,}" in out
+    assert "falls back to the previous one" in out
+    assert f"resumed from step {older:,}" in out
     assert errors == []
     assert faults.differences(copy, undisturbed) == []
 
 
-def test_damaged_notes_are_told_and_the_checkpoint_before_is_used(directory, undisturbed, copy, capsys):
+def test_damaged_notes_fall_back_to_the_previous_checkpoint(directory, undisturbed, copy, capsys):
     notes = copy / "checkpoints" / "latest" / str(STEPS) / "notes" / "metadata"
     changed = notes.read_text().replace('"began": 0', '"began": 8')
     assert changed != notes.read_text()
     notes.write_text(changed)
     assert train(directory, copy.name, "--resume") == exit_status.PASSED
-    assert "what it holds is not what was saved" in told(capsys)[0]
+    assert "the content differs from what was saved" in told(capsys)[0]
     assert faults.differences(copy, undisturbed) == []
 
 
-def test_a_run_without_any_whole_checkpoint_is_refused_and_nothing_of_it_is_deleted(directory, copy, capsys):
+def test_run_without_whole_checkpoint_is_refused_and_unchanged(directory, copy, capsys):
     for step in checkpoints.resumable_steps(copy):
         truncate(copy / "checkpoints" / "latest" / str(step) / "notes" / "metadata")
-    before = sorted(path for path in copy.rglob("*"))
+    before, results = sorted(path for path in copy.rglob("*")), (copy / "results.json").read_bytes()
     assert train(directory, copy.name, "--resume") == exit_status.USAGE
     _, errors = told(capsys)
     assert len(errors) == 1
     assert "none of its checkpoints is whole" in errors[0]
+    assert (copy / "results.json").read_bytes() == results
     assert set(before) <= set(copy.rglob("*"))
 
 
 @pytest.mark.parametrize("damage", [truncate, Path.unlink])
-def test_damaged_curves_are_told_and_begin_anew(directory, undisturbed, copy, capsys, damage):
+def test_damaged_curves_start_again(directory, undisturbed, copy, capsys, damage):
     shutil.rmtree(copy / "checkpoints" / "latest" / str(STEPS))
     damage(copy / "curves.npz")
     older = checkpoints.resumable_steps(copy)[0]
     assert train(directory, copy.name, "--resume") == exit_status.PASSED
-    assert f"the curves begin anew at step {older:,}" in told(capsys)[0]
+    assert f"the curves start again at step {older:,}" in told(capsys)[0]
     assert all(name.startswith("curves ") for name in faults.differences(copy, undisturbed))
     with np.load(copy / "curves.npz") as curves:
         assert curves["train_step"].tolist() == list(range(older + 32, STEPS + 1, 32))
 
 
-def test_two_runs_do_not_share_an_output_directory(directory, copy, capsys):
+def test_output_directory_is_locked(directory, copy, capsys):
     for more in ["--resume"], ["--overwrite"]:
         with run_directory.locked(copy):
             assert train(directory, copy.name, *more) == exit_status.USAGE
@@ -333,7 +331,7 @@ def scalars(run, name):
 
 
 @pytest.mark.parametrize("jump", [-1e9, 1e9], ids=["back", "ahead"])
-def test_a_clock_that_jumps_changes_nothing(directory, undisturbed, copy, monkeypatch, jump):
+def test_clock_jumps_have_no_effect(directory, undisturbed, copy, monkeypatch, jump):
     shutil.rmtree(copy / "checkpoints" / "latest" / str(STEPS))
     clock = time.time
     monkeypatch.setattr(time, "time", lambda: clock() + jump)
@@ -342,18 +340,18 @@ def test_a_clock_that_jumps_changes_nothing(directory, undisturbed, copy, monkey
     assert scalars(copy, "train/alpha") == scalars(undisturbed, "train/alpha")
 
 
-def test_logs_that_are_deleted_during_a_run_are_told_of_and_go_on(directory, undisturbed, monkeypatch, capsys):
+def test_logs_deleted_during_a_run_continue(directory, undisturbed, monkeypatch, capsys):
     run = directory / "logs deleted"
     at_step(monkeypatch, 320, lambda: shutil.rmtree(run / "logs"))
     assert train(directory, run.name) == exit_status.PASSED
     out, errors = told(capsys)
-    assert "files were deleted; TensorBoard goes on in new ones from step 320" in out
+    assert "files were deleted; TensorBoard continues in new files from step 320" in out
     assert errors == []
     assert faults.differences(run, undisturbed) == []
     assert scalars(run, "train/alpha") == list(range(320, STEPS + 1, 32))
 
 
-def test_logs_that_are_deleted_between_runs_begin_anew(directory, undisturbed, copy):
+def test_logs_deleted_between_runs_start_again(directory, undisturbed, copy):
     shutil.rmtree(copy / "logs")
     shutil.rmtree(copy / "checkpoints" / "latest" / str(STEPS))
     older = checkpoints.resumable_steps(copy)[0]
@@ -371,41 +369,41 @@ def test_logs_that_are_deleted_between_runs_begin_anew(directory, undisturbed, c
         ("--sac.gamma=0.9", "sac.gamma 0.9 (was 0.98)"),
         ("--sac.critic-hidden-dim=16", "sac.critic_hidden_dim 16 (was 8)"),
         ("--training.seed=1", "training.seed 1 (was 0)"),
-        ("--num-teachers=2", "cannot go on with other drones: 0002"),
+        ("--num-teachers=2", "cannot resume with other drones: 0002"),
     ],
 )
-def test_another_algorithm_network_or_drone_is_refused_with_what_differs(directory, copy, capsys, more, named):
+def test_resume_refuses_other_settings_and_drones(directory, copy, capsys, more, named):
     assert train(directory, copy.name, "--resume", more) == exit_status.USAGE
     _, errors = told(capsys)
     assert len(errors) == 1
     assert named in errors[0]
 
 
-def test_a_changed_drone_is_refused(directory, copy, capsys):
+def test_resume_refuses_a_changed_drone(directory, copy, capsys):
     # As if the run had been trained on the same drone with a faster rotor.
     path = copy / "checkpoints" / "dynamics" / "0001.json"
     content = json.loads(path.read_text())
     content["dynamics"]["rotor_time_constants_rising"][0] *= 0.999
     write_json(path, content)
     assert train(directory, copy.name, "--resume") == exit_status.USAGE
-    assert "cannot go on with other drones: 0001" in told(capsys)[1][0]
+    assert "cannot resume with other drones: 0001" in told(capsys)[1][0]
 
 
-def test_a_resumed_run_may_be_longer_and_watched_otherwise(directory, copy, capsys):
+def test_resumed_run_may_be_longer(directory, copy, capsys):
     more = [f"--training.steps-per-teacher={STEPS + 256}", "--training.eval-frequency=128"]
     assert train(directory, copy.name, "--resume", *more) == exit_status.PASSED
-    assert f"goes on from step {STEPS:,}" in told(capsys)[0]
+    assert f"resumed from step {STEPS:,}" in told(capsys)[0]
     with np.load(copy / "curves.npz") as curves:
         assert curves["train_step"].tolist() == list(range(32, STEPS + 257, 32))
         assert curves["eval_step"].tolist()[-3:] == [STEPS, STEPS + 128, STEPS + 256]
     assert f"steps_per_teacher: {STEPS + 256}" in (copy / "checkpoints" / "config.yaml").read_text()
 
 
-def test_without_a_run_there_is_nothing_to_resume(directory, capsys):
+def test_resume_without_a_run_is_refused(directory, capsys):
     assert train(directory, "nowhere", "--resume") == exit_status.USAGE
     _, errors = told(capsys)
     assert len(errors) == 1
-    assert "holds no run to go on with" in errors[0]
+    assert "holds no run to resume" in errors[0]
     assert not (directory / "nowhere").exists()
 
 
@@ -427,13 +425,13 @@ def test_memory_files_and_threads_do_not_grow(directory):
     assert last.resident - first.resident < 10e6
 
 
-def test_a_finished_run_leaves_no_file_open(directory, copy):
+def test_finished_run_leaves_no_open_file(directory, copy):
     assert train(directory, copy.name, "--resume") == exit_status.PASSED
     opened = {os.path.realpath(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd")}
     assert not [path for path in opened if path.startswith(str(copy.resolve()))]
 
 
-def test_a_curve_has_a_bounded_number_of_points():
+def test_curve_points_are_bounded():
     curves = Curves([0], most_steps=10**9)
     kept = [curves.add("train", step, {"x": np.zeros(1)}) for step in range(0, 10**9, 100_000)]
     assert sum(kept) == MOST_POINTS
@@ -448,7 +446,7 @@ def longest(steps, rescue_rounds, **more):
     return build({"training": training}, {}, "test")
 
 
-def test_a_billion_steps_of_a_teacher_can_be_counted_in_every_counter():
+def test_counters_hold_a_billion_steps():
     config = longest(10**9, 0)
     assert 10**9 <= rounds.most_steps(config) < 2**31
     plan = population.schedule(config)
@@ -464,7 +462,7 @@ def test_a_billion_steps_of_a_teacher_can_be_counted_in_every_counter():
     # Each is less than 2^31 in itself; the rounding up to whole chunks takes it over.
     [(2**31 - 1, 0), (2**28 - 1, 2)],
 )
-def test_steps_that_whole_chunks_take_over_the_counters_are_refused(steps, rescue_rounds):
+def test_steps_beyond_the_counters_are_refused(steps, rescue_rounds):
     chunk = min(steps * 3 // 2, 2**31 - 2)
     config = longest(steps, rescue_rounds, log_frequency=chunk, eval_frequency=chunk, checkpoint_frequency=chunk)
     with pytest.raises(UserError, match=r"training.steps_per_teacher: .* more than can be counted"):

@@ -1,4 +1,4 @@
-"""The host loop when something goes wrong on the way, and how it cuts a run into chunks."""
+"""The host loop: divergence, interruption, rescue rounds, and the schedule of chunks."""
 
 import itertools
 import json
@@ -18,7 +18,7 @@ from raptor_jax.errors import UserError
 from raptor_jax.population import sac as population
 from raptor_jax.population.schedule import crossed
 from raptor_jax.runs import checkpoints
-from raptor_jax.training import loop, rounds
+from raptor_jax.training import divergence, loop, rounds, startup
 from validation.drones import calm, replaced
 
 CONFIG = build(
@@ -76,10 +76,10 @@ def with_train(monkeypatch, change):
         return now._replace(programs=now.programs._replace(train=run))
 
     monkeypatch.setattr(rounds, "prepare", prepared)
-    monkeypatch.setattr(loop.memory, "temporaries", lambda programs: 0)
+    monkeypatch.setattr(startup.memory, "temporaries", lambda programs: 0)
 
 
-def test_a_teacher_that_breaks_once_goes_on_and_the_others_do_not_notice(tmp_path, drones, monkeypatch):
+def test_teacher_that_diverges_once_is_restarted_alone(tmp_path, drones, monkeypatch):
     train(CONFIG, drones, tmp_path / "calm")
 
     def break_the_second(program, call, population, drones):
@@ -89,7 +89,7 @@ def test_a_teacher_that_breaks_once_goes_on_and_the_others_do_not_notice(tmp_pat
             population = population.replace(
                 teachers=population.teachers.replace(log_alpha=log_alpha), replay=population.replay.replace(rows=rows)
             )
-            # What the chunk would be put back to is broken too, so a whole one stands in.
+            # The state before the chunk is broken, too, so the rollback gets a whole one.
             before = jax.tree.map(jnp.copy, population.teachers)
             after, metrics = program(population, drones)
             mended = jnp.where(jnp.isnan(before.log_alpha), jnp.log(0.2), after.teachers.log_alpha)
@@ -108,7 +108,7 @@ def test_a_teacher_that_breaks_once_goes_on_and_the_others_do_not_notice(tmp_pat
         assert np.isfinite(curves["train_critic_loss"][curves["train_step"] > 96]).all()
 
 
-def test_a_teacher_whose_numbers_break_again_and_again_is_frozen_and_the_others_pass(tmp_path, drones, monkeypatch):
+def test_teacher_that_keeps_diverging_is_frozen(tmp_path, drones, monkeypatch):
     create = population.create
 
     def create_broken(*arguments):
@@ -122,13 +122,13 @@ def test_a_teacher_whose_numbers_break_again_and_again_is_frozen_and_the_others_
 
     results = results_of(tmp_path / "run")
     assert [teacher["frozen_at_step"] for teacher in results["teachers"]] == [None, 128, None]
-    assert [teacher["restarts"] for teacher in results["teachers"]] == [0, loop.RESTARTS, 0]
+    assert [teacher["restarts"] for teacher in results["teachers"]] == [0, divergence.RESTARTS, 0]
     assert results["teachers"][0]["passed"]
     assert results["teachers"][2]["passed"]
     assert "teacher 0001 (0001.json): its numbers became non-finite" in console.export_text()
 
 
-def test_an_interrupted_run_leaves_what_it_had_and_can_be_inspected(tmp_path, drones, monkeypatch, capsys):
+def test_interrupted_run_can_be_inspected(tmp_path, drones, monkeypatch, capsys):
     def interrupt_the_third(program, call, population, drones):
         after = program(population, drones)
         if call == 3:
@@ -170,7 +170,7 @@ def test_drones_keep_their_names(tmp_path, drones):
     ("environments", "interval", "steps", "log"),
     [(1, 1, 100, 7), (4, 2, 1000, 64), (16, 2, 40_000, 4_000), (3, 2, 50, 1)],
 )
-def test_a_schedule_covers_the_steps_asked_for_and_less_than_a_chunk_more(environments, interval, steps, log):
+def test_schedule_rounds_up_to_a_whole_chunk(environments, interval, steps, log):
     overrides = {
         "environment.environments_per_teacher": environments,
         "sac.horizon": 0,
@@ -186,7 +186,7 @@ def test_a_schedule_covers_the_steps_asked_for_and_less_than_a_chunk_more(enviro
     assert plan.chunk_steps <= max(log, environments * interval)
 
 
-def test_a_run_without_learning_is_refused():
+def test_run_without_learning_is_refused():
     with pytest.raises(UserError, match=r"training.steps_per_teacher: 10 .*n_warmup_steps"):
         population.schedule(build({}, {"sac.horizon": 0, "training.steps_per_teacher": 10}, "test"))
 
@@ -194,7 +194,7 @@ def test_a_run_without_learning_is_refused():
 @pytest.mark.parametrize(
     ("before", "after", "expected"), [(0, 9, False), (9, 10, True), (10, 19, False), (5, 35, True), (10, 10, False)]
 )
-def test_a_frequency_is_met_when_a_multiple_is_crossed(before, after, expected):
+def test_crossed_multiples(before, after, expected):
     assert crossed(before, after, 10) is expected
 
 
@@ -210,7 +210,7 @@ WINDOWS = build(
 )
 
 
-def test_teachers_that_fall_short_are_trained_again_longer_and_listed_if_they_never_pass(tmp_path, drones):
+def test_rescue_rounds_retrain_failing_teachers_longer(tmp_path, drones):
     # The second teacher's drone is blown away; the others start level and at rest.
     files = [file._replace(drone=calm(file.drone)) for file in drones]
     blown_away = replaced(files[1].drone, disturbances__random_force__std=np.float64(1e4))
@@ -237,7 +237,7 @@ def test_teachers_that_fall_short_are_trained_again_longer_and_listed_if_they_ne
     assert tree["teacher_id"].tolist() == [0, 1, 2]
 
 
-def test_a_run_killed_in_a_rescue_round_goes_on_from_the_end_of_the_main_round_with_the_same_curves(tmp_path, drones):
+def test_run_killed_in_a_rescue_round_repeats_it(tmp_path, drones):
     overrides = {"training.pass_return": 1e6, "training.rescue_rounds": 1, "training.checkpoint_frequency": 1000}
     config = build(WINDOWS.model_dump(), overrides, "test")
     train(config, drones, tmp_path / "run")

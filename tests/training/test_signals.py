@@ -26,7 +26,7 @@ class Terminal(io.RawIOBase):
         return len(text)
 
 
-def test_a_signal_in_the_midst_of_a_print_is_a_request_and_no_error():
+def test_signal_during_a_print_is_a_request():
     terminal = Terminal()
     console = Console(file=io.TextIOWrapper(io.BufferedWriter(terminal)))
     with signals.on_signals(console) as requests:
@@ -39,7 +39,7 @@ def test_a_signal_in_the_midst_of_a_print_is_a_request_and_no_error():
     assert "SIGINT: stops after this chunk and saves" in terminal.shown.decode()
 
 
-def test_afterwards_signals_do_what_they_did_before():
+def test_previous_handlers_are_restored():
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
     with signals.on_signals(Console(quiet=True)):
         assert signal.getsignal(signal.SIGTERM) is not before[0]

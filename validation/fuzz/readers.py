@@ -22,9 +22,9 @@ from raptor_jax.drones.parameters import stack
 from raptor_jax.inspection.drone import describe_drone
 from raptor_jax.population import best
 from raptor_jax.population import sac as populations
-from raptor_jax.runs import analysis, checkpoints, warm_start
-from raptor_jax.runs.curves import CURVES, Curves
-from raptor_jax.runs.results import FILE, Results
+from raptor_jax.runs import analysis, checkpoints, layout, warm_start
+from raptor_jax.runs.curves import Curves
+from raptor_jax.runs.results import Results
 from raptor_jax.utils.files import write_json, write_text
 from validation.fuzz import mutations
 from validation.fuzz.trial import command
@@ -59,32 +59,34 @@ class Reader(NamedTuple):
 
 def make_run(directory: Path) -> None:
     """Writes a small run as a training leaves it, but for the training."""
-    sampling.write_drones(directory / checkpoints.DIRECTORY / "dynamics", config.SamplingConfig(), TEACHERS)
-    drones = files.load_directory(directory / checkpoints.DIRECTORY / "dynamics")
-    write_text(directory / checkpoints.DIRECTORY / "config.yaml", config.dump(SETTINGS))
+    sampling.write_drones(layout.drones(directory), config.SamplingConfig(), TEACHERS)
+    drones = files.load_directory(layout.drones(directory))
+    write_text(layout.config_file(directory), config.dump(SETTINGS))
     stacked = jax.tree.map(jnp.asarray, stack([file.drone for file in drones]))
     population = populations.create(SETTINGS, stacked, jnp.arange(TEACHERS), None)
     kept = best.create(population.teachers).replace(mean_return=jnp.array([1.0, 2.0]))
+    notes = checkpoints.Notes(0, list(range(TEACHERS)), 0, 0, 0, {}, {})
     writer = checkpoints.Writer(directory, range(TEACHERS))
-    writer.save(STEP, kept, population, np.arange(TEACHERS), with_replay=False, notes={})
+    writer.save(STEP, kept, population, np.arange(TEACHERS), with_replay=False, notes=notes)
     writer.close()
-    results = Results({"config": SETTINGS.model_dump(), "status": "finished"}, range(TEACHERS), drones)
+    results = Results.begin(SETTINGS.model_dump(), directory, range(TEACHERS), drones)
+    results.run.status = "finished"
     judged = {name: np.array([1.5, 2.5]) for name in evaluation.Evaluation.__dataclass_fields__}
-    results.set_judgement(evaluation.Evaluation(**judged), 200.0, checkpoints.best_path(STEP))
-    write_json(directory / FILE, results.content())
+    results.set_judgement(evaluation.Evaluation(**judged), 200.0, layout.best_arrays(STEP))
+    write_json(directory / layout.RESULTS, results.content())
     curves = Curves(range(TEACHERS))
     for step in (0, STEP):
         curves.add("train", step, {"episode_reward": np.ones(TEACHERS)})
         curves.add("eval", step, {"reward": np.ones(TEACHERS)})
-    curves.save(directory / CURVES)
+    curves.save(directory / layout.CURVES)
 
 
 def all_readers(run: Path) -> list[Reader]:
     """Returns every reader, given the directory of a run that `make_run` wrote."""
-    drone = (run / checkpoints.DIRECTORY / "dynamics" / "0000.json").read_bytes()
+    drone = (layout.drones(run) / "0000.json").read_bytes()
     start = run.parent / "start.npz"
     warm_start.save(start, sac.create(SETTINGS.sac, jax.random.key(0)).actor, {"seed": 1})
-    settings, curves, results = SETTINGS.model_dump(), run / CURVES, run / FILE
+    settings, curves, results = SETTINGS.model_dump(), run / layout.CURVES, run / layout.RESULTS
     return [
         _of_file(
             "configuration",
@@ -103,8 +105,8 @@ def all_readers(run: Path) -> list[Reader]:
             0.1,
             yaml.safe_dump(_DRONE_BY_HAND).encode(),
         ),
-        _of_run("results", FILE, _json_drawer(results.read_bytes()), 0.1, run),
-        _of_run("curves", CURVES, _npz_drawer(curves), 0.16, run),
+        _of_run("results", layout.RESULTS, _json_drawer(results.read_bytes()), 0.1, run),
+        _of_run("curves", layout.CURVES, _npz_drawer(curves), 0.16, run),
         _of_file("start", "start.npz", _npz_drawer(start), _load_start, 0.1, start.read_bytes()),
         _drone_directories(drone),
         Reader("command line", _command_line, _put_no_drones, _run_without_drones, 0.05),
@@ -148,8 +150,8 @@ def _of_run(name: str, file: str, draw: Callable[[Random], bytes], share: float,
     """Returns a reader whose input is one file of a run; the rest of the run lies beside it, but for checkpoints."""
 
     def put(content: bytes, place: Path) -> None:
-        shutil.copytree(run / checkpoints.DIRECTORY / "dynamics", place / checkpoints.DIRECTORY / "dynamics")
-        for other in (FILE, CURVES):
+        shutil.copytree(layout.drones(run), layout.drones(place))
+        for other in (layout.RESULTS, layout.CURVES):
             shutil.copy(run / other, place / other)
         (place / file).write_bytes(content)
 
@@ -212,7 +214,8 @@ def _drone_directories(valid: bytes) -> Reader:
         files.stack_for_training(drones, SETTINGS.environment)
         for drone in drones:
             files.save_drone(place / "copies" / f"{drone.name}.json", drone.drone, drone.metadata)
-        write_json(place / "copies" / FILE, Results({}, range(len(drones)), drones).content())
+        results = Results.begin(SETTINGS.model_dump(), place, range(len(drones)), drones)
+        write_json(place / "copies" / layout.RESULTS, results.content())
         command(["inspect", str(drones[0].path)])
 
     return Reader("directory of drones", draw, put, read, 0.05)
@@ -284,12 +287,12 @@ def _open_run(how: tuple[str, ...], run: Path) -> None:
     for step in checkpoints.resumable_steps(run):
         checkpoints.load_notes(run, step)
         checkpoints.load_best(run, step)
-        checkpoints.load_learning(run, step)
+        checkpoints.load_latest(run, step)
 
 
 def _checkpoint_files(run: Path) -> Reader:
     """Whole checkpoints of which one file is damaged, taken away, or something else."""
-    kept = run / checkpoints.DIRECTORY
+    kept = run / layout.CHECKPOINTS
     names = sorted(str(path.relative_to(kept)) for kind in ("best", "latest") for path in (kept / kind).rglob("*"))
     texts = {name: json.loads((kept / name).read_text()) for name in names if name.endswith("_METADATA")}
     kinds = ("damage", "damage", "damage", "edit", "edit", "remove", "link", "pipe", "stranger")
@@ -307,7 +310,7 @@ def _checkpoint_files(run: Path) -> Reader:
     def put(damage: tuple[tuple[str, ...], str, str, bytes], place: Path) -> None:
         _, kind, name, content = damage
         shutil.copytree(run, place / "run")
-        path = place / "run" / checkpoints.DIRECTORY / name
+        path = place / "run" / layout.CHECKPOINTS / name
         if kind == "stranger":
             (path.parent / "99999999999999999999").mkdir()
             return
@@ -352,7 +355,7 @@ def _checkpoint_arrays(run: Path) -> Reader:
                 group = group.setdefault(key, {})
             group[last] = leaf
         shutil.copytree(run, place / "run")
-        path = place / "run" / checkpoints.best_path(STEP)
+        path = place / "run" / layout.best_arrays(STEP)
         shutil.rmtree(path)
         with ocp.StandardCheckpointer() as checkpointer:
             checkpointer.save(path.absolute(), tree)

@@ -1,0 +1,35 @@
+"""Checkpoints on disk; the only package that imports orbax. Where they lie: `runs/layout.py`.
+
+writer.py     saves them, in the background
+reader.py     reads them back, and says whether one is whole
+content.py    what they hold: trees of named arrays, the notes beside them, and the digest of both
+
+Every array has a name. Counters (`flown`, `updates`, `replay.cursor`, `replay.filled`) are scalars; all other arrays
+have the teacher axis first, in the order of the checkpoint's own `teacher_id`. A rescue round saves the teachers that
+it trains; the last one is repeated where the number of devices does not divide theirs. Plain Orbax opens a checkpoint
+without this package, as nested dictionaries of NumPy arrays.
+
+The notes hold a digest of everything that was saved with them: otherwise a flipped bit in an array, or in a number of
+the notes, would go unnoticed.
+"""
+
+from raptor_jax.runs.checkpoints.content import Notes, actor_of, best_of, layers, restore, state_dict
+from raptor_jax.runs.checkpoints.reader import Examined, examine, load_best, load_latest, load_notes, resumable_steps
+from raptor_jax.runs.checkpoints.writer import Writer, estimated_bytes
+
+__all__ = [
+    "Examined",
+    "Notes",
+    "Writer",
+    "actor_of",
+    "best_of",
+    "estimated_bytes",
+    "examine",
+    "layers",
+    "load_best",
+    "load_latest",
+    "load_notes",
+    "restore",
+    "resumable_steps",
+    "state_dict",
+]

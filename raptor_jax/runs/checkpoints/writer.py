@@ -1,0 +1,120 @@
+"""Saves the checkpoints of a run, in the background."""
+
+import contextlib
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+
+from raptor_jax.errors import UserError, first_line
+from raptor_jax.population.best import Best
+from raptor_jax.population.state import Population
+from raptor_jax.runs import layout
+from raptor_jax.runs.checkpoints.content import Notes, digest, state_dict, tree_of_best
+from raptor_jax.utils.trees import tree_bytes
+
+KEPT = 2
+"""Checkpoints of each kind on disk, so that a whole one exists while the next is written."""
+
+
+class Writer:
+    """Writes the checkpoints of a run in the background; `close` waits for the last one."""
+
+    def __init__(self, output_dir: Path, teacher_ids: Sequence[int]) -> None:
+        """Opens the checkpoints of a run whose teachers have these identities, [T]."""
+        self._teacher_ids = np.asarray(teacher_ids, np.int32)
+        options = ocp.CheckpointManagerOptions(max_to_keep=KEPT, create=True)
+        self._root = (output_dir / layout.CHECKPOINTS).absolute()
+        with self._failures_reported():
+            self._latest, self._best = (
+                ocp.CheckpointManager(self._root / kind, options=options) for kind in (layout.LATEST, layout.BEST)
+            )
+
+    def delete_after(self, step: int) -> None:
+        """Deletes every checkpoint newer than the one that a run resumes from: damaged, or of one kind only."""
+        with self._failures_reported():
+            for manager in (self._latest, self._best):
+                for newer in manager.all_steps():
+                    if newer > step:
+                        manager.delete(newer)
+
+    def save(
+        self,
+        step: int,
+        best: Best,
+        population: Population,
+        teacher_ids: np.ndarray,
+        with_replay: bool,
+        notes: Notes,
+    ) -> None:
+        """Saves the kept actors of all teachers and, in the background, the population in training.
+
+        Args:
+            step: environment steps of a teacher.
+            best: of all T teachers.
+            population: R' teachers on the devices.
+            teacher_ids: [R'] their identities.
+            with_replay: whether the replay is saved too.
+            notes: the state of the run besides its arrays.
+        """
+        kept = tree_of_best(best, self._teacher_ids)
+        latest = {**_copied(state_dict(population, with_replay)), "teacher_id": teacher_ids}
+        # A copy: the run changes its results while orbax still writes.
+        plain = json.loads(json.dumps(notes._asdict()))
+        digests = {layout.BEST: digest(kept), layout.NOTES: digest(plain)}
+        if jax.process_count() == 1:
+            # With several processes, none has all arrays of the population.
+            digests[layout.LATEST] = digest(latest)
+        with self._failures_reported():
+            # One after the other: in several processes, two concurrent saves would block at each other's barriers.
+            self._latest.wait_until_finished()
+            self._best.save(step, args=ocp.args.StandardSave(kept))
+            self._best.wait_until_finished()
+            arguments = {
+                layout.ARRAYS: ocp.args.StandardSave(latest),
+                layout.NOTES: ocp.args.JsonSave({**plain, "digests": digests}),
+            }
+            self._latest.save(step, args=ocp.args.Composite(**arguments))
+
+    def wait(self) -> None:
+        """Waits until everything is on disk."""
+        with self._failures_reported():
+            for manager in (self._latest, self._best):
+                manager.wait_until_finished()
+
+    def close(self) -> None:
+        """Waits until everything is on disk, and closes the checkpoint managers."""
+        with self._failures_reported():
+            for manager in (self._latest, self._best):
+                manager.close()
+
+    @contextlib.contextmanager
+    def _failures_reported(self) -> Iterator[None]:
+        """Converts write errors to a one-line UserError; what Orbax raises depends on where it failed."""
+        try:
+            yield
+        except (ValueError, OSError, RuntimeError) as error:
+            raise UserError(
+                f"{self._root}: a checkpoint cannot be written: {first_line(error)}; the previous one is whole:"
+                " make room and continue with --resume"
+            ) from None
+
+
+def _copied(tree: Any) -> Any:
+    """Copies arrays, because the next chunk overwrites the donated ones while orbax still writes.
+
+    One process copies to host memory: orbax would do so anyway, and arrays from there open on any devices.
+    """
+    if jax.process_count() > 1:
+        return jax.tree.map(jnp.copy, tree)
+    return jax.tree.map(lambda leaf: np.array(leaf, copy=True), tree)
+
+
+def estimated_bytes(best: Best, learner_bytes: int) -> int:
+    """Returns the disk space that the checkpoints of a run need, including one of each kind in progress."""
+    return (KEPT + 1) * (tree_bytes(best) + learner_bytes)

@@ -1,0 +1,57 @@
+"""The names of everything in the output directory of a run; no other module spells them.
+
+RUN/.lock                                held by the process that writes there
+RUN/results.json                         what each teacher reached
+RUN/curves.npz                           every teacher's curves
+RUN/logs/                                the same for TensorBoard
+RUN/checkpoints/config.yaml              the settings of the run
+RUN/checkpoints/dynamics/0000.json ...   the drones under their own names; their order is the teacher axis
+RUN/checkpoints/best/STEP/default        the kept actor of each teacher, with its critics and alpha
+RUN/checkpoints/latest/STEP/default      the population in training at STEP
+RUN/checkpoints/latest/STEP/notes        JSON: the state of the run at STEP, and its results so far
+"""
+
+from pathlib import Path
+from typing import Literal
+
+LOCK = ".lock"
+RESULTS = "results.json"
+CURVES = "curves.npz"
+LOGS = "logs"
+CHECKPOINTS = "checkpoints"
+CONFIG = "config.yaml"
+DYNAMICS = "dynamics"
+BEST: Literal["best"] = "best"
+LATEST: Literal["latest"] = "latest"
+KINDS = (BEST, LATEST)
+"""The kinds of checkpoint."""
+ARRAYS = "default"
+"""The name that Orbax gives to the arrays of a checkpoint."""
+NOTES = "notes"
+
+Kind = Literal["best", "latest"]
+
+
+def config_file(run: Path) -> Path:
+    """Returns the path of the settings of a run."""
+    return run / CHECKPOINTS / CONFIG
+
+
+def drones(run: Path) -> Path:
+    """Returns the directory with the drones of a run."""
+    return run / CHECKPOINTS / DYNAMICS
+
+
+def checkpoints(run: Path, kind: Kind) -> Path:
+    """Returns the directory with the checkpoints of a kind."""
+    return run / CHECKPOINTS / kind
+
+
+def checkpoint(run: Path, kind: Kind, step: int) -> Path:
+    """Returns the directory of one checkpoint."""
+    return checkpoints(run, kind) / str(step)
+
+
+def best_arrays(step: int) -> str:
+    """Returns where the kept actors of a step lie, relative to the output directory."""
+    return f"{CHECKPOINTS}/{BEST}/{step}/{ARRAYS}"

@@ -1,0 +1,63 @@
+"""The table of teachers that a training, `evaluate` and `inspect` print."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from raptor_jax.errors import printable
+from raptor_jax.runs.results import TeacherResult
+
+
+def _verdict(entry: TeacherResult) -> tuple[str, str, str, str, str]:
+    """Returns the texts of the mean return, the episode length, the offset, the rounds and whether it passed."""
+    rounds = str(entry.rounds)
+    if entry.passed is None:
+        best = entry.best_eval_reward
+        return ("-" if best is None else f"best {best:.0f}"), "-", "-", rounds, "not judged"
+    if entry.mean_return is None:
+        return "not finite", "-", "-", rounds, "[red]no[/]"
+    return (
+        f"{entry.mean_return:.0f} +- {entry.std_return:.0f}",
+        f"{entry.episode_length:.0f}",
+        "-" if entry.position_offset is None else f"{entry.position_offset:.2f}",
+        rounds,
+        "[green]yes[/]" if entry.passed else "[red]no[/]",
+    )
+
+
+def print_table(teachers: Sequence[TeacherResult], pass_return: float, console: Console, longest: int = 40) -> None:
+    """Prints the teachers, or only the worst `longest` of a large population; then a summary."""
+    order = sorted(teachers, key=lambda entry: -np.inf if entry.mean_return is None else entry.mean_return)
+    shown = sorted(order[:longest], key=lambda entry: entry.teacher_id) if len(order) <= longest else order[:longest]
+    console.print("Teachers:" if len(order) <= longest else f"The {longest} lowest of {len(order)} teachers:")
+    table = Table()
+    numbers = ("thrust/weight", "mass [kg]", "mean return", "episode length", "offset [m]", "rounds", "passed")
+    for heading in ("teacher", "drone", *numbers):
+        table.add_column(heading, justify="left" if heading == "drone" else "right", no_wrap=True)
+    for entry in shown:
+        table.add_row(
+            f"{entry.teacher_id:04d}",
+            Text(printable(entry.drone)),
+            f"{entry.thrust_to_weight:.2f}",
+            f"{entry.mass:.3f}",
+            *_verdict(entry),
+        )
+    console.print(table)
+    _print_summary(teachers, pass_return, console)
+
+
+def _print_summary(teachers: Sequence[TeacherResult], pass_return: float, console: Console) -> None:
+    evaluated = [entry for entry in teachers if entry.passed is not None]
+    if not evaluated:
+        return
+    returns = [entry.mean_return for entry in evaluated if entry.mean_return is not None]
+    distribution = (
+        f"median {np.median(returns):.0f}, 5th percentile {np.percentile(returns, 5):.0f}, worst {min(returns):.0f}"
+        if returns
+        else "no finite return"
+    )
+    passed = sum(bool(entry.passed) for entry in evaluated)
+    console.print(f"{passed} of {len(teachers)} passed (mean return above {pass_return:g}); {distribution}")

@@ -1,0 +1,66 @@
+"""Rolls back diverged teachers: those whose numbers became non-finite in a chunk.
+
+Inside the chunk's program, `population.per_teacher.freeze_non_finite` has already restored the teacher's state from
+before the chunk and marked it as inactive. Here it is decided whether it continues from there with fresh random draws.
+"""
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+from rich.markup import escape
+
+from raptor_jax.errors import printable
+from raptor_jax.population import sharding
+from raptor_jax.population.per_teacher import revive
+from raptor_jax.population.state import Population
+from raptor_jax.sac import replay as replays
+from raptor_jax.training.output import Output
+from raptor_jax.training.state import RunState, Setup
+
+RESTARTS = 3
+"""How often a teacher is rolled back in a round before it is frozen."""
+
+
+def roll_back_diverged(setup: Setup, output: Output, state: RunState) -> None:
+    """Lets each teacher that diverged in the last chunk continue from before it, or freezes it after RESTARTS times."""
+    diverged = state.active & ~state.round.of_real_teachers(state.population.active)
+    if not diverged.any():
+        return
+    state.restarts += diverged
+    for place in np.flatnonzero(diverged).tolist():
+        _report(setup, output, state, place)
+    restarted = diverged & (state.restarts <= RESTARTS)
+    state.active &= ~diverged | restarted
+    if restarted.any():
+        state.population = _restarted(setup.mesh, state, restarted)
+
+
+def _report(setup: Setup, output: Output, state: RunState, place: int) -> None:
+    """Records and prints what becomes of the diverged teacher at a place of the round."""
+    entry, restarts = output.results.teachers[state.round.rows[place]], state.restarts[place]
+    if restarts <= RESTARTS:
+        entry.restarts += 1
+        outcome = f"restarted there with fresh random draws ({restarts} of {RESTARTS})"
+    else:
+        entry.frozen_at_step = state.step
+        outcome = "frozen"
+    setup.console.print(
+        f"[red]teacher {entry.teacher_id:04d} ({escape(printable(entry.drone))}): its numbers became non-finite"
+        f" before step {state.step}; rolled back to the previous chunk and {outcome}; the others continue[/]",
+        soft_wrap=True,
+    )
+
+
+def _restarted(mesh: Mesh, state: RunState, restarted: np.ndarray) -> Population:
+    """Returns the population with these teachers, [R] bool, active again, and no broken rows in their replay."""
+
+    def restart(population: Population, restarted: jax.Array, times: jax.Array) -> Population:
+        if population.replay is not None:
+            population = population.replace(replay=replays.mended(population.replay, restarted))
+        return revive(population, restarted, times)
+
+    places = sharding.padded(np.arange(state.round.rows.size), mesh)
+    marks = sharding.shard(mesh, (restarted[places], state.restarts[places].astype(np.int32)))
+    program = sharding.compile_sharded(mesh, restart, state.population, *marks, donate=True)
+    population: Population = program(state.population, *marks)
+    return population

@@ -1,0 +1,106 @@
+"""Resumes a run from its newest whole checkpoint."""
+
+import dataclasses
+from pathlib import Path
+
+import jax
+import numpy as np
+from rich.markup import escape
+
+from raptor_jax.errors import UserError
+from raptor_jax.population import sharding
+from raptor_jax.population.best import Best
+from raptor_jax.population.state import Population
+from raptor_jax.runs import checkpoints, layout
+from raptor_jax.runs.checkpoints import Notes
+from raptor_jax.training.output import Output
+from raptor_jax.training.rounds import Round
+from raptor_jax.training.state import RunState, Setup, prepare_round, state_of_round
+
+
+@dataclasses.dataclass(frozen=True)
+class ResumePoint:
+    """A checkpoint that was found to be whole, read and ready to be trained on."""
+
+    step: int
+    """Environment steps of a teacher."""
+    notes: Notes
+    round: Round
+    """The round that was in progress, compiled."""
+    population: Population
+    """On the devices."""
+    best: Best
+    """Of all T teachers, on the host."""
+
+
+def newest_point(setup: Setup) -> ResumePoint | None:
+    """Returns the newest whole checkpoint of a run; None if none was finished yet.
+
+    Raises:
+        UserError: there are checkpoints, and every one is damaged.
+    """
+    output_dir, console = setup.job.output_dir, setup.console
+    steps = checkpoints.resumable_steps(output_dir)
+    for step in steps:
+        try:
+            return _read(setup, step)
+        except UserError as error:
+            console.print(f"[yellow]{escape(str(error))}; falls back to the previous one[/]", soft_wrap=True)
+    if steps:
+        raise UserError(
+            f"{output_dir}: none of its checkpoints is whole; restore its files, or start again with --overwrite, which"
+            " moves them aside"
+        )
+    console.print("no checkpoint to resume from yet: starts from the beginning")
+    return None
+
+
+def resume_from(setup: Setup, output: Output, point: ResumePoint) -> RunState:
+    """Returns the state at a resume point; results and curves continue from there, newer checkpoints are deleted."""
+    console, step, notes = setup.console, point.step, point.notes
+    output.results.restore(notes.results)
+    try:
+        output.curves.restore(setup.job.output_dir / layout.CURVES, notes.curves)
+    except UserError as error:
+        console.print(f"[yellow]{escape(str(error))}; the curves start again at step {step:,}[/]", soft_wrap=True)
+    output.checkpoints.delete_after(step)
+    console.print(f"resumed from step {step:,}")
+    state = state_of_round(point.round, point.population, point.best, step, notes.began, notes.teacher_updates)
+    _refill_replay(setup, state, notes.replay_rows)
+    return state
+
+
+def _read(setup: Setup, step: int) -> ResumePoint:
+    """Reads the checkpoint of a step, and compiles its round. Raises UserError where it is damaged."""
+    output_dir = setup.job.output_dir
+    notes = checkpoints.load_notes(output_dir, step)
+    _, kept = checkpoints.load_best(output_dir, step)
+    now = prepare_round(setup, notes.attempt, np.asarray(notes.rows))
+    population = _population(setup, now, output_dir, step)
+    return ResumePoint(step, notes, now, population, checkpoints.best_of(kept))
+
+
+def _population(setup: Setup, now: Round, output_dir: Path, step: int) -> Population:
+    """Returns the saved population; its replay is empty where none was saved, or one with rows of another size."""
+    population = now.create()
+    tree = checkpoints.load_latest(output_dir, step)
+    saved = tree.get("replay")
+    if saved and population.replay and saved["rows"].shape[1:] != population.replay.rows.shape[1:]:
+        del tree["replay"]
+    places = sharding.padded(np.arange(now.rows.size), setup.mesh)
+
+    tree = jax.tree.map(lambda leaf: leaf[places] if leaf.ndim else leaf, tree)
+    return checkpoints.restore(population, sharding.shard(setup.mesh, tree))
+
+
+def _refill_replay(setup: Setup, state: RunState, rows: int) -> None:
+    """Fills a replay that was not saved with at least as many transitions as it had, flown by the current policies."""
+    collect, replay = state.round.programs.warm_up, state.population.replay
+    if collect is None or replay is None:
+        return
+    missing = rows - int(replay.filled)
+    if missing <= 0:
+        return
+    for _ in range(-(-missing // state.round.plan.warmup_steps)):
+        state.population, _ = collect(state.population, state.round.drones)
+    setup.console.print(f"refilled the replay with {missing:,} or more transitions of the current policies")

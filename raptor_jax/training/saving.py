@@ -1,0 +1,35 @@
+"""Saves everything that a resumed run needs."""
+
+from raptor_jax.config import TrainingConfig
+from raptor_jax.population import sharding
+from raptor_jax.population.state import Population
+from raptor_jax.runs.checkpoints import Notes
+from raptor_jax.training.output import Output
+from raptor_jax.training.state import RunState, Setup
+from raptor_jax.utils.trees import tree_bytes
+
+SAVED_REPLAY_BYTES = 2**30
+"""The largest replay that is saved where `training.checkpoint_replay` is auto."""
+
+
+def save_checkpoint(setup: Setup, output: Output, state: RunState) -> None:
+    """Writes results and curves, then a checkpoint: a checkpoint guarantees that the curves reach as far as it."""
+    output.write_results()
+    replay = state.population.replay
+    notes = Notes(
+        attempt=state.round.attempt,
+        rows=state.round.rows.tolist(),
+        began=state.began,
+        teacher_updates=state.teacher_updates,
+        replay_rows=int(replay.filled) if replay is not None else 0,
+        curves=output.curves.counts(),
+        results=output.results.content(),
+    )
+    ids = setup.job.teacher_ids[sharding.padded(state.round.rows, setup.mesh)]
+    with_replay = _saves_replay(setup.config.training, state.population)
+    output.checkpoints.save(state.step, state.best, state.population, ids, with_replay, notes)
+
+
+def _saves_replay(config: TrainingConfig, population: Population) -> bool:
+    wanted = config.checkpoint_replay
+    return wanted == "always" or (wanted == "auto" and tree_bytes(population.replay) <= SAVED_REPLAY_BYTES)

@@ -1,0 +1,107 @@
+"""Everything between the command and the first chunk: the output directory, the memory check, the first state."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from rich.console import Console
+
+from raptor_jax.population import best, memory, sharding
+from raptor_jax.population.memory import MemoryTable
+from raptor_jax.runs import checkpoints, directory
+from raptor_jax.training import progress, rounds
+from raptor_jax.training.output import Output
+from raptor_jax.training.state import Job, RunState, Setup, prepare_round, state_of_round
+from raptor_jax.utils.console import say
+from raptor_jax.utils.files import move_aside
+from raptor_jax.utils.trees import take
+
+
+def require_directory(job: Job, console: Console, overwrite: bool, resume: bool) -> bool:
+    """Returns whether there is a run to resume; writes nothing.
+
+    Raises:
+        UserError: the directory does not fit the request, or the settings or drones differ from those of the run.
+    """
+    directory.require(job.output_dir, overwrite, resume)
+    if resume and not directory.has_begun(job.output_dir):
+        console.print(
+            f"the run in {job.output_dir} was stopped before it began to train: starts from the beginning",
+            soft_wrap=True,
+        )
+        resume = False
+    # No process may write there before every one has looked.
+    sharding.wait_for_all("every process has seen the output directory")
+    if resume:
+        directory.require_same_run(job.output_dir, job.config, job.files)
+    return resume
+
+
+@contextmanager
+def own_directory(job: Job, console: Console, resume: bool) -> Iterator[None]:
+    """Locks the output directory for this run, and writes the settings and the drones there."""
+    with ExitStack() as at_the_end:
+        at_the_end.enter_context(directory.locked(job.output_dir))
+        with directory.writing(job.output_dir):
+            if resume:
+                directory.clear_leftovers(job.output_dir)
+                directory.write_config(job.output_dir, job.config)
+            else:
+                if directory.holds_something(job.output_dir):
+                    moved = move_aside(job.output_dir)
+                    say(console, f"moved the run that was in {job.output_dir} to {moved}")
+                    # The first lock moved with the old run.
+                    at_the_end.enter_context(directory.locked(job.output_dir))
+                directory.write_inputs(job.output_dir, job.config, job.files)
+        yield
+
+
+class Planned(NamedTuple):
+    """The memory of each device, in bytes."""
+
+    table: MemoryTable
+    """What it will hold, estimated from shapes."""
+    available: int
+
+
+def require_memory(setup: Setup) -> Planned:
+    """Returns what each device will hold, and the memory that it has.
+
+    Raises:
+        UserError: the memory, or the disk space for checkpoints, does not suffice.
+    """
+    config, mesh = setup.config, setup.mesh
+    share = -(-len(setup.job.files) // mesh.size)
+    drones = take(setup.drones, slice(share))
+    shapes = rounds.shapes(config, drones, setup.warm_start)
+    kept = jax.eval_shape(best.create, shapes.teachers)
+    table = memory.plan(config, drones, shapes, kept)
+    available = memory.available_bytes(jax.local_devices()[0])
+    memory.require_fit(table, config, share, available)
+    directory.require_space(setup.job.output_dir, mesh.size * checkpoints.estimated_bytes(kept, table.learner))
+    return Planned(table, available)
+
+
+def require_memory_of_programs(setup: Setup, state: RunState, planned: Planned) -> None:
+    """Prints what each device will hold, including what the compiled programs need. Raises UserError as above."""
+    table, available = planned
+    programs = [program for program in state.round.programs if program is not None]
+    table = table._replace(temporaries=max(table.temporaries, memory.temporaries(programs)))
+    share = state.round.teacher_ids.size // setup.mesh.size
+    device = f"each of {setup.mesh.size} {setup.mesh.devices.flat[0].device_kind} device(s)"
+    progress.print_memory(table, available, share, device, setup.console)
+    memory.require_fit(table, setup.config, share, available)
+
+
+def first_state(setup: Setup, output: Output) -> RunState:
+    """Returns the state before the first step."""
+    rows = np.arange(len(setup.job.files))
+    with output.timed("compiling"):
+        now = prepare_round(setup, 0, rows)
+    # A run that was killed may have left half of its first checkpoint.
+    output.checkpoints.delete_after(-1)
+    population = now.create()
+    kept = jax.device_get(best.create(now.of_real_teachers(population.teachers)))
+    return state_of_round(now, population, kept)

@@ -1,0 +1,111 @@
+"""What a training job consists of: what stays the same throughout, and what changes from chunk to chunk."""
+
+import dataclasses
+import enum
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jax.sharding import Mesh
+from rich.console import Console
+
+from raptor_jax import sac
+from raptor_jax.config import Config
+from raptor_jax.drones.files import DroneFile, stack_for_training
+from raptor_jax.drones.parameters import Drone
+from raptor_jax.population import best, sharding
+from raptor_jax.population.best import Best
+from raptor_jax.population.state import Population
+from raptor_jax.runs import warm_start
+from raptor_jax.training import rounds
+from raptor_jax.training.rounds import Round
+
+
+class Ending(enum.Enum):
+    """How a training ended."""
+
+    PASSED = "every teacher passed"
+    NOT_PASSED = "some teacher did not pass"
+    STOPPED = "stopped on request; it can be resumed"
+
+
+class Job(NamedTuple):
+    """What to train."""
+
+    config: Config
+    files: Sequence[DroneFile]
+    """The drones; teacher i flies files[i]."""
+    teacher_ids: np.ndarray
+    """[T] identities of the teachers, which seed them."""
+    output_dir: Path
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """What stays the same throughout a training."""
+
+    job: Job
+    mesh: Mesh
+    drones: Drone
+    """Every array [T, ...], on the host."""
+    warm_start: sac.Parameters | None
+    """The actor that every teacher begins with; None for random weights."""
+    keep_best: Callable[..., Best]
+    """`best.keep`, with its result on every device."""
+    console: Console
+
+    @property
+    def config(self) -> Config:
+        """Returns the settings of the run."""
+        return self.job.config
+
+
+@dataclasses.dataclass
+class RunState:
+    """What changes as a training proceeds."""
+
+    round: Round
+    population: Population
+    """The round's teachers, on the devices; donated to each chunk."""
+    best: Best
+    """Of all T teachers."""
+    step: int
+    """Environment steps of a teacher, over all rounds."""
+    began: int
+    """The step at which this round began."""
+    teacher_updates: int
+    """Updates of all teachers, added up."""
+    active: np.ndarray
+    """[R] bool, False once a teacher of the round is frozen."""
+    restarts: np.ndarray
+    """[R] how often a teacher of the round was rolled back."""
+
+
+def set_up(job: Job, console: Console) -> Setup:
+    """Returns what stays the same throughout a training. Raises UserError where a file or a task is unusable."""
+    mesh = sharding.mesh()
+    return Setup(
+        job=job,
+        mesh=mesh,
+        drones=stack_for_training(job.files, job.config.environment),
+        warm_start=warm_start.load(job.config),
+        keep_best=sharding.replicate(mesh, best.keep),
+        console=console,
+    )
+
+
+def prepare_round(setup: Setup, attempt: int, rows: np.ndarray) -> Round:
+    """Returns a round of the teachers in these rows, compiled; see `rounds.prepare`."""
+    return rounds.prepare(
+        setup.mesh, setup.config, attempt, rows, setup.drones, setup.job.teacher_ids, setup.warm_start
+    )
+
+
+def state_of_round(
+    now: Round, population: Population, best: Best, step: int = 0, began: int = 0, teacher_updates: int = 0
+) -> RunState:
+    """Returns the state in a round in which no teacher was rolled back yet."""
+    teachers = now.rows.size
+    active, restarts = np.ones(teachers, bool), np.zeros(teachers, int)
+    return RunState(now, population, best, step, began, teacher_updates, active, restarts)

@@ -1,7 +1,7 @@
-"""The functions behind `import raptor_jax`: the commands' steps on arrays and the dataclasses that they have in common.
+"""The functions behind `import raptor_jax`: what the commands do, on arrays and dataclasses.
 
-Errors that a caller can mend are `UserError`. Their messages name settings as the command line does: `--overwrite` is
-the argument `overwrite`, `--sac.gamma` the key "sac.gamma" of `load_config`.
+Errors that a caller can fix are `UserError`. Their messages name settings as the command line does: `--overwrite` is
+the argument `overwrite`, and `--sac.gamma` the key "sac.gamma" of `load_config`.
 """
 
 import os
@@ -32,22 +32,23 @@ from raptor_jax.utils.console import make_console
 
 
 class Environment(NamedTuple):
-    """Drones on the device, and the simulator as two pure functions of one drone, to be `vmap`-ed."""
+    """Drones on the device, and the simulator as two pure functions of one drone, which can be `vmap`-ed."""
 
     drones: Drone
     """One drone, or T of them with every array [T, ...]."""
     reset: Callable[[Drone, jax.Array], Episode]
-    """(drone, key) -> a fresh episode."""
+    """(drone, key) -> a new episode."""
     step: Callable[[Drone, Episode, jax.Array, jax.Array], tuple[Episode, Outcome]]
-    """(drone, episode, action [4] in [-1, 1], key) -> the episode to go on with, a fresh one where this one is over,
-    and the step's outcome: its reward, whether it terminated or finished the episode, and the episode before that."""
+    """(drone, episode, action [4] in [-1, 1], key) -> the next episode state, reset if the step finished the episode,
+    and the outcome of the step: its reward, whether it terminated or finished the episode, and the episode before the
+    reset."""
 
 
 def load_config(path: str | Path = configs.DEFAULT_CONFIG, overrides: Mapping[str, Any] | None = None) -> Config:
     """Returns the settings of a YAML file, with overrides by dotted key.
 
     Args:
-        path: the file, or the name of a shipped one, found from any directory.
+        path: the file, or the name of a configuration that ships with raptor_jax.
         overrides: values by key.
 
     Raises:
@@ -66,11 +67,11 @@ def sample_drones(
 
     Args:
         num: how many; None for `sampling.num_drones`.
-        config: settings, of which the section `sampling` counts; None for the defaults.
-        directory: where they are also written, as 0000.json and so on; None keeps them in memory.
+        config: settings, of which only the section `sampling` is used; None for the defaults.
+        directory: where they are also written, as 0000.json and so on; None for memory only.
 
     Raises:
-        UserError: the settings allow impossible drones, or the directory holds others or cannot be written to.
+        UserError: the settings allow impossible drones, or the directory holds other drones or cannot be written.
 
     >>> drones = sample_drones(3)
     >>> [drone.name for drone in drones]
@@ -93,7 +94,7 @@ def sample_drones(
 
 
 def load_drones(path: str | Path) -> list[DroneFile]:
-    """Reads the drones of a directory, ordered by number, or the one that a file or a platform's name stands for.
+    """Reads the drones of a directory, ordered by number, or a single one by its file or the name of a platform.
 
     Raises:
         UserError: there are none, or one is not a valid drone; see `raptor_jax.drones.files.load_drone`.
@@ -105,11 +106,11 @@ def load_drones(path: str | Path) -> list[DroneFile]:
 
 
 def make_environment(drones: DroneFile | Sequence[DroneFile], config: Config | None = None) -> Environment:
-    """Returns the simulator of one drone or of several, for programs in JAX; `gymnasium_env` has it for all others.
+    """Returns the simulator of one drone or of several, for programs in JAX; others can use `gymnasium_env`.
 
     Args:
         drones: one drone, or a sequence of T, whose arrays then have a leading axis.
-        config: settings, of which the section `environment` counts; None for the defaults.
+        config: settings, of which only the section `environment` is used; None for the defaults.
 
     Raises:
         UserError: there are no drones, or one does not fit the settings.
@@ -148,24 +149,24 @@ def train(
     resume: bool = False,
     quiet: bool = False,
 ) -> Population:
-    """Trains a teacher for each drone on all devices of the machine; what `raptor-jax train` does.
+    """Trains a teacher for each drone on all devices of the machine, as `raptor-jax train` does.
 
-    Ctrl-C and SIGTERM stop it after the chunk at hand: what it returns then has `runs[0]["status"]` "interrupted", and
-    the same call with `resume=True` goes on.
+    Ctrl-C and SIGTERM stop it after the current chunk. The returned `runs[0]["status"]` is then "interrupted", and the
+    same call with `resume=True` resumes the run.
 
     Args:
-        drones: teacher i flies drone i; ordered by name, as a directory of their files is.
-        output_dir: where the run goes; the README lists what it leaves there.
+        drones: teacher i flies drone i; they must be ordered by name, as `load_drones` returns them.
+        output_dir: of the run; the README lists the files that it holds.
         config: settings; None for the defaults.
-        overwrite: move a run that is there aside.
-        resume: go on with the run that is there, with the settings and drones that it began with.
+        overwrite: rename a run that is already there, and start a new one.
+        resume: resume the run that is already there, with its own settings and drones.
         quiet: print nothing.
 
     Returns:
         The run as `load` reads it; `teachers["passed"]` says who passed.
 
     Raises:
-        UserError: something about the input, the memory or the disk rules the run out.
+        UserError: the input is invalid, or the memory or the disk does not suffice.
 
     >>> tiny = load_config("tiny.yaml")  # minutes become seconds
     >>> population = train(sample_drones(2), "experiments/two", tiny, quiet=True)
@@ -182,19 +183,19 @@ def train(
 def evaluate(
     run: str | Path, policy: Policy | None = None, episodes: int | None = None, seed: int | None = None
 ) -> Evaluation:
-    """Flies the drones of a run again, each in the same fixed episodes whoever flies.
+    """Evaluates the teachers of a run, or another policy, on its drones; the episodes do not depend on the policy.
 
     Args:
         run: output directory of a run.
         policy: one controller for all drones; None for the kept actors, each on its own drone.
-        episodes: of each drone; None for as many as judged the run.
-        seed: of the episodes; None for the run's own. With both None these are the episodes that judged the run.
+        episodes: of each drone; None for as many as in the final evaluation of the run.
+        seed: of the episodes; None for that of the run. With both None, these are the episodes of its final evaluation.
 
     Returns:
-        NumPy arrays [T], in the order of the run's drones.
+        NumPy arrays [T], in the order of the drones of the run.
 
     Raises:
-        UserError: the directory holds no run, what it holds does not fit together, or the memory does not suffice.
+        UserError: the directory holds no run, its files do not fit together, or the memory does not suffice.
 
     >>> found = evaluate("experiments/pre_training", episodes=2)
     >>> found.mean_return.shape, found.share_terminated.shape
@@ -202,15 +203,15 @@ def evaluate(
     """
     if episodes is not None and episodes < 1:
         raise UserError(f"episodes: {episodes} should be at least 1")
-    judged, episodes = load_flights(Flights(Path(run), episodes=episodes, seed=seed))
-    flown = (judged.drones, episodes, evaluation.JUDGEMENT)
+    kept, episodes = load_flights(Flights(Path(run), episodes=episodes, seed=seed))
+    flown = (kept.drones, episodes, evaluation.JUDGEMENT)
     if policy is None:
-        return jax.device_get(evaluation.evaluate(judged.settings, judged.actors, *flown))
-    return jax.device_get(evaluation.evaluate_policy(judged.settings, policy, *flown))
+        return jax.device_get(evaluation.evaluate(kept.settings, kept.actors, *flown))
+    return jax.device_get(evaluation.evaluate_policy(kept.settings, policy, *flown))
 
 
 def load_teacher(run: str | Path, teacher_id: int) -> Teacher:
-    """Returns a kept actor of a run, with its drone, its settings and where it comes from.
+    """Returns a kept actor of a run, with its drone, its settings and its provenance.
 
     Raises:
         UserError: the directory holds no run, or no such teacher.
@@ -224,13 +225,13 @@ def load_teacher(run: str | Path, teacher_id: int) -> Teacher:
 
 def _require_some(drones: Sequence[DroneFile]) -> None:
     if not drones:
-        raise UserError("drones: there are none; sample or load some")
+        raise UserError("drones: there are none; sample or load at least one")
 
 
 def _require_order(drones: Sequence[DroneFile]) -> None:
-    """Raises UserError unless the drones come back in their order from the directory that the run keeps them in."""
+    """Raises UserError unless reading the drones back from the directory of the run would keep their order."""
     paths = [Path(f"{drone.name}.json") for drone in drones]
     ordered = sorted(set(paths), key=files.by_number)
     if paths != ordered:
         wrong = next(path for path, expected in zip(paths, [*ordered, None], strict=False) if path != expected)
-        raise UserError(f"drones: {wrong.stem} is out of order or there twice; order them by names of their own")
+        raise UserError(f"drones: {wrong.stem} is out of order or there twice; order the drones by unique names")

@@ -1,9 +1,9 @@
 """The command line: `raptor-jax sample | train | train-start | evaluate | report | inspect | export | rollout`.
 
-The options are read before jax is imported, because jax takes its platform and its compilation cache from the
-environment; hence the imports within the commands.
+The options are parsed before jax is imported, because jax reads its platform and its compilation cache from the
+environment on import. The commands therefore import jax only when they run.
 
-Every key of the configuration is an option: --sac.learning-rate 1e-3.
+Every key of the configuration is also an option, for example --sac.actor-learning-rate 1e-3.
 """
 
 import argparse
@@ -24,7 +24,7 @@ _COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command and returns its exit status, see `exit_status`."""
+    """Runs a command and returns its exit status (see `commands.exit_status`)."""
     try:
         options = _parse(sys.argv[1:] if arguments is None else arguments)
         set_environment(getattr(options, "device", "cpu"))
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return USAGE
     except KeyboardInterrupt:
-        print("interrupted; what was written so far stays", file=sys.stderr)
+        print("interrupted; files written so far are kept", file=sys.stderr)
         return INTERRUPTED
 
 
@@ -45,7 +45,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """Returns the options; `command` is the command's name. Raises UserError for what no command accepts."""
+    """Returns the options, with the name of the command as `command`. Raises UserError for an invalid command line."""
     parser = _Parser(prog="raptor-jax", description="Trains a population of quadrotor teachers in one JAX program.")
     commands = parser.add_subparsers(
         title="commands", dest="command", required=True, metavar="COMMAND", parser_class=_Parser
@@ -67,7 +67,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def _spelled_out(arguments: Sequence[str]) -> list[str]:
-    """Joins the options of the configuration to their values, which may look like options themselves (-1e6)."""
+    """Joins each setting to its value with "=", because argparse takes a value such as -1e6 for an option."""
     known = {_with_dashes(f"--{key}") for key in configs.all_keys()}
     spelled: list[str] = []
     for argument in map(_with_dashes, arguments):
@@ -79,7 +79,7 @@ def _spelled_out(arguments: Sequence[str]) -> list[str]:
 
 
 def _with_dashes(argument: str) -> str:
-    """Spells an option's name with dashes, so that keys may be typed as they stand in the YAML file."""
+    """Replaces underscores in the name of an option by dashes, so that keys can be typed as in the YAML file."""
     name, equals, value = argument.partition("=")
     return name.replace("_", "-") + equals + value if name.startswith("--") else argument
 

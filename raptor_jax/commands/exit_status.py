@@ -1,12 +1,12 @@
 """The exit statuses of the commands."""
 
 PASSED = 0
-"""All well."""
+"""Success."""
 USAGE = 2
-"""Wrong input."""
+"""Invalid input."""
 NOT_PASSED = 3
-"""Trained or evaluated, but some teacher did not pass."""
+"""Training or evaluation finished, but some teacher did not pass."""
 STOPPED = 4
-"""A training saved and stopped on a signal, to be resumed."""
+"""A training saved and stopped on a signal; it can be resumed."""
 INTERRUPTED = 130
-"""Ctrl-C elsewhere."""
+"""Ctrl-C in any other command."""

@@ -1,4 +1,4 @@
-"""The command `export`: teachers of a run, one file each."""
+"""The command `export`: writes teachers of a run in another format, one file per teacher."""
 
 import argparse
 from collections.abc import Callable
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from raptor_jax.export.teacher import Teacher
 
 _ENDINGS = {"npz": "npz", "onnx": "onnx", "rltools-h5": "h5", "c": "h"}
-"""Of the files, by format."""
+"""File extensions by format."""
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
@@ -25,8 +25,8 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         "--format",
         required=True,
         choices=("npz", "onnx", "rltools-h5", "c"),
-        help="NumPy's archive, which --training.start takes too; ONNX; the HDF5 checkpoint of RLtools; or a C header"
-        " for a microcontroller (onnx and rltools-h5 need raptor-jax[export])",
+        help="npz: NumPy archive, also accepted by --training.start; onnx: ONNX model; rltools-h5: HDF5 checkpoint of"
+        " RLtools; c: C header for a microcontroller (onnx and rltools-h5 need raptor-jax[export])",
     )
 
 
@@ -41,9 +41,9 @@ def export_run(run: Path, format: str, teacher_id: int | None, output: Path | No
     Args:
         run: output directory of a run.
         format: npz, onnx, rltools-h5 or c.
-        teacher_id: the one to export; None for all.
+        teacher_id: teacher to export; None for all.
         output: directory for the files; None for RUN/export/FORMAT.
-        console: where the result is told.
+        console: where the result is printed.
 
     Raises:
         UserError: a package is missing, the run or the teacher does not exist, or the files cannot be written.

@@ -1,4 +1,4 @@
-"""The command `inspect`: what a run, a checkpoint or a file of ours holds."""
+"""The command `inspect`: prints and verifies a run, a checkpoint or any other file of raptor_jax."""
 
 import argparse
 import json
@@ -17,13 +17,13 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         "path",
         type=Path,
         metavar="PATH",
-        help="output directory of a run, its checkpoints or one of them; or a drone's file, a platform's name, a start,"
-        " an exported .npz, curves",
+        help="output directory of a run, its checkpoints or one checkpoint; a drone file, the name of a platform, a"
+        " warm start, an exported .npz or the curves of a run",
     )
     parser.add_argument(
         "--teacher", type=number_of(0), metavar="N", help="show the drone, the result and the curve of one teacher"
     )
-    parser.add_argument("--json", action="store_true", help="print all of it as JSON")
+    parser.add_argument("--json", action="store_true", help="print everything as JSON")
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -32,10 +32,10 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def inspect(path: Path, teacher: int | None, as_json: bool, console: Console) -> None:
-    """Prints what `path` holds, or what its run says of one teacher, as text or as JSON.
+    """Prints the content of `path`, or of one teacher of its run, as text or as JSON.
 
     Raises:
-        UserError: it is nothing of ours; or, after all of it was printed, a checkpoint in it is not whole.
+        UserError: it is no file or directory of raptor_jax; or, after everything was printed, a checkpoint is damaged.
     """
     from raptor_jax.inspection import content, text
 
@@ -44,7 +44,7 @@ def inspect(path: Path, teacher: int | None, as_json: bool, console: Console) ->
         try:
             print(json.dumps(found, indent=2, allow_nan=False))
         except ValueError:
-            raise UserError(f"{path}: holds NaN or infinity, which JSON has not; leave --json out") from None
+            raise UserError(f"{path}: holds NaN or infinity, which JSON cannot represent; leave --json out") from None
     else:
         text.show(found, console)
     if problem := next((one["problem"] for one in found.get("checkpoints", ()) if one["problem"]), None):

@@ -1,4 +1,4 @@
-"""What a command is, the options that several of them take, and how their values are read; all without jax."""
+"""What a command is, the options that several commands share, and the parsers of their values; all without jax."""
 
 import argparse
 from collections.abc import Callable, Sequence
@@ -13,50 +13,54 @@ class Command(NamedTuple):
 
     name: str
     summary: str
-    """What it does, as --help lists it."""
+    """Description in the list of commands."""
     usage: str
-    """What follows its name."""
+    """Arguments in the usage line, after the name."""
     add_options: Callable[[argparse.ArgumentParser], None]
     run: Callable[[argparse.Namespace], int]
-    """Returns the exit status. Here, not before, jax may be imported: it reads the environment when it is."""
+    """Returns the exit status. Only here may jax be imported, because it reads the environment on import."""
 
 
 def add_teacher_options(parser: argparse.ArgumentParser, output: str) -> None:
-    """Adds the run, which of its teachers, and where their files go; output: the default, as help shows it."""
+    """Adds RUN, --teacher and --output; `output` is the default of the latter, as the help text shows it."""
     parser.add_argument("run", type=Path, metavar="RUN", help="output directory of a run")
     parser.add_argument(
-        "--teacher", type=one_or_all, default="all", metavar="N|all", help="which teacher (default: %(default)s)"
+        "--teacher",
+        type=one_or_all,
+        default="all",
+        metavar="N|all",
+        help="number of the teacher (default: %(default)s)",
     )
     parser.add_argument(
-        "--output", type=Path, metavar="DIR", help=f"directory for one file of each teacher (default: {output})"
+        "--output", type=Path, metavar="DIR", help=f"directory of the files, one per teacher (default: {output})"
     )
 
 
 def add_dynamics_option(
     parser: argparse.ArgumentParser, config: str = configs.DEFAULT_CONFIG
 ) -> "argparse._MutuallyExclusiveGroup":
-    """Adds --config and --dynamics-dir, and returns the group for what is named instead of the latter."""
+    """Adds --config and --dynamics-dir, and returns the group for options that exclude the latter."""
     parser.add_argument("--config", default=config, help="YAML file of settings (default: %(default)s)")
     drones = parser.add_mutually_exclusive_group()
     drones.add_argument(
         "--dynamics-dir",
         type=Path,
         default=Path("data/dynamics"),
-        help="the drones, one JSON file each (default: %(default)s)",
+        help="directory of the drones, one JSON file each (default: %(default)s)",
     )
     return drones
 
 
 def add_device_option(parser: argparse.ArgumentParser) -> None:
-    """Adds --device; `cli` sets what jax reads from the environment by it."""
+    """Adds --device; `cli` sets the environment variables of jax from it."""
     parser.add_argument(
-        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to compute (default: %(default)s)"
+        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="device to compute on (default: %(default)s)"
     )
 
 
 def add_config_options(parser: argparse.ArgumentParser, sections: Sequence[str]) -> None:
-    """Adds an option for every key; its value stays text until the configuration checks it."""
-    parser.epilog = "A key that is not given here has the value of the --config file, or else its default."
+    """Adds an option for every key of these sections; values stay text until the configuration checks them."""
+    parser.epilog = "A setting that is not given here has its value in the --config file, or else its default."
     for section in sections:
         model = configs.sections()[section]
         group = parser.add_argument_group(section, model.__doc__)
@@ -71,14 +75,14 @@ def add_config_options(parser: argparse.ArgumentParser, sections: Sequence[str])
 
 
 def load_config(options: argparse.Namespace) -> configs.Config:
-    """Returns the settings of --config, with those that are options of their own over them. Raises UserError."""
+    """Returns the settings of --config, overridden by those given as options. Raises UserError."""
     known = configs.all_keys()
     overrides = {key: value for key, value in vars(options).items() if key in known}
     return configs.load(options.config, overrides)
 
 
 def number_of(least: int) -> Callable[[str], int]:
-    """Returns the reader of a whole number that is at least so large."""
+    """Returns a parser of whole numbers of at least `least`."""
 
     def convert(text: str) -> int:
         if not text.isdecimal() or int(text) < least:
@@ -89,14 +93,14 @@ def number_of(least: int) -> Callable[[str], int]:
 
 
 def one_or_all(text: str) -> int | None:
-    """Reads a teacher's number; None stands for all."""
+    """Parses the number of a teacher; None stands for all."""
     if text != "all" and not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} should be a teacher's number, or all")
     return None if text == "all" else int(text)
 
 
 def teachers(text: str) -> list[range]:
-    """Reads teachers as numbers and slices, 3,17,40:50."""
+    """Parses numbers and slices of teachers, as in 3,17,40:50."""
     spans = [
         part if ":" in part else f"{part}:{int(part) + 1}" if part.isdecimal() else part for part in text.split(",")
     ]
@@ -104,7 +108,7 @@ def teachers(text: str) -> list[range]:
 
 
 def slice_of(text: str) -> tuple[int, int]:
-    """Reads FIRST:END."""
+    """Parses FIRST:END."""
     first, colon, end = text.partition(":")
     if not (colon and first.isdecimal() and end.isdecimal() and int(first) < int(end)):
         raise argparse.ArgumentTypeError(f"{text!r} should be FIRST:END, two whole numbers, the second the larger one")

@@ -11,7 +11,7 @@ from raptor_jax.utils.console import make_console
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, metavar="RUN", help="output directory of a run")
-    parser.add_argument("--output", type=Path, help="the file that it writes (default: RUN/report.html)")
+    parser.add_argument("--output", type=Path, help="file to write (default: RUN/report.html)")
     add_device_option(parser)
 
 
@@ -21,13 +21,13 @@ def _run(options: argparse.Namespace) -> int:
 
     path = options.output or options.run / "report.html"
     size = report.write(options.run, path)
-    make_console().print(f"wrote {path} ({size / 1e6:.1f} MB); it opens in a browser without a network", soft_wrap=True)
+    make_console().print(f"wrote {path} ({size / 1e6:.1f} MB); it opens in a browser, offline", soft_wrap=True)
     return PASSED
 
 
 COMMAND = Command(
     "report",
-    "write what a run reached, and its flights, as one HTML file",
+    "write the results and flights of a run as one HTML file",
     "[options] RUN",
     _add_options,
     _run,

@@ -1,4 +1,4 @@
-"""The command `rollout`: flies teachers of a run and writes every step."""
+"""The command `rollout`: flies teachers of a run and records every step."""
 
 import argparse
 
@@ -11,9 +11,11 @@ from raptor_jax.utils.console import make_console
 def _add_options(parser: argparse.ArgumentParser) -> None:
     add_teacher_options(parser, "RUN/rollouts")
     parser.add_argument(
-        "--episodes", type=positive, help="episodes of each teacher (default: as many as judged the run)"
+        "--episodes", type=positive, help="episodes of each teacher (default: as in the final evaluation of the run)"
     )
-    parser.add_argument("--seed", type=seed, help="seed of the episodes (default: the one that judged the run)")
+    parser.add_argument(
+        "--seed", type=seed, help="seed of the episodes (default: as in the final evaluation of the run)"
+    )
     add_device_option(parser)
 
 

@@ -1,4 +1,4 @@
-"""The command `sample`: draws drones and checks their distribution."""
+"""The command `sample`: samples drones and checks their distribution."""
 
 import argparse
 
@@ -9,7 +9,7 @@ from raptor_jax.utils.console import make_console, say
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
     add_dynamics_option(parser)
-    parser.add_argument("--num-drones", type=positive, help="drones to write (default: sampling.num_drones)")
+    parser.add_argument("--num-drones", type=positive, help="number of drones to write (default: sampling.num_drones)")
     add_config_options(parser, ("sampling",))
 
 

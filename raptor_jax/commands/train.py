@@ -25,36 +25,38 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         "--drone",
         nargs="+",
         metavar="NAME|FILE",
-        help="train on these drones instead: platforms by name, or JSON or YAML files; teachers are numbered in the"
-        " order of the drones' names",
+        help="drones to train on instead: names of platforms, or JSON or YAML files; teachers are numbered in the order"
+        " of the names of their drones",
     )
     parser.add_argument(
         "--output-dir",
         type=Path,
         default=Path("experiments/pre_training"),
-        help="where the run goes (default: %(default)s)",
+        help="output directory of the run (default: %(default)s)",
     )
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--num-teachers", type=positive, help="train the first N drones (default: all)")
+    which.add_argument("--num-teachers", type=positive, help="train teachers for the first N drones (default: all)")
     which.add_argument(
         "--teachers",
         type=slice_of,
         metavar="FIRST:END",
-        help="train a slice of the drones, 250:500 those from number 250 up to 499, as they would be trained among all",
+        help="train teachers for a slice of the drones, as in a run of all drones: 250:500 are the numbers 250 to 499",
     )
     parser.add_argument(
         "--generate-dynamics",
         action="store_true",
-        help="write the drones into --dynamics-dir, check their distribution, and stop; as the command sample",
+        help="only write drones into --dynamics-dir and check their distribution, as the command sample does",
     )
     again = parser.add_mutually_exclusive_group()
-    again.add_argument("--resume", action="store_true", help="go on with the run that is in --output-dir")
-    again.add_argument("--overwrite", action="store_true", help="move a run that is in --output-dir aside")
+    again.add_argument("--resume", action="store_true", help="resume the run in --output-dir")
+    again.add_argument(
+        "--overwrite", action="store_true", help="rename a run that is already in --output-dir, and start a new one"
+    )
     parser.add_argument(
         "--distributed",
         action="store_true",
-        help="this is one of several processes of one run, which JAX finds by itself under SLURM, Open MPI or"
-        " Kubernetes; elsewhere by JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID",
+        help="run as one of several processes of one run; JAX finds the others under SLURM, Open MPI or Kubernetes,"
+        " elsewhere through JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID",
     )
     add_device_option(parser)
     add_config_options(parser, tuple(configs.sections()))

@@ -1,4 +1,4 @@
-"""The command `train-start`: trains one actor on many drones, for teachers to begin with."""
+"""The command `train-start`: trains one actor on many drones, as a warm start for teachers."""
 
 import argparse
 from pathlib import Path
@@ -11,9 +11,7 @@ from raptor_jax.utils.console import make_console, say
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
     add_dynamics_option(parser, "configs/start.yaml")
-    parser.add_argument(
-        "--output", type=Path, default=Path("start.npz"), help="the file that it writes (default: %(default)s)"
-    )
+    parser.add_argument("--output", type=Path, default=Path("start.npz"), help="file to write (default: %(default)s)")
     add_device_option(parser)
     add_config_options(parser, ("environment", "sac", "training"))
 
@@ -34,7 +32,7 @@ def _run(options: argparse.Namespace) -> int:
 
 COMMAND = Command(
     "train-start",
-    "train one actor on many drones, for teachers to begin with",
+    "train one actor on many drones, as a warm start for teachers",
     "[options] [--SECTION.KEY VALUE ...]",
     _add_options,
     _run,

@@ -9,20 +9,18 @@ import itertools
 import json
 import os
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
-import numpy as np
-
 from raptor_jax.config import EnvironmentConfig
 from raptor_jax.drones import platforms
-from raptor_jax.drones.parameters import Drone, Dynamics, hovering_throttle, stack, thrust_to_weight, without_idle_noise
-from raptor_jax.drones.schema import is_number, read_group, write_group
-from raptor_jax.drones.tasks import for_training, no_disturbances, task
-from raptor_jax.drones.validation import FieldError, check_body, check_drone, check_thrust, wrong_value
+from raptor_jax.drones.completion import complete
+from raptor_jax.drones.fields import FieldError, unparse
+from raptor_jax.drones.parameters import Drone, stack, without_idle_noise
+from raptor_jax.drones.schema import parse_drone
+from raptor_jax.drones.tasks import for_training
+from raptor_jax.drones.validation import check_drone
 from raptor_jax.errors import UserError
 from raptor_jax.utils.files import Unreadable, read_object, read_yaml, write_text
 
@@ -66,14 +64,12 @@ def load_drone(path: str | Path) -> DroneFile:
     except Unreadable as error:
         raise UserError(f"{path}: {error}; name a drone's file, JSON or YAML, or take this one away") from None
     try:
-        metadata = content.get("metadata", {})
-        _check_metadata(metadata)
-        drone = _complete(read_group(Drone, content, ""), metadata)
-        _check_supported(content)
+        parsed = parse_drone(content)
+        drone = complete(parsed)
         check_drone(drone)
     except FieldError as error:
         raise UserError(f"{path}: {error}") from None
-    return DroneFile(path.stem, path, drone, metadata)
+    return DroneFile(path.stem, path, drone, parsed.metadata)
 
 
 def load_named(drones: Sequence[str | Path], num: int | None = None) -> list[DroneFile]:
@@ -167,7 +163,7 @@ def save_drone(path: str | Path, drone: Drone, metadata: Mapping[str, Any]) -> N
 
 def to_json(drone: Drone, metadata: Mapping[str, Any]) -> str:
     """Returns the text of a drone's file; key order is L2F's."""
-    content = write_group(drone, "")
+    content = unparse(drone)
     content["trajectory"] = {"MIXTURE_N": 2} | content.pop("trajectory")
     return json.dumps({**content, "metadata": dict(metadata)}, allow_nan=False) + "\n"
 
@@ -191,67 +187,3 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise Unreadable("holds no fields, such as dynamics")
     return content
-
-
-def _check_metadata(metadata: Any) -> None:
-    """Refuses numbers that JSON or a float cannot hold; the rest of the metadata is not ours to judge."""
-    if not isinstance(metadata, dict):
-        raise wrong_value("metadata", metadata, "should be an object", "write {} or leave it out")
-    left = [("metadata", metadata)]
-    while left:
-        name, value = left.pop()
-        if isinstance(value, dict | list):
-            items = value.items() if isinstance(value, dict) else enumerate(value)
-            left += [(f"{name}.{key}" if len(name) < 100 else name, inner) for key, inner in items]
-        elif isinstance(value, int | float) and not abs(value) <= sys.float_info.max:
-            raise wrong_value(name, value, "should be finite")
-
-
-def _complete(drone: Drone, metadata: Mapping[str, Any]) -> Drone:
-    """Fills in what the file lacked."""
-    drone = drone.replace(dynamics=_complete_dynamics(drone.dynamics, metadata))
-    default_mdp, default_trajectory = task("default", drone.dynamics)
-    if drone.disturbances is None:
-        drone = drone.replace(disturbances=no_disturbances())
-    if drone.mdp is None:
-        # As `with_task`: the hovering throttle belongs to the task, and RLtools' files have the nominal drone's.
-        throttle = np.asarray(hovering_throttle(drone.dynamics))
-        drone = drone.replace(mdp=default_mdp, dynamics=drone.dynamics.replace(hovering_throttle_relative=throttle))
-    if drone.trajectory is None:
-        drone = drone.replace(trajectory=default_trajectory)
-    return drone
-
-
-def _complete_dynamics(dynamics: Dynamics, metadata: Mapping[str, Any]) -> Dynamics:
-    if dynamics.rotor_time_constants_falling is None:
-        dynamics = dynamics.replace(rotor_time_constants_falling=dynamics.rotor_time_constants_rising)
-    check_body(dynamics)
-    if dynamics.rotor_thrust_coefficients is None:
-        dynamics = _with_nominal_thrust(dynamics, metadata)
-    check_thrust(dynamics)
-    if dynamics.J_inv is None:
-        dynamics = dynamics.replace(J_inv=np.linalg.inv(dynamics.J))
-    if dynamics.hovering_throttle_relative is None:
-        dynamics = dynamics.replace(hovering_throttle_relative=hovering_throttle(dynamics))
-    return jax.tree.map(np.asarray, dynamics)
-
-
-def _with_nominal_thrust(dynamics: Dynamics, metadata: Mapping[str, Any]) -> Dynamics:
-    """Gives every rotor the Crazyflie's thrust curve, scaled to the recorded thrust-to-weight."""
-    if "thrust_to_weight" not in metadata:
-        problem = "is missing, and so is metadata.thrust_to_weight"
-        raise FieldError("dynamics.rotor_thrust_coefficients", problem, "add one of the two")
-    ratio = metadata["thrust_to_weight"]
-    if not is_number(ratio) or not 1 <= ratio < np.inf:
-        reason = "should be a number of at least 1, because dynamics.rotor_thrust_coefficients is missing"
-        raise wrong_value("metadata.thrust_to_weight", ratio, reason)
-    nominal = dynamics.replace(rotor_thrust_coefficients=platforms.crazyflie().rotor_thrust_coefficients)
-    scale = ratio / thrust_to_weight(nominal)
-    return nominal.replace(rotor_thrust_coefficients=scale * nominal.rotor_thrust_coefficients)
-
-
-def _check_supported(content: Mapping[str, Any]) -> None:
-    weight = content.get("mdp", {}).get("reward", {}).get("position_error_integral", 0)
-    if weight != 0:
-        reason = "is not supported: the simulator keeps no integral of the position error"
-        raise wrong_value("mdp.reward.position_error_integral", weight, reason, "set it to 0")

@@ -8,131 +8,115 @@ Frame FLU (x forward, y left, z up), SI units. Rotor order: front right, back ri
 A population's drones are the same tree with a leading teacher axis: `stack` makes it.
 """
 
-import dataclasses
-import math
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import jax
 import numpy as np
-from flax import struct
+
+from raptor_jax.drones.fields import Group, group, leaf
 
 Array = Any  # numpy on the host in float64, jax on the device in float32
 
 
-class FieldSpecification(NamedTuple):
-    """The shape and the unit of one field, the type of its elements (float or bool) and their range.
-
-    Elements are above `above`, at least `least` and at most `most`.
-    """
-
-    shape: tuple[int, ...]
-    unit: str
-    kind: type
-    above: float
-    least: float
-    most: float
-
-
-def _field(
-    unit: str,
-    *shape: int,
-    kind: type = float,
-    above: float = -math.inf,
-    least: float = -math.inf,
-    most: float = math.inf,
-) -> Any:
-    specification = FieldSpecification(shape, unit, kind, above, least, most)
-    return dataclasses.field(metadata={"specification": specification})
-
-
-class ActionLimit(struct.PyTreeNode):
+class ActionLimit(Group):
     """The range of a rotor's state and set point; an action of -1 is `min`, +1 is `max`."""
 
-    min: Array = _field("relative throttle")
-    max: Array = _field("relative throttle")
+    min: Array = leaf("relative throttle")
+    max: Array = leaf("relative throttle")
 
 
-class Dynamics(struct.PyTreeNode, kw_only=True):
+class Dynamics(Group, kw_only=True):
     """The rigid body and its four rotors."""
 
-    rotor_positions: Array = _field("m", 4, 3)
-    rotor_thrust_directions: Array = _field("unit vector", 4, 3)
-    rotor_torque_directions: Array = _field("unit vector", 4, 3)
-    rotor_thrust_coefficients: Array = _field("N, by power of the rotor state", 4, 3)
-    rotor_torque_constants: Array = _field("m (N m of torque per N of thrust)", 4, least=0)
-    rotor_time_constants_rising: Array = _field("s", 4, above=0)
-    rotor_time_constants_falling: Array = _field("s", 4, above=0)
-    mass: Array = _field("kg", above=0)
-    gravity: Array = _field("m/s^2, world frame", 3)
-    J: Array = _field("kg m^2, body frame", 3, 3)
-    J_inv: Array = _field("1/(kg m^2), body frame", 3, 3)
-    hovering_throttle_relative: Array = _field("relative throttle", least=0, most=1)
-    action_limit: ActionLimit
+    rotor_positions: Array = leaf("m", 4, 3)
+    rotor_thrust_directions: Array = leaf("unit vector", 4, 3, short="one rotor", default=[0.0, 0.0, 1.0])
+    rotor_torque_directions: Array = leaf(
+        "unit vector", 4, 3, default=[[0.0, 0.0, -1.0], [0.0, 0.0, 1.0], [0.0, 0.0, -1.0], [0.0, 0.0, 1.0]]
+    )
+    rotor_thrust_coefficients: Array = leaf("N, by power of the rotor state", 4, 3, short="one rotor", computed=True)
+    rotor_torque_constants: Array = leaf("m (N m of torque per N of thrust)", 4, least=0, short="one rotor")
+    rotor_time_constants_rising: Array = leaf("s", 4, above=0, short="one rotor")
+    rotor_time_constants_falling: Array = leaf("s", 4, above=0, short="one rotor", computed=True)
+    mass: Array = leaf("kg", above=0)
+    gravity: Array = leaf("m/s^2, world frame", 3, default=[0.0, 0.0, -9.81])
+    J: Array = leaf("kg m^2, body frame", 3, 3, short="diagonal")
+    J_inv: Array = leaf("1/(kg m^2), body frame", 3, 3, computed=True)
+    hovering_throttle_relative: Array = leaf("relative throttle", least=0, most=1, computed=True)
+    action_limit: ActionLimit = group(default={"min": 0.0, "max": 1.0})
 
 
-class Integration(struct.PyTreeNode):
+class Integration(Group):
     """The fixed step of the simulator, which is the control period too."""
 
-    dt: Array = _field("s", above=0)
+    dt: Array = leaf("s", above=0)
 
 
-class Init(struct.PyTreeNode):
+class Init(Group):
     """Where an episode starts; `guidance` is the probability of starting in hover at the origin."""
 
-    guidance: Array = _field("probability", least=0, most=1)
-    max_position: Array = _field("m", least=0)
-    max_angle: Array = _field("rad", least=0)
-    max_linear_velocity: Array = _field("m/s", least=0)
-    max_angular_velocity: Array = _field("rad/s", least=0)
-    relative_rpm: Array = _field("true: min_rpm and max_rpm are in [-1, 1]", kind=bool)
-    min_rpm: Array = _field("rotor state, see relative_rpm")
-    max_rpm: Array = _field("rotor state, see relative_rpm")
+    guidance: Array = leaf("probability", least=0, most=1)
+    max_position: Array = leaf("m", least=0)
+    max_angle: Array = leaf("rad", least=0)
+    max_linear_velocity: Array = leaf("m/s", least=0)
+    max_angular_velocity: Array = leaf("rad/s", least=0)
+    relative_rpm: Array = leaf("true: min_rpm and max_rpm are in [-1, 1]", kind=bool)
+    min_rpm: Array = leaf("rotor state, see relative_rpm")
+    max_rpm: Array = leaf("rotor state, see relative_rpm")
 
 
-class Reward(struct.PyTreeNode):
+class Reward(Group):
     """The weights of the reward; `raptor_jax.simulator.reward` has the formula."""
 
-    non_negative: Array = _field("true: a negative reward is cut to 0", kind=bool)
-    scale: Array = _field("reward per unit of cost")
-    constant: Array = _field("reward per step")
-    termination_penalty: Array = _field("reward of a terminating step")
-    position: Array = _field("cost per m")
-    position_clip: Array = _field("m, 0: no clip")
-    orientation: Array = _field("cost per rad")
-    linear_velocity: Array = _field("cost per m/s")
-    angular_velocity: Array = _field("cost per rad/s")
-    linear_acceleration: Array = _field("cost per m/s^2")
-    angular_acceleration: Array = _field("cost per rad/s^2")
-    action: Array = _field("cost per squared distance from hover")
-    d_action: Array = _field("cost per change of action")
+    l2f_only: ClassVar[Mapping[str, object]] = {"position_error_integral": 0.0}
+
+    non_negative: Array = leaf("true: a negative reward is cut to 0", kind=bool)
+    scale: Array = leaf("reward per unit of cost")
+    constant: Array = leaf("reward per step")
+    termination_penalty: Array = leaf("reward of a terminating step")
+    position: Array = leaf("cost per m")
+    position_clip: Array = leaf("m, 0: no clip")
+    orientation: Array = leaf("cost per rad")
+    linear_velocity: Array = leaf("cost per m/s")
+    angular_velocity: Array = leaf("cost per rad/s")
+    linear_acceleration: Array = leaf("cost per m/s^2")
+    angular_acceleration: Array = leaf("cost per rad/s^2")
+    action: Array = leaf("cost per squared distance from hover")
+    d_action: Array = leaf("cost per change of action")
 
 
-class ObservationNoise(struct.PyTreeNode):
+class ObservationNoise(Group):
     """Standard deviations of the Gaussian noise on each group of the observation."""
 
-    position: Array = _field("m", least=0)
-    orientation: Array = _field("per entry of the rotation matrix", least=0)
-    linear_velocity: Array = _field("m/s", least=0)
-    angular_velocity: Array = _field("rad/s", least=0)
+    l2f_only: ClassVar[Mapping[str, object]] = {"imu_acceleration": 0.0}
+
+    position: Array = leaf("m", least=0)
+    orientation: Array = leaf("per entry of the rotation matrix", least=0)
+    linear_velocity: Array = leaf("m/s", least=0)
+    angular_velocity: Array = leaf("rad/s", least=0)
 
 
-class ActionNoise(struct.PyTreeNode):
+class ActionNoise(Group):
     """Standard deviation of the Gaussian noise on an action."""
 
-    normalized_rpm: Array = _field("action, in [-1, 1]", least=0)
+    normalized_rpm: Array = leaf("action, in [-1, 1]", least=0)
 
 
-class Termination(struct.PyTreeNode):
+class Termination(Group):
     """An episode ends when any component of the state leaves these limits."""
 
-    enabled: Array = _field("true: the limits apply", kind=bool)
-    position_threshold: Array = _field("m", above=0)
-    linear_velocity_threshold: Array = _field("m/s", above=0)
-    angular_velocity_threshold: Array = _field("rad/s", above=0)
+    l2f_only: ClassVar[Mapping[str, object]] = {
+        "position_integral_threshold": 10000.0,
+        "orientation_integral_threshold": 50000.0,
+    }
+
+    enabled: Array = leaf("true: the limits apply", kind=bool)
+    position_threshold: Array = leaf("m", above=0)
+    linear_velocity_threshold: Array = leaf("m/s", above=0)
+    angular_velocity_threshold: Array = leaf("rad/s", above=0)
 
 
-class Mdp(struct.PyTreeNode):
+class Mdp(Group):
     """The task: starts, reward, noise and the end of an episode."""
 
     init: Init
@@ -142,52 +126,67 @@ class Mdp(struct.PyTreeNode):
     termination: Termination
 
 
-class Normal(struct.PyTreeNode):
+class Normal(Group):
     """A normal distribution, drawn once per episode and axis."""
 
-    mean: Array = _field("N or N m")
-    std: Array = _field("N or N m", least=0)
+    mean: Array = leaf("N or N m")
+    std: Array = leaf("N or N m", least=0)
 
 
-class Disturbances(struct.PyTreeNode):
+class Disturbances(Group):
     """The constant external wrench of an episode: force in the world frame, torque in the body frame."""
 
     random_force: Normal
     random_torque: Normal
 
 
-class Langevin(struct.PyTreeNode):
+class Langevin(Group):
     """The smoothed Langevin process that draws a moving target."""
 
-    gamma: Array = _field("1/s, friction", least=0)
-    omega: Array = _field("rad/s, natural frequency", least=0)
-    sigma: Array = _field("m/s^1.5, excitation", least=0)
-    alpha: Array = _field("smoothing per step, in (0, 1]", above=0, most=1)
+    gamma: Array = leaf("1/s, friction", least=0)
+    omega: Array = leaf("rad/s, natural frequency", least=0)
+    sigma: Array = leaf("m/s^1.5, excitation", least=0)
+    alpha: Array = leaf("smoothing per step, in (0, 1]", above=0, most=1)
 
 
-class Trajectory(struct.PyTreeNode, kw_only=True):
+class Trajectory(Group, kw_only=True):
     """What the drone should follow: an episode draws hover or Langevin with these probabilities."""
 
-    mixture: Array = _field("probability of hover and of Langevin", 2, least=0, most=1)
+    mixture: Array = leaf("probability of hover and of Langevin", 2, least=0, most=1)
     langevin: Langevin
 
 
-class Drone(struct.PyTreeNode):
+class Drone(Group):
     """One drone and its task; `raptor_jax.drones.files` reads and writes it.
 
     On the device `mdp.observation_noise`, `mdp.action_noise` and `trajectory` may be None: see `without_idle_noise`.
     """
 
+    l2f_only: ClassVar[Mapping[str, object]] = {
+        "domain_randomization": {
+            "thrust_to_weight_min": 0.0,
+            "thrust_to_weight_max": 0.0,
+            "torque_to_inertia_min": 0.0,
+            "torque_to_inertia_max": 0.0,
+            "mass_min": 0.0,
+            "mass_max": 0.0,
+            "mass_size_deviation": 0.0,
+            "rotor_time_constant_rising_min": 0.0,
+            "rotor_time_constant_rising_max": 0.0,
+            "rotor_time_constant_falling_min": 0.0,
+            "rotor_time_constant_falling_max": 0.0,
+            "rotor_torque_constant_min": 0.0,
+            "rotor_torque_constant_max": 0.0,
+            "orientation_offset_angle_max": 0.0,
+            "disturbance_force_max": 0.0,
+        }
+    }
+
     dynamics: Dynamics
-    integration: Integration
-    mdp: Mdp
-    disturbances: Disturbances
-    trajectory: Trajectory
-
-
-def field_specification(field: dataclasses.Field[Any]) -> FieldSpecification | None:
-    """Returns the shape and unit of a leaf field, None for a field that is a group of others."""
-    return field.metadata.get("specification")
+    integration: Integration = group(default={"dt": 0.01})
+    mdp: Mdp = group(computed=True)
+    disturbances: Disturbances = group(computed=True)
+    trajectory: Trajectory = group(computed=True)
 
 
 def stack(drones: Sequence[Drone]) -> Drone:

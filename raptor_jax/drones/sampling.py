@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from raptor_jax.config import SamplingConfig
+from raptor_jax.drones.fields import FieldError
 from raptor_jax.drones.files import drone_paths, save_drone, to_json
 from raptor_jax.drones.parameters import (
     Disturbances,
@@ -23,7 +24,7 @@ from raptor_jax.drones.parameters import (
 )
 from raptor_jax.drones.platforms import crazyflie
 from raptor_jax.drones.tasks import task
-from raptor_jax.drones.validation import FieldError, check_thrust
+from raptor_jax.drones.validation import check_thrust
 from raptor_jax.errors import UserError
 
 _DT = 0.01

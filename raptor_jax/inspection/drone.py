@@ -1,6 +1,5 @@
 """A drone's file: its parameters with their units, as JSON has them and as a table."""
 
-import dataclasses
 from typing import Any
 
 import numpy as np
@@ -8,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from raptor_jax.drones import files, parameters
+from raptor_jax.drones.fields import leaves
 from raptor_jax.inspection.drone_sheet import describe_sheet, show_sheet
 from raptor_jax.utils.console import say
 
@@ -19,7 +19,10 @@ def describe_drone(file: files.DroneFile) -> dict[str, Any]:
         "path": str(file.path),
         "thrust_to_weight": float(parameters.thrust_to_weight(dynamics)),
         "torque_to_inertia": float(parameters.torque_to_inertia(dynamics)),
-        "parameters": _fields(file.drone, ""),
+        "parameters": {
+            name: {"value": np.asarray(leaf.value).tolist(), "unit": leaf.specification.unit}
+            for name, leaf in leaves(file.drone)
+        },
         "sheet": describe_sheet(file.drone),
         "metadata": file.metadata,
     }
@@ -38,15 +41,3 @@ def show_drone(drone: dict[str, Any], console: Console) -> None:
         table.add_row(name, text.replace("\n", ""), parameter["unit"])
     console.print(table)
     show_sheet(drone["sheet"], console)
-
-
-def _fields(group: Any, prefix: str) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for field in dataclasses.fields(group):
-        value, name = getattr(group, field.name), f"{prefix}{field.name}"
-        specification = parameters.field_specification(field)
-        if specification is None:
-            found |= _fields(value, f"{name}.")
-        else:
-            found[name] = {"value": np.asarray(value).tolist(), "unit": specification.unit}
-    return found

@@ -197,6 +197,22 @@ def test_a_wrong_field_is_named_in_one_line(content, tmp_path, field, value):
     assert "; " in message
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "computed"),
+    [
+        ("dynamics.J", [[1, 0, 0], [0, 1, 0], [0, 0, 0]], "dynamics.J_inv"),
+        ("dynamics.rotor_thrust_coefficients", [[0, 0, 1e-4]] * 4, "dynamics.hovering_throttle_relative"),
+        ("dynamics.rotor_thrust_coefficients", [[0, 0, 0]] * 4, "mdp"),
+        ("dynamics.gravity", [0, 0, 0], "dynamics.rotor_thrust_coefficients"),
+    ],
+)
+def test_an_error_names_the_cause_and_not_what_is_computed_from_it(content, tmp_path, field, value, computed):
+    put(content, computed, None)
+    put(content, field, value)
+    path = write(tmp_path / "wrong.json", content)
+    assert error_of(load_drone, path).startswith(f"{path}: {field}: ")
+
+
 @pytest.mark.parametrize("ratio", [None, 0.9, "2"])
 def test_without_a_thrust_curve_a_usable_ratio_is_needed(content, tmp_path, ratio):
     put(content, "dynamics.rotor_thrust_coefficients", None)
@@ -306,8 +322,8 @@ def test_short_forms_are_read_from_json_too(tmp_path):
     ("line", "instead", "expected"),
     [
         ("  mass: 0.8", "  mass: 0.8 kg", "dynamics.mass: '0.8 kg"),
-        ("  mass: 0.8", "  mas: 0.8", "dynamics.mas: is no field of a drone; write mass"),
-        ("  mass: 0.8", "  mass: 0.8\n  rotor_torque_direction: 1", "dynamics.rotor_torque_direction: is no field"),
+        ("  mass: 0.8", "  mas: 0.8", "dynamics.mas: is not a field of a drone; did you mean mass?"),
+        ("  mass: 0.8", "  mass: 0.8\n  rotor_torque_direction: 1", "dynamics.rotor_torque_direction: is not a field"),
         ("  mass: 0.8", "  mass: 0.8\n  mass: 0.9", "the key mass comes twice"),
         ("  mass: 0.8", "  mass: &m 0.8\n  x: *m", "aliases are not read"),
         (
@@ -315,7 +331,11 @@ def test_short_forms_are_read_from_json_too(tmp_path):
             "[3e-3, 2.5E-3]",
             "numbers (kg m^2, body frame), or its 3 diagonal entries",
         ),
-        ("  rotor_torque_constants: 1e-2", "  rotor_torque_constants: [1e-2, 1e-2]", "or those of one rotor for all"),
+        (
+            "  rotor_torque_constants: 1e-2",
+            "  rotor_torque_constants: [1e-2, 1e-2]",
+            "or the value of one rotor for all four",
+        ),
         ("  rotor_time_constants_rising: .04", "", "dynamics.rotor_time_constants_rising: is missing"),
         ("[0, 1.5, 8]", "[0, 0, 1]", "thrust-to-weight of 0.5097"),
         ("2026-11-20", ".inf", "metadata.measured: inf should be finite"),

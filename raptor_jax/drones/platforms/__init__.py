@@ -5,8 +5,8 @@ Their files hold the drone alone, without a task; `metadata` says where the numb
 
 from pathlib import Path
 
+from raptor_jax.drones.fields import parse
 from raptor_jax.drones.parameters import Dynamics
-from raptor_jax.drones.schema import read_group
 from raptor_jax.utils.files import read_object
 
 _DIRECTORY = Path(__file__).parent
@@ -28,5 +28,4 @@ def crazyflie() -> Dynamics:
 
     The hovering throttle is the one that L2F gives; its thrust curve has another.
     """
-    dynamics: Dynamics = read_group(Dynamics, read_object(path_of("crazyflie"), _MAX_BYTES)["dynamics"], "dynamics")
-    return dynamics
+    return parse(Dynamics, read_object(path_of("crazyflie"), _MAX_BYTES)["dynamics"], "dynamics")

@@ -65,7 +65,7 @@ class Round(NamedTuple):
 
         def mend(population: Population, broken: jax.Array, times: jax.Array) -> Population:
             if population.replay is not None:
-                population = population.replace(replay=replays.mended(population.replay, broken))
+                population = population.replace(replay=replays.repaired(population.replay, broken))
             return revive(population, broken, times)
 
         places = sharding.padded(np.arange(self.rows.size), mesh)

@@ -23,8 +23,7 @@ from raptor_jax.drones import parameters
 from raptor_jax.drones.files import DroneFile, load_directory
 from raptor_jax.drones.parameters import Drone
 from raptor_jax.drones.platforms import crazyflie
-from raptor_jax.errors import UserError
-from raptor_jax.utils.files import write_atomically, write_text
+from raptor_jax.utils.files import write_atomically, write_text, writing
 
 SIGNIFICANCE = 1e-3
 """Least p-value that passes: with nine tests at once, one honest directory in a hundred is called wrong."""
@@ -103,15 +102,12 @@ def report(directory: str | Path, config: SamplingConfig, console: Console) -> D
     directory = Path(directory)
     distribution = check(load_directory(directory), config)
     print_table(distribution, console)
-    try:
-        # Atomically, so that a link of such a name is replaced, not followed.
+    with writing(directory, "copy the drones to a directory of your own"):
+        # Atomically, so that a link with such a name is replaced and not followed.
         text = io.StringIO()
         print_table(distribution, Console(file=text, width=_WIDE))
         write_text(directory / TEXT_FILE, text.getvalue())
         write_atomically(directory / FIGURE_FILE, plot(distribution).savefig)
-    except OSError as error:
-        reason = f"the report cannot be written: {error.strerror}"
-        raise UserError(f"{directory}: {reason}; copy the drones to a directory of your own") from None
     return distribution
 
 

@@ -22,7 +22,7 @@ from raptor_jax.drones.schema import parse_drone
 from raptor_jax.drones.tasks import for_training
 from raptor_jax.drones.validation import check_drone
 from raptor_jax.errors import UserError
-from raptor_jax.utils.files import Unreadable, read_object, read_yaml, write_text
+from raptor_jax.utils.files import Unreadable, read_object, read_yaml, write_text, writing
 
 _MAX_BYTES = 1 << 20
 """A drone's file holds 3 kB; what is much larger is something else."""
@@ -155,10 +155,8 @@ def save_drone(path: str | Path, drone: Drone, metadata: Mapping[str, Any]) -> N
         check_drone(drone)
     except FieldError as error:
         raise UserError(f"{path}: not written: {error}") from None
-    try:
+    with writing(path, "choose another directory"):
         write_text(path, to_json(drone, metadata))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror}; choose another directory") from None
 
 
 def to_json(drone: Drone, metadata: Mapping[str, Any]) -> str:

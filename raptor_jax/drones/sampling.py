@@ -26,6 +26,7 @@ from raptor_jax.drones.platforms import crazyflie
 from raptor_jax.drones.tasks import task
 from raptor_jax.drones.validation import check_thrust
 from raptor_jax.errors import UserError
+from raptor_jax.utils.files import writing
 
 _DT = 0.01
 """s, the integration step of every sampled drone, as in L2F."""
@@ -72,10 +73,8 @@ def write_drones(directory: str | Path, config: SamplingConfig, num: int) -> boo
     """
     directory = Path(directory)
     drones = {directory / f"{index:04d}.json": sample_drone(config, index) for index in range(num)}
-    try:
+    with writing(directory, "choose another directory"):
         directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{directory}: cannot be made: {error.strerror}; choose another directory") from None
     present = drone_paths(directory)
     missing = drones.keys() - set(present)
     wrong = [path for path in drones.keys() & set(present) if not _holds(path, to_json(*drones[path]))]

@@ -16,10 +16,9 @@ from rich.progress import track
 from raptor_jax import evaluation
 from raptor_jax.drones.files import to_json
 from raptor_jax.drones.tasks import for_training
-from raptor_jax.errors import UserError
 from raptor_jax.export.teacher import Teacher, read_teachers
 from raptor_jax.utils.console import say
-from raptor_jax.utils.files import json_number, write_atomically, write_json
+from raptor_jax.utils.files import json_number, write_atomically, write_json, writing
 
 INDEX = "dataset.json"
 
@@ -46,7 +45,7 @@ def roll_out(
     config = teachers[0].config
     episodes = episodes or config.training.final_eval_episodes
     directory = output or run / "rollouts"
-    try:
+    with writing(directory, "name another directory", "--output"):
         entries = [_fly(directory, one, episodes) for one in track(teachers, "flying", console=console)]
         index = {
             "run": teachers[0].provenance["run"],
@@ -56,8 +55,6 @@ def roll_out(
             "teachers": entries,
         }
         write_json(directory / INDEX, index)
-    except OSError as error:
-        raise UserError(f"--output: {directory}: cannot be written: {error.strerror}; name another directory") from None
     say(console, f"wrote {len(teachers)} x {episodes} episodes to {directory}")
 
 

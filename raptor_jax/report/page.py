@@ -11,11 +11,10 @@ import jax
 import numpy as np
 
 from raptor_jax import evaluation
-from raptor_jax.errors import UserError
 from raptor_jax.report import content, flights
 from raptor_jax.runs import analysis
 from raptor_jax.runs.kept import load_kept
-from raptor_jax.utils.files import require_writable, write_text
+from raptor_jax.utils.files import require_writable, write_text, writing
 
 FLIGHTS = 1000
 """At most so many teachers are flown, those of the lowest return; their flights take at most 16 MB."""
@@ -32,10 +31,8 @@ def write(run: Path, output: Path) -> int:
     require_writable("--output", output)
     population = analysis.load(run)
     text = assemble(f"Report of {run.resolve().name}", content.of(population, _fly(run, population)))
-    try:
+    with writing(output, "name another file", "--output"):
         write_text(output, text)
-    except OSError as error:
-        raise UserError(f"--output: {output}: cannot be written: {error.strerror}; name another file") from None
     return len(text.encode())
 
 

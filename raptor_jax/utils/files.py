@@ -1,5 +1,6 @@
 """Files and directories: read within limits, written whole or not at all, moved aside and never removed."""
 
+import contextlib
 import io
 import json
 import os
@@ -7,7 +8,7 @@ import re
 import tempfile
 import warnings
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -138,6 +139,22 @@ def require_writable(option: str, path: Path | None) -> None:
     """Raises UserError where a file that an option names cannot be written."""
     if path is not None and (os.path.isdir(path) or not os.path.isdir(path.absolute().parent)):
         raise UserError(f"{option}: {path}: cannot be written; name a file in a directory that exists")
+
+
+@contextlib.contextmanager
+def writing(path: Path, fix: str, option: str = "") -> Iterator[None]:
+    """Converts an OSError within, from writing `path`, into a one-line UserError.
+
+    Args:
+        path: the file or directory.
+        fix: what the user can do.
+        option: the command-line option that names it.
+    """
+    try:
+        yield
+    except OSError as error:
+        place = f"{option}: {path}" if option else str(path)
+        raise UserError(f"{place}: cannot be written: {error.strerror or error}; {fix}") from None
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], Any]) -> None:

@@ -92,7 +92,7 @@ def test_a_report_lies_beside_the_drones(tmp_path, num, width):
 def test_a_report_that_cannot_be_written_is_a_user_error(tmp_path):
     write_drones(tmp_path, SamplingConfig(), 1)
     (tmp_path / distribution.TEXT_FILE).mkdir()
-    with pytest.raises(UserError, match="the report cannot be written"):
+    with pytest.raises(UserError, match="cannot be written"):
         distribution.report(tmp_path, SamplingConfig(), Console(file=io.StringIO()))
 
 

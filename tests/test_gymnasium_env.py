@@ -179,7 +179,7 @@ def test_refusals():
     environment = QuadrotorEnv(file_of(DRONES[0]))
     with pytest.raises(gymnasium.error.ResetNeeded):
         environment.step(np.zeros(4))
-    with pytest.raises(UserError, match="options: low: there is no such option"):
+    with pytest.raises(UserError, match="options: low: reset has no such option"):
         environment.reset(options={"low": 0})
     environment.reset(seed=0)
     with pytest.raises(AssertionError, match="shape"):

@@ -18,11 +18,11 @@ _RENAMED = {
     "sac.learning_rate": "sac.actor_learning_rate and sac.critic_learning_rate",
     "training.algorithm": "sac.horizon (0 is model-free SAC)",
 }
-"""Keys of version 0.1, and those that replace them."""
+"""Keys of version 0.1, and their replacements."""
 
 
 def sections() -> dict[str, type[Section]]:
-    """Returns the name and the class of every section, in order."""
+    """Returns the class of every section by name, in order."""
     return {name: type(field.default) for name, field in Config.model_fields.items()}
 
 
@@ -33,12 +33,12 @@ def all_keys() -> tuple[str, ...]:
 
 
 def renamed(dotted: str) -> str | None:
-    """Returns what replaces a key of an earlier version, None for a key that never was one."""
+    """Returns a message that names the replacement of a key of an earlier version; None for any other key."""
     return f"no longer a setting; use {_RENAMED[dotted]}" if dotted in _RENAMED else None
 
 
 def nearest(dotted: str) -> str | None:
-    """Returns the known section or key that is most like an unknown one, None if none is."""
+    """Returns the section or key that is most similar to an unknown one; None if none is similar."""
     names = list(all_keys()) if "." in dotted else list(sections())
     by_key = {name.rpartition(".")[2]: name for name in names}
     alike = difflib.get_close_matches(dotted, names, 1) or [

@@ -25,13 +25,13 @@ _MAX_BYTES = 1 << 16
 
 
 def find(path: str | Path) -> Path:
-    """Returns the configuration file that `path` names; the shipped ones are found from any directory.
+    """Returns the path of a configuration file; the shipped ones are found from any directory.
 
     Raises:
         UserError: there is no such file.
     """
     path = Path(path)
-    # Unlike Path.is_file, this takes any path: too long, or with NUL in it.
+    # Unlike Path.is_file, this accepts paths that are too long or contain NUL.
     if os.path.isfile(path):
         return path
     package = Path(str(resources.files("raptor_jax")))
@@ -44,14 +44,14 @@ def find(path: str | Path) -> Path:
 
 
 def load(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Config:
-    """Reads a YAML file and lays overrides over it.
+    """Reads a YAML file and applies overrides.
 
     Args:
         path: the YAML file, or the name of a shipped one.
-        overrides: values by dotted key (`{"sac.learning_rate": "1e-3"}`), as text or as numbers.
+        overrides: values by dotted key (`{"sac.actor_learning_rate": "1e-3"}`), as text or as numbers.
 
     Raises:
-        UserError: no file, no YAML, an unknown key, a wrong type or a value out of range.
+        UserError: the file is missing or not YAML, a key is unknown, or a value has a wrong type or is out of range.
     """
     path = find(path)
     try:
@@ -62,7 +62,16 @@ def load(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Config
 
 
 def build(values: Any, overrides: Mapping[str, Any], source: str) -> Config:
-    """Checks nested values and overrides by dotted key; `source` names the values in errors. Raises UserError."""
+    """Returns the settings of nested values, with overrides by dotted key.
+
+    Args:
+        values: keys and values by section.
+        overrides: values by dotted key.
+        source: names `values` in errors.
+
+    Raises:
+        UserError: as `load`.
+    """
     if not isinstance(values, dict) or not all(isinstance(v, dict) or v is None for v in values.values()):
         raise UserError(f"{source}: should hold sections ({', '.join(sections())}), each with its keys")
     merged = {section: dict(keys or {}) for section, keys in values.items()}
@@ -76,7 +85,7 @@ def build(values: Any, overrides: Mapping[str, Any], source: str) -> Config:
 
 
 def dump(config: Config) -> str:
-    """Returns the configuration as YAML with every key, as `load` reads it."""
+    """Returns the configuration as YAML with every key; `load` reads it."""
     return yaml.safe_dump(config.model_dump(), sort_keys=False)
 
 

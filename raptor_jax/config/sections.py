@@ -11,7 +11,7 @@ Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Section(pydantic.BaseModel):
-    """One section of the configuration: frozen, hashable, closed to unknown keys."""
+    """A section of the configuration: frozen and hashable; unknown keys are refused."""
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -26,13 +26,15 @@ class Section(pydantic.BaseModel):
 class EnvironmentConfig(Section):
     """The simulator and the task."""
 
-    dt: float = Field(0.01, gt=0, le=0.1, description="integration and control period, that of the drones' files [s]")
-    episode_steps: PositiveInt = Field(500, description="longest episode [steps]; the cut is a truncation")
+    dt: float = Field(0.01, gt=0, le=0.1, description="integration and control period, as in the drones' files [s]")
+    episode_steps: PositiveInt = Field(500, description="longest episode [steps]; a longer one is truncated")
     task: Literal["file", "default", "raptor"] = Field(
-        "file", description="reward, resets, limits and trajectories: as in each drone's file, or one of the two tables"
+        "file",
+        description="reward, initial states, limits and trajectories: as in each drone's file, or one of two built-in"
+        " tasks",
     )
     environments_per_teacher: PositiveInt = Field(
-        8, description="simulators that each teacher flies at once; as many windows make an update"
+        8, description="parallel environments of each teacher; an update uses one window of each"
     )
     l2f_initial_angle: bool = Field(
         False, description="draw initial angles from U(0, 1) rad as l2f 2.0.18 does, instead of U(0, max_angle)"
@@ -40,11 +42,11 @@ class EnvironmentConfig(Section):
 
 
 class SamplingConfig(Section):
-    """The distribution of drones that `sample` draws from; names as in L2F's domain_randomization."""
+    """The distribution that `sample` draws drones from; names as in L2F's domain_randomization."""
 
-    num_drones: PositiveInt = Field(1000, description="drones to write")
-    seed: int = Field(0, ge=0, description="seed of the drones; drone i depends on (seed, i) only")
-    task: Literal["default", "raptor"] = Field("default", description="the task that is written into the files")
+    num_drones: PositiveInt = Field(1000, description="number of drones")
+    seed: int = Field(0, ge=0, description="seed of the drones; drone i depends only on (seed, i)")
+    task: Literal["default", "raptor"] = Field("default", description="task that is written into the files")
     thrust_to_weight_min: float = Field(1.5, gt=1, description="[-]")
     thrust_to_weight_max: float = Field(5.0, gt=1, description="[-]")
     torque_to_inertia_min: float = Field(40.0, gt=0, description="[1/s^2]")
@@ -55,10 +57,10 @@ class SamplingConfig(Section):
         0.1,
         ge=0,
         lt=1,
-        description="d: the arms deviate from the cube root of the mass by the factor 1 + x",
+        description="d: arm lengths scale with the cube root of the mass times 1 + x",
     )
     mass_size_deviation_law: Literal["uniform", "l2f"] = Field(
-        "uniform", description="x ~ U(-d, d), or N(-d, d) as L2F draws it; the factor becomes 1/(1 - x) where x < 0"
+        "uniform", description="x ~ U(-d, d), or N(-d, d) as in L2F; for x < 0 the factor is 1/(1 - x)"
     )
     rotor_time_constant_rising_min: float = Field(0.03, gt=0, description="[s]")
     rotor_time_constant_rising_max: float = Field(0.30, gt=0, description="[s]")
@@ -66,95 +68,106 @@ class SamplingConfig(Section):
     rotor_time_constant_falling_max: float = Field(0.30, gt=0, description="[s]")
     rotor_torque_constant_min: float = Field(0.005, ge=0, description="[m]")
     rotor_torque_constant_max: float = Field(0.05, ge=0, description="[m]")
-    disturbance_force_max: float = Field(0.3, ge=0, description="share of the surplus thrust-to-weight")
+    disturbance_force_max: float = Field(
+        0.3, ge=0, description="largest disturbance force relative to thrust-to-weight minus 1"
+    )
+
+    @property
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        """The least and the greatest value of each quantity with the keys `NAME_min` and `NAME_max`, by NAME."""
+        values = self.model_dump()
+        names = [key.removesuffix("_min") for key in values if key.endswith("_min")]
+        return {name: (values[f"{name}_min"], values[f"{name}_max"]) for name in names}
 
     @pydantic.model_validator(mode="after")
     def _ranges_are_ordered(self) -> "SamplingConfig":
-        for name in type(self).model_fields:
-            upper = f"{name.removesuffix('_min')}_max"
-            if name.endswith("_min") and getattr(self, name) > getattr(self, upper):
-                raise ValueError(f"{name} {getattr(self, name)} is above {upper} {getattr(self, upper)}")
+        for name, (least, most) in self.ranges.items():
+            if least > most:
+                raise ValueError(f"{name}_min {least} is above {name}_max {most}")
         return self
 
 
 class SacConfig(Section):
-    """Soft actor-critic: horizon, networks, losses, optimisers and replay."""
+    """Soft actor-critic: horizon, networks, losses, optimizers and replay."""
 
     horizon: int = Field(
         200,
         ge=0,
         le=10_000,
-        description="H, steps through the simulator that the actor's objective is expanded by: windows of so many steps"
-        " are flown on-policy; 0 is model-free SAC on a replay",
+        description="H, steps of the simulator through which the actor's objective is differentiated, in on-policy"
+        " windows of H steps; 0 is model-free SAC with a replay buffer",
     )
     actor_hidden_dim: PositiveInt = Field(64, description="units in each of the actor's two hidden layers")
     critic_hidden_dim: PositiveInt = Field(64, description="units in each of a critic's two hidden layers")
     gamma: float = Field(0.99, ge=0, lt=1, description="discount per step")
     td_lambda: float = Field(
-        0.95, ge=0, le=1, description="lambda of the critics' targets over a window; used at a horizon above 0"
+        0.95, ge=0, le=1, description="lambda of the critics' targets over a window; only for horizon > 0"
     )
     tau: float = Field(0.02, gt=0, le=1, description="Polyak rate of the target critics")
-    target_entropy: float = Field(-12.0, description="entropy that alpha is tuned to [nat]")
-    initial_alpha: float = Field(1e-3, gt=0, description="entropy weight at the start")
+    target_entropy: float = Field(-12.0, description="entropy that alpha is adapted to [nat]")
+    initial_alpha: float = Field(1e-3, gt=0, description="initial entropy weight")
     actor_learning_rate: float = Field(
-        8e-3, gt=0, description="Adam step of the actor; at a horizon above 0 it falls to 0 along a cosine"
+        8e-3, gt=0, description="learning rate of the actor; for horizon > 0 it decays to 0 along a cosine"
     )
-    critic_learning_rate: float = Field(2e-3, gt=0, description="Adam step of the critics")
-    alpha_learning_rate: float = Field(1e-2, gt=0, description="Adam step of log alpha")
+    critic_learning_rate: float = Field(2e-3, gt=0, description="learning rate of the critics")
+    alpha_learning_rate: float = Field(1e-2, gt=0, description="learning rate of log alpha")
     gradient_clip: float = Field(
         1.0,
         gt=0,
-        description="greatest norm of the gradient of a step's mean reward in the actor; used at a horizon above 0",
+        description="largest norm of the gradient of a step's mean reward with respect to the actor; only for horizon"
+        " > 0",
     )
     state_gradient_limit: float = Field(
         200.0,
         gt=0,
-        description="greatest norm of the gradient of a window's return in the state of a step; used at a horizon"
-        " above 0",
+        description="largest norm of the gradient of a window's return with respect to the state of a step; only for"
+        " horizon > 0",
     )
     survival_width: float = Field(
         0.1,
         gt=0,
-        description="width, as a share of the limits, over which the probability of termination rises; used at a"
-        " horizon above 0",
+        description="width, as a share of the limits, over which the probability of termination rises; only for"
+        " horizon > 0",
     )
     adam_beta1: Decay = Field(0.9, description="decay of Adam's first moment")
     adam_beta2: Decay = Field(0.99, description="decay of Adam's second moment")
     adam_epsilon: float = Field(1e-8, ge=0, description="added to Adam's denominator")
     adam_variance_floor: float = Field(
-        0.0, ge=0, description="least second moment in Adam's denominator, under the root"
+        0.0, ge=0, description="lower bound of the second moment under the root in Adam's denominator"
     )
     n_warmup_steps: PositiveInt = Field(
         8000,
-        description="environment steps of a teacher collected with the untrained policy before learning; at horizon 0",
+        description="environment steps of a teacher that the untrained policy collects before learning; only at"
+        " horizon 0",
     )
     steps_per_update: PositiveInt = Field(
-        1, description="steps of every environment between two critic updates; at horizon 0"
+        1, description="steps of each environment between two critic updates; only at horizon 0"
     )
     actor_update_interval: PositiveInt = Field(4, description="critic updates per update of actor and alpha")
     critic_batch_size: PositiveInt = Field(
-        256, description="transitions per critic update: of the replay, or of the windows at a horizon above 0"
+        256, description="transitions per critic update, from the replay, or from the windows for horizon > 0"
     )
-    actor_batch_size: PositiveInt = Field(
-        256, description="of these, transitions per actor update; at horizon 0, above it the windows"
-    )
+    actor_batch_size: PositiveInt = Field(256, description="transitions of these per actor update; only at horizon 0")
     replay_capacity: PositiveInt = Field(
-        65_536, description="transitions kept per teacher; never more than it will collect; at horizon 0"
+        65_536,
+        description="capacity of the replay per teacher [transitions], at most what it will collect; only at horizon 0",
     )
     replay_precision: Literal["float16", "float32"] = Field(
-        "float16", description="how the replay stores a number: 64 or 128 bytes for a transition; at horizon 0"
+        "float16", description="number format of the replay: 64 or 128 bytes per transition; only at horizon 0"
     )
     matmul_precision: Literal["float32", "tensorfloat32", "bfloat16"] = Field(
         "float32",
-        description="of the networks' products, summed in float32; tensorfloat32 is float32 without an NVIDIA GPU",
+        description="precision of matrix products, accumulated in float32; without an NVIDIA GPU tensorfloat32 is"
+        " float32",
     )
     soft_target: Literal["reference", "textbook"] = Field(
         "reference",
-        description="entropy term of the target at horizon 0: as RLtools, neither discounted nor masked at termination;"
-        " or both",
+        description="entropy term of the target at horizon 0: reference, as in RLtools, is neither discounted nor"
+        " masked"
+        " at termination; textbook is both",
     )
-    log_std_min: float = Field(-20.0, description="lower clip of the policy's log standard deviation")
-    log_std_max: float = Field(2.0, description="upper clip of the policy's log standard deviation")
+    log_std_min: float = Field(-20.0, description="lower bound of the policy's log standard deviation")
+    log_std_max: float = Field(2.0, description="upper bound of the policy's log standard deviation")
     log_probability_epsilon: float = Field(1e-6, gt=0, description="added to 1 - tanh^2 in the log-probability")
 
     @pydantic.model_validator(mode="after")
@@ -169,55 +182,59 @@ class SacConfig(Section):
 
 
 class TrainingConfig(Section):
-    """The run: its length, evaluation, checkpoints and logs."""
+    """A run: its length, evaluation, checkpoints and logs."""
 
     start: str = Field(
         "packaged",
-        description="the actor that teachers begin with: packaged, the one that comes with raptor_jax; scratch, random"
-        " weights; or a file that train-start wrote. At sac.horizon 0 it is always scratch",
+        description="initial actor of every teacher: packaged, the one that ships with raptor_jax; scratch, random"
+        " weights;"
+        " or a file that train-start wrote. At sac.horizon 0 it is always scratch",
     )
     steps_per_teacher: PositiveInt = Field(
-        640_000, lt=2**31, description="environment steps of one teacher, all its environments together"
+        640_000, lt=2**31, description="environment steps of a teacher, summed over its environments"
     )
     rescue_rounds: int = Field(
         2,
         ge=0,
         le=8,
-        description="further rounds for the teachers that fall short of pass_return, each with fresh seeds and twice"
-        " as long as the one before",
+        description="additional rounds for teachers at or below pass_return, each with new seeds and twice as long as"
+        " the"
+        " previous one",
     )
-    eval_frequency: PositiveInt = Field(80_000, description="environment steps of a teacher between evaluations")
+    eval_frequency: PositiveInt = Field(80_000, description="environment steps of a teacher between two evaluations")
     eval_episodes: PositiveInt = Field(
-        64, description="episodes of an evaluation, on fixed seeds; these choose the best"
+        64, description="episodes per evaluation, with fixed seeds; they select the best actor"
     )
     final_eval_episodes: PositiveInt = Field(
-        100, description="episodes, on seeds that chose nothing, that judge the kept actor"
+        100, description="episodes of the final evaluation of the best actor, with seeds that selected nothing"
     )
-    checkpoint_frequency: PositiveInt = Field(320_000, description="environment steps of a teacher between checkpoints")
+    checkpoint_frequency: PositiveInt = Field(
+        320_000, description="environment steps of a teacher between two checkpoints"
+    )
     checkpoint_replay: Literal["auto", "always", "never"] = Field(
         "auto",
-        description="whether checkpoints hold the replay; a run resumed without one fills it anew before it learns on."
-        " auto: up to 1 GiB",
+        description="whether checkpoints contain the replay; a run resumed without it collects new experience before it"
+        " learns. auto: up to 1 GiB",
     )
     log_frequency: PositiveInt = Field(
-        16_000, description="environment steps of a teacher between points of the training curves"
+        16_000, description="environment steps of a teacher between two points of the training curves"
     )
-    pass_return: float = Field(200.0, description="mean return over an episode above which a teacher passes")
+    pass_return: float = Field(200.0, description="mean return above which a teacher passes")
     seed: int = Field(0, ge=0, lt=2**31, description="seed of initial weights, exploration and evaluation")
-    tensorboard_teachers: int = Field(16, ge=0, description="teachers with TensorBoard curves of their own")
+    tensorboard_teachers: int = Field(16, ge=0, description="number of teachers with their own TensorBoard curves")
 
     @pydantic.model_validator(mode="after")
     def _steps_can_be_counted(self) -> "TrainingConfig":
         if self.rescue_rounds and self.steps_per_teacher * 2 ** (self.rescue_rounds + 1) >= 2**31:
             raise ValueError(
-                f"steps_per_teacher {self.steps_per_teacher} doubled in each of {self.rescue_rounds} rescue_rounds is"
-                " more than can be counted; lower one of them"
+                f"steps_per_teacher {self.steps_per_teacher} doubled in each of {self.rescue_rounds} rescue_rounds"
+                " exceeds 2^31 - 1; lower one of them"
             )
         return self
 
 
 class Config(pydantic.BaseModel):
-    """All sections; immutable and hashable, so that a jitted program may depend on it."""
+    """All sections; frozen and hashable, so that it can be a static argument of a jitted function."""
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 

@@ -1,11 +1,11 @@
-"""What a drone is: its physics and its task, as a pytree of arrays.
+"""A drone: its physics and its task, as a pytree of arrays.
 
 The tree mirrors L2F's JSON file key by key (section 2 of Eschmann et al., "Learning to Fly in Seconds", and L2F's
-`Parameters` structs), so a field here, a key in a file and a parameter of the original simulator have one name.
-Each field carries its unit and its shape; `field_specification` reads them back.
+`Parameters` structs), so a field, a key in a file and a parameter of the original simulator have the same name. Each
+field declares its unit, shape and range, and whether a file may omit or shorten it; see `fields`.
 
 Frame FLU (x forward, y left, z up), SI units. Rotor order: front right, back right, back left, front left.
-A population's drones are the same tree with a leading teacher axis: `stack` makes it.
+The drones of a population are the same tree with a leading teacher axis; see `stack`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ Array = Any  # numpy on the host in float64, jax on the device in float32
 
 
 class ActionLimit(Group):
-    """The range of a rotor's state and set point; an action of -1 is `min`, +1 is `max`."""
+    """The range of a rotor's state and setpoint; an action of -1 is `min`, +1 is `max`."""
 
     min: Array = leaf("relative throttle")
     max: Array = leaf("relative throttle")
@@ -47,13 +47,13 @@ class Dynamics(Group, kw_only=True):
 
 
 class Integration(Group):
-    """The fixed step of the simulator, which is the control period too."""
+    """The fixed time step of the simulator, which is also the control period."""
 
     dt: Array = leaf("s", above=0)
 
 
 class Init(Group):
-    """Where an episode starts; `guidance` is the probability of starting in hover at the origin."""
+    """Ranges of the initial state; `guidance` is the probability of hover at the origin."""
 
     guidance: Array = leaf("probability", least=0, most=1)
     max_position: Array = leaf("m", least=0)
@@ -70,7 +70,7 @@ class Reward(Group):
 
     l2f_only: ClassVar[Mapping[str, object]] = {"position_error_integral": 0.0}
 
-    non_negative: Array = leaf("true: a negative reward is cut to 0", kind=bool)
+    non_negative: Array = leaf("true: a negative reward is clipped to 0", kind=bool)
     scale: Array = leaf("reward per unit of cost")
     constant: Array = leaf("reward per step")
     termination_penalty: Array = leaf("reward of a terminating step")
@@ -117,7 +117,7 @@ class Termination(Group):
 
 
 class Mdp(Group):
-    """The task: starts, reward, noise and the end of an episode."""
+    """The task: initial states, reward, noise and termination."""
 
     init: Init
     reward: Reward
@@ -127,7 +127,7 @@ class Mdp(Group):
 
 
 class Normal(Group):
-    """A normal distribution, drawn once per episode and axis."""
+    """A normal distribution, sampled once per episode and axis."""
 
     mean: Array = leaf("N or N m")
     std: Array = leaf("N or N m", least=0)
@@ -141,7 +141,7 @@ class Disturbances(Group):
 
 
 class Langevin(Group):
-    """The smoothed Langevin process that draws a moving target."""
+    """The smoothed Langevin process of a moving target."""
 
     gamma: Array = leaf("1/s, friction", least=0)
     omega: Array = leaf("rad/s, natural frequency", least=0)
@@ -150,7 +150,7 @@ class Langevin(Group):
 
 
 class Trajectory(Group, kw_only=True):
-    """What the drone should follow: an episode draws hover or Langevin with these probabilities."""
+    """The target: each episode samples hover or Langevin with the probabilities `mixture`."""
 
     mixture: Array = leaf("probability of hover and of Langevin", 2, least=0, most=1)
     langevin: Langevin
@@ -195,9 +195,9 @@ def stack(drones: Sequence[Drone]) -> Drone:
 
 
 def without_idle_noise(drones: Drone) -> Drone:
-    """Returns drones [T, ...] in whose tree a kind of noise that none of them has is None (host side).
+    """Returns drones [T, ...] with None for each kind of noise that no drone has (host side).
 
-    The simulator then neither draws nor adds it: action noise, observation noise, moving targets.
+    The simulator neither samples nor adds these: action noise, observation noise, moving targets.
     """
     mdp = drones.mdp
 
@@ -214,7 +214,7 @@ def without_idle_noise(drones: Drone) -> Drone:
 
 
 def with_idle_noise(drone: Drone) -> Drone:
-    """Returns one drone with noise of deviation 0, and a target that never moves, where its tree has none."""
+    """Returns one drone with zero noise and a fixed target in place of None: the inverse of `without_idle_noise`."""
     mdp = drone.mdp
     return drone.replace(
         mdp=mdp.replace(
@@ -226,8 +226,8 @@ def with_idle_noise(drone: Drone) -> Drone:
 
 
 def same(a: Drone | Dynamics, b: Drone | Dynamics) -> bool:
-    """Returns whether two drones, or their dynamics, are alike in every number."""
-    # A hover drone has no trajectory: then not even the trees are alike.
+    """Returns whether two drones, or their dynamics, are equal in every number."""
+    # Drones with a fixed target have no trajectory, so even the trees can differ.
     leaves, others = jax.tree.leaves_with_path(a), jax.tree.leaves_with_path(b)
     return [path for path, _ in leaves] == [path for path, _ in others] and all(
         np.array_equal(leaf, other) for (_, leaf), (_, other) in zip(leaves, others, strict=True)
@@ -235,50 +235,50 @@ def same(a: Drone | Dynamics, b: Drone | Dynamics) -> bool:
 
 
 def rotor_thrust(dynamics: Dynamics, rotor_state: Array) -> Array:
-    """Returns each rotor's thrust in N at the given rotor states, [..., 4] (L2F `multirotor_dynamics`)."""
+    """Returns the thrust [..., 4] in N of each rotor at given rotor states (L2F `multirotor_dynamics`)."""
     constant, linear, quadratic = (dynamics.rotor_thrust_coefficients[..., i] for i in range(3))
     return constant + linear * rotor_state + quadratic * rotor_state**2
 
 
 def mean_max_thrust(dynamics: Dynamics) -> np.ndarray:
-    """Returns the thrust in N of a rotor at full throttle, averaged over the four (host side)."""
+    """Returns the mean thrust [...] in N of a rotor at full throttle (host side)."""
     return rotor_thrust(dynamics, np.asarray(dynamics.action_limit.max)[..., None]).mean(axis=-1)
 
 
 def weight(dynamics: Dynamics) -> np.ndarray:
-    """Returns the weight in N (host side)."""
+    """Returns the weight [...] in N (host side)."""
     return dynamics.mass * np.linalg.norm(dynamics.gravity, axis=-1)
 
 
 def thrust_to_weight(dynamics: Dynamics) -> np.ndarray:
-    """Returns the thrust of all rotors at full throttle over the weight (host side, float64).
+    """Returns the thrust of all rotors at full throttle divided by the weight, [...] (host side, float64).
 
-    Source: L2F `sample_initial_parameters`, which takes all rotors to point the same way.
+    Source: L2F `sample_initial_parameters`, which assumes that all rotors point in the same direction.
     """
     return 4 * mean_max_thrust(dynamics) / weight(dynamics)
 
 
 def torque_to_inertia(dynamics: Dynamics) -> np.ndarray:
-    """Returns sqrt(2) |x of the first rotor| * greatest thrust of a rotor / J_xx, in 1/s^2 (host side).
+    """Returns sqrt(2) |x of the first rotor| * maximum thrust of a rotor / J_xx, [...] in 1/s^2 (host side).
 
-    Source: L2F `sample_initial_parameters`; two of four equal rotors work on the roll axis.
+    Source: L2F `sample_initial_parameters`; two of four equal rotors contribute to the roll torque.
     """
     return np.sqrt(2) * np.abs(dynamics.rotor_positions[..., 0, 0]) * mean_max_thrust(dynamics) / dynamics.J[..., 0, 0]
 
 
 def max_rotor_distance(dynamics: Dynamics) -> np.ndarray:
-    """Returns the distance in m of the outermost rotor from the centre of mass (host side)."""
+    """Returns the distance [...] in m of the outermost rotor from the center of mass (host side)."""
     return np.linalg.norm(dynamics.rotor_positions, axis=-1).max(axis=-1)
 
 
 def hovering_throttle(dynamics: Dynamics) -> np.ndarray:
-    """Returns the throttle, as a share of the action limits, at which equal rotors carry the weight (host side).
+    """Returns the throttle [...], 0 to 1 within the action limits, at which equal rotors carry the weight (host side).
 
-    Solves the thrust curve of the mean rotor for a quarter of the weight; the root is the one inside the limits.
+    Solves the thrust curve of the mean rotor for a quarter of the weight; returns the root within the limits.
     """
     constant, linear, quadratic = np.moveaxis(np.mean(dynamics.rotor_thrust_coefficients, axis=-2), -1, 0)
     missing = weight(dynamics) / 4 - constant
     discriminant = np.sqrt(linear**2 + 4 * quadratic * missing)
-    # The form 2c / (b + sqrt(...)) has no 0/0 where the curve is linear.
+    # The form 2c / (b + sqrt(...)) avoids 0/0 where the curve is linear.
     rotor_state = 2 * missing / (linear + discriminant)
     return (rotor_state - dynamics.action_limit.min) / (dynamics.action_limit.max - dynamics.action_limit.min)

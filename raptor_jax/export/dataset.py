@@ -1,6 +1,6 @@
-"""The flights of teachers as a data set, for distillation: the command `rollout`.
+"""The flights of teachers as a data set for distillation (the command `rollout`).
 
-Each teacher's file is written before the next one flies, so that a thousand teachers need the memory of one.
+The file of a teacher is written before the next one flies, so memory does not grow with the number of teachers.
 """
 
 import json
@@ -28,15 +28,15 @@ def roll_out(
 ) -> None:
     """Flies teachers of a run on their own drones, deterministically, and writes every step.
 
-    One teacher_0000.npz and so on for each, and at the end an index of them.
+    Writes teacher_0000.npz and so on, one for each teacher, and then an index of all files.
 
     Args:
         run: output directory of a run.
-        teacher_id: the one to fly; None for all.
-        episodes: episodes of each teacher; None for as many as judged the run.
-        seed: seed of the episodes; None for the run's own. With both None these are the flights that judged the run.
+        teacher_id: the teacher to fly; None for all.
+        episodes: episodes of each teacher; None for as many as in the run's final evaluation.
+        seed: seed of the episodes; None for the run's. With both None, the flights are those of the final evaluation.
         output: directory for the files; None for RUN/rollouts.
-        console: where the progress is told.
+        console: shows the progress.
 
     Raises:
         UserError: the run or the teacher does not exist, or the files cannot be written.
@@ -59,7 +59,7 @@ def roll_out(
 
 
 def _fly(directory: Path, teacher: Teacher, episodes: int) -> dict[str, Any]:
-    """Writes the file of one teacher, and returns its entry in the index."""
+    """Writes the file of one teacher; returns its entry in the index."""
     config, file = teacher.config, teacher.drone_file
     drone = for_training(file.drone, config.environment, str(file.path))
     flights, steps = jax.device_get(

@@ -1,4 +1,4 @@
-"""A drone's file: its parameters with their units, as JSON has them and as a table."""
+"""A drone's file: its parameters with their units, as JSON and as a table."""
 
 from typing import Any
 
@@ -13,7 +13,12 @@ from raptor_jax.utils.console import say
 
 
 def describe_drone(file: files.DroneFile) -> dict[str, Any]:
-    """Returns the drone's `path`, two ratios that tell how it flies, every parameter, and what follows from them."""
+    """Returns the content of a drone's file for JSON.
+
+    Returns:
+        `path`; `thrust_to_weight`; `torque_to_inertia` [1/s^2]; `parameters`, value and unit by dotted name; `sheet`,
+        see `describe_sheet`; `metadata`.
+    """
     dynamics = file.drone.dynamics
     return {
         "path": str(file.path),
@@ -29,7 +34,7 @@ def describe_drone(file: files.DroneFile) -> dict[str, Any]:
 
 
 def show_drone(drone: dict[str, Any], console: Console) -> None:
-    """Prints what `describe_drone` returns."""
+    """Prints the result of `describe_drone`."""
     say(
         console,
         f"{drone['path']}: thrust-to-weight {drone['thrust_to_weight']:.3f},"

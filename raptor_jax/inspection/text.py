@@ -1,4 +1,4 @@
-"""What `content` found, as a person reads it."""
+"""The output of `content` as text for the console."""
 
 import json
 from collections.abc import Sequence
@@ -16,11 +16,11 @@ from raptor_jax.runs import results
 from raptor_jax.utils.console import readable_bytes, say
 
 _MOST_POINTS = 20
-"""Points of a curve that are shown."""
+"""Largest number of points of a curve that are shown."""
 
 
 def show(found: dict[str, Any], console: Console) -> None:
-    """Prints what `content.describe` or `content.describe_teacher` returns."""
+    """Prints the result of `content.describe` or `content.describe_teacher`."""
     {
         "run": _show_run,
         "checkpoints": _show_checkpoints,
@@ -51,8 +51,8 @@ def _show_checkpoints(found: dict[str, Any], console: Console) -> None:
 
 
 def _show_all(found: Sequence[dict[str, Any]], console: Console) -> None:
-    """Prints a line for each checkpoint, and the arrays of those that have them told."""
-    table = Table("checkpoint", "step", "teachers", "size", "whole")
+    """Prints a line for each checkpoint, and the arrays of those that list them."""
+    table = Table("checkpoint", "step", "teachers", "size", "complete")
     for one in found:
         table.add_row(
             one["of"],
@@ -70,14 +70,14 @@ def _show_all(found: Sequence[dict[str, Any]], console: Console) -> None:
 
 def _verdict(one: dict[str, Any]) -> str:
     if one["whole"] is None:
-        return "not known: too large to be read in passing"
+        return "unknown: too large to verify here"
     if not one["whole"]:
         return "[red]no[/]"
-    return "yes, by its digest" if one["has_digest"] else "readable; no digest beside it"
+    return "yes (digest verified)" if one["has_digest"] else "readable, without a digest"
 
 
 def _show_settings(settings: dict[str, Any], console: Console) -> None:
-    """Prints what is not a default."""
+    """Prints the settings that differ from the defaults."""
     defaults = Config().model_dump()
     differing = [
         f"{section}.{key} {value}"
@@ -86,7 +86,7 @@ def _show_settings(settings: dict[str, Any], console: Console) -> None:
         for key, value in keys.items()
         if value != defaults.get(section, {}).get(key)
     ]
-    say(console, f"settings that are not the defaults: {', '.join(differing) or 'none'}")
+    say(console, f"settings that differ from the defaults: {', '.join(differing) or 'none'}")
 
 
 def _show_arrays(name: str, arrays: Sequence[dict[str, Any]], console: Console) -> None:
@@ -102,7 +102,7 @@ def _show_arrays(name: str, arrays: Sequence[dict[str, Any]], console: Console) 
 
 
 def _show_kept(kept: dict[str, Any], console: Console) -> None:
-    """Prints the counters of a checkpoint, and the evaluation that its actors won by."""
+    """Prints the counters of a checkpoint, and the evaluation returns of its actors."""
     counters = [f"{name} {value:,}" for name, value in kept.items() if isinstance(value, int)]
     returns = [value for value in kept.get("mean_return", ()) if value is not None]
     if counters:
@@ -110,7 +110,7 @@ def _show_kept(kept: dict[str, Any], console: Console) -> None:
     if returns:
         say(
             console,
-            f"kept by an evaluated mean return of: median {np.median(returns):.0f}, worst {min(returns):.0f},"
+            f"best evaluated mean return of each actor: median {np.median(returns):.0f}, worst {min(returns):.0f},"
             f" best {max(returns):.0f}",
         )
 
@@ -122,7 +122,7 @@ def _show_teacher(found: dict[str, Any], console: Console) -> None:
 
 
 def _show_curve(curve: dict[str, list[Any]], console: Console) -> None:
-    """Prints evaluations, evenly spaced where there are many."""
+    """Prints evaluations, evenly spaced if there are many."""
     points = len(curve.get("step", ()))
     if not points:
         console.print("no evaluation yet")
@@ -143,4 +143,4 @@ def _cell(name: str, value: float | None) -> str:
 def _show_file(found: dict[str, Any], console: Console) -> None:
     _show_arrays(found["path"], found["arrays"], console)
     if "provenance" in found:
-        say(console, f"made by: {json.dumps(found['provenance'])[:2000]}")
+        say(console, f"provenance: {json.dumps(found['provenance'])[:2000]}")

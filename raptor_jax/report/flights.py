@@ -1,8 +1,8 @@
-"""Recorded flights, packed: 18 bytes a step, or 24 where the target moves; `flight.js` unpacks them.
+"""Recorded flights in a compact binary format, which `flight.js` reads: 18 bytes a step, 24 with a moving target.
 
-Little-endian arrays one after another, each [length, columns]: position int16 in units of `metres`, orientation int16
-in units of 1/32767, motor commands uint8 from 0 (lowest throttle) to 255, and, where the target moves, its position as
-the drone's.
+The format is a sequence of little-endian arrays [length, columns]: position, int16 in units of `metres`; orientation,
+int16 in units of 1/32767; motor commands, uint8 from 0 (lowest throttle) to 255; and for a moving target its position,
+like that of the drone.
 """
 
 import base64
@@ -16,7 +16,7 @@ _LARGEST = 32767
 
 
 class Recording(NamedTuple):
-    """What is shown of an episode of each of T teachers: S steps, of which the first `length` were flown."""
+    """The shown part of an episode of each of T teachers: S steps, of which the first `length` were flown."""
 
     position: np.ndarray
     """[T, S, 3] m, world frame."""
@@ -31,11 +31,11 @@ class Recording(NamedTuple):
     total_reward: np.ndarray
     """[T] undiscounted."""
     terminated: np.ndarray
-    """[T] bool, it ended by leaving the limits."""
+    """[T] bool, the drone left its limits."""
 
 
 def recorded(flight: Flight, steps: Rollout) -> Recording:
-    """Returns what is shown of flights [T, ...] that are on the host."""
+    """Returns the shown part of flights [T, ...] (host side)."""
     state, episode = steps.state, flight.episode
     shown = (state.position, state.orientation, state.target.position, steps.action)
     return Recording(*map(np.asarray, (*shown, episode.length, episode.total_reward, flight.terminated)))
@@ -47,7 +47,7 @@ def pack(recording: Recording) -> list[dict[str, Any]]:
 
 
 def _pack_one(flight: Recording) -> dict[str, Any]:
-    """Packs one row of a recording."""
+    """Packs the flight of one teacher."""
     length = int(flight.length)
     position, target = np.asarray(flight.position[:length]), np.asarray(flight.target_position[:length])
     metres = max(float(np.abs([position, target]).max()), 1e-6) / _LARGEST

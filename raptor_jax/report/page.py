@@ -1,4 +1,4 @@
-"""The page, put together: template, style, scripts and content in one file."""
+"""The page: template, style, scripts and data in one HTML file."""
 
 import html
 import json
@@ -17,16 +17,16 @@ from raptor_jax.runs.kept import load_kept
 from raptor_jax.utils.files import require_writable, write_text, writing
 
 FLIGHTS = 1000
-"""At most so many teachers are flown, those of the lowest return; their flights take at most 16 MB."""
+"""Largest number of teachers whose flights are included, those with the lowest returns; at most 16 MB."""
 
 _SCRIPTS = ("plots.js", "table.js", "flight.js", "view.js", "page.js")
 
 
 def write(run: Path, output: Path) -> int:
-    """Writes the report of a run, flying its kept actors for it, and returns its size in bytes.
+    """Flies the best actors of a run and writes its report; returns the size in bytes.
 
     Raises:
-        UserError: the directory holds no run with a checkpoint and curves, or `output` cannot be written.
+        UserError: the directory contains no run with a checkpoint and curves, or `output` cannot be written.
     """
     require_writable("--output", output)
     population = analysis.load(run)
@@ -42,7 +42,7 @@ def assemble(title: str, shown: dict[str, Any]) -> str:
         "title": html.escape(title),
         "style": _file("style.css"),
         "script": "\n".join(_file(name) for name in _SCRIPTS),
-        # No "</script>" can stand in it.
+        # So that the data cannot contain "</script>".
         "data": json.dumps(shown, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c"),
     }
     return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _file("template.html"))

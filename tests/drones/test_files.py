@@ -250,7 +250,7 @@ def test_missing_and_unreadable_files_are_user_errors(content, tmp_path):
     (tmp_path / "empty").mkdir()
     assert "no *.json files" in error_of(load_directory, tmp_path / "empty")
     write(tmp_path / "empty" / "0.json", content)
-    assert "holds 1 drones, fewer than the 2" in error_of(load_directory, tmp_path / "empty", 2)
+    assert "contains 1 drones, fewer than the requested 2" in error_of(load_directory, tmp_path / "empty", 2)
 
 
 def test_saving_is_atomic_and_refuses_what_could_not_be_read(tmp_path):
@@ -355,7 +355,7 @@ def test_a_mistake_by_hand_is_named_in_one_line(tmp_path, line, instead, expecte
 @pytest.mark.parametrize("text", ["", "- 1", "mass", "dynamics"])
 def test_yaml_without_fields_is_no_drone(tmp_path, text):
     (tmp_path / "a.yaml").write_text(text)
-    assert "holds no fields" in error_of(load_drone, tmp_path / "a.yaml")
+    assert "contains no fields" in error_of(load_drone, tmp_path / "a.yaml")
 
 
 def test_rotors_at_one_place_are_not_a_short_form(tmp_path):

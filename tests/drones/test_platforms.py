@@ -69,11 +69,11 @@ def test_drones_that_are_named_have_the_order_that_a_run_has_them_in(tmp_path):
     named = ["race", tmp_path / "10.json", "crazyflie", tmp_path / "9.json"]
     assert [file.name for file in load_named(named)] == ["9", "10", "crazyflie", "race"]
     assert [file.name for file in load_named(named, 3)] == ["9", "10", "crazyflie"]
-    assert "4 drones, fewer than the 5" in error_of(load_named, named, 5)
+    assert "4 drones, fewer than the requested 5" in error_of(load_named, named, 5)
 
 
 def test_two_drones_of_one_name_are_refused(tmp_path):
     (tmp_path / "race.yaml").write_text(to_json(load_drone(platforms.path_of("race")).drone, {}))
-    assert "both would be called race" in error_of(load_named, ["race", "fs", tmp_path / "race.yaml"])
-    with pytest.raises(UserError, match="both would be called fs"):
+    assert "both would be named race" in error_of(load_named, ["race", "fs", tmp_path / "race.yaml"])
+    with pytest.raises(UserError, match="both would be named fs"):
         load_named(["fs", "fs"])

@@ -117,7 +117,7 @@ def test_other_drones_are_never_overwritten(tmp_path, num):
 
 def test_what_cannot_be_written_or_flown_is_a_user_error(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="cannot be made"):
+    with pytest.raises(UserError, match="cannot be written"):
         write_drones(tmp_path / "file", SamplingConfig(), 1)
     with pytest.raises(UserError, match=r"^sampling\.thrust_to_weight_max: .* cannot descend"):
         sample_drone(SamplingConfig(thrust_to_weight_min=40, thrust_to_weight_max=50), 0)

@@ -49,7 +49,7 @@ def test_a_run_tells_of_its_teachers_its_curves_and_its_checkpoints(capsys, save
     assert of == [("best", STEP, True, True), ("latest", STEP, True, True)]
     assert found["checkpoints"][0]["kept"]["mean_return"] == [1.0, 2.0]
     text = shown(capsys, saved)
-    assert text.count("yes, by its digest") == 2
+    assert text.count("yes (digest verified)") == 2
     assert "eval_reward" in text
     assert "actor/hidden_0/kernel" in text
     assert "sac.actor_hidden_dim 8" in text
@@ -87,7 +87,7 @@ def test_checkpoints_under_another_name_are_told_of_without_their_run(capsys, sa
     shutil.copytree(saved / checkpoints.DIRECTORY / "best", tmp_path / "backup" / "best")
     (one,) = told(capsys, tmp_path / "backup")["checkpoints"]
     assert (one["whole"], one["has_digest"]) == (True, False)
-    assert "readable; no digest beside it" in shown(capsys, tmp_path / "backup")
+    assert "readable, without a digest" in shown(capsys, tmp_path / "backup")
 
 
 @pytest.mark.parametrize("kind", ["best", "latest"])

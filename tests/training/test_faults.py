@@ -467,5 +467,5 @@ def test_a_billion_steps_of_a_teacher_can_be_counted_in_every_counter():
 def test_steps_that_whole_chunks_take_over_the_counters_are_refused(steps, rescue_rounds):
     chunk = min(steps * 3 // 2, 2**31 - 2)
     config = longest(steps, rescue_rounds, log_frequency=chunk, eval_frequency=chunk, checkpoint_frequency=chunk)
-    with pytest.raises(UserError, match=r"training.steps_per_teacher: .* more than can be counted"):
+    with pytest.raises(UserError, match=r"training.steps_per_teacher: .* exceeds"):
         rounds.most_steps(config)

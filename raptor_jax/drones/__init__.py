@@ -1,10 +1,10 @@
 """The drones: physics, task, files and sampling.
 
 fields.py                     a field of the tree: shape, unit, range, and its form in a file
-parameters.py                 a drone and its task as a pytree, with units, and what follows from them
+parameters.py                 a drone and its task as a pytree, with units, and the quantities computed from them
 quantities.py                 the scalars that characterise a drone
 files.py                      reads and writes files: parse (schema.py), complete (completion.py), check (validation.py)
 platforms/                    the drones that ship with the package
-sampling.py, distribution.py  draws random drones, and tests what was drawn
+sampling.py, distribution.py  samples random drones, and tests a sample
 tasks.py                      the two built-in tasks: reward, initial states and limits
 """

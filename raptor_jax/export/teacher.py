@@ -50,7 +50,7 @@ class Teacher(NamedTuple):
         mean = {kind: values[..., :ACTION_DIM] for kind, values in layers["output"].items()}
         return {**layers, "output": mean}
 
-    def action(self, observation: Any) -> jax.Array:
+    def action(self, observation: np.ndarray | jax.Array) -> jax.Array:
         """Returns the deterministic actions [..., 4] in [-1, 1] at observations [..., 26]."""
         return _deterministic_action(self.config.sac, self.actor, jnp.asarray(observation, jnp.float32))
 
@@ -69,18 +69,18 @@ def read_teachers(run: Path, teacher_id: int | None, overrides: dict[str, int] |
     Raises:
         UserError: the directory contains no run, or the teacher does not exist.
     """
-    judged = load_kept(run, overrides or {})
-    ids = judged.ids
+    kept = load_kept(run, overrides or {})
+    ids = kept.ids
     if teacher_id is not None:
         require_teacher(run, ids, teacher_id)
-    entries, origin = _provenance(run, judged.step, ids)
-    actors = jax.tree.map(np.asarray, judged.actors)
+    entries, origin = _provenance(run, kept.step, ids)
+    actors = jax.tree.map(np.asarray, kept.actors)
     return [
         Teacher(
             ids[row],
-            judged.settings,
+            kept.settings,
             jax.tree.map(lambda leaf, row=row: leaf[row], actors),
-            judged.drone_files[row],
+            kept.drone_files[row],
             {"teacher": entries[row], "run": origin},
         )
         for row in range(len(ids))

@@ -3,8 +3,9 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
+import jax
 import numpy as np
 import psutil
 
@@ -18,8 +19,37 @@ from raptor_jax.runs.directory import CONFIG
 from raptor_jax.utils.files import json_number
 
 _KINDS = ("best", "latest")
-_READ_IN_PASSING = 1 << 30
+_LARGEST_VERIFIED = 1 << 30
 """Largest checkpoint in bytes that is read and verified when a whole run is inspected."""
+
+
+class ArrayContent(TypedDict):
+    """An array: its name, shape, type and size in bytes."""
+
+    name: str
+    shape: list[int]
+    dtype: str
+    bytes: int
+
+
+class CheckpointContent(TypedDict):
+    """A checkpoint in KIND/STEP."""
+
+    of: str
+    """KIND: best or latest."""
+    step: int
+    path: str
+    teachers: int | None
+    """None if it cannot be read."""
+    bytes: int
+    whole: bool | None
+    """Whether it is complete; None if it was too large to be read and verified."""
+    has_digest: bool
+    problem: str | None
+    """Why it is not complete."""
+    arrays: NotRequired[list[ArrayContent]]
+    kept: NotRequired[dict[str, Any]]
+    """Its scalars and vectors [T]: values by name."""
 
 
 def describe(path: Path) -> dict[str, Any]:
@@ -48,7 +78,7 @@ def describe(path: Path) -> dict[str, Any]:
         )
     one = len(steps) == 1
     # A single checkpoint is read if it fits into memory.
-    most = psutil.virtual_memory().available // 2 if one else _READ_IN_PASSING
+    most = psutil.virtual_memory().available // 2 if one else _LARGEST_VERIFIED
     settings = steps[0].parents[1] / CONFIG
     return {
         "kind": "checkpoints",
@@ -113,7 +143,7 @@ def _describe_run(run: Path) -> dict[str, Any]:
         "run": found["run"],
         "teachers": found["teachers"],
         "arrays": _arrays(curves),
-        "checkpoints": [_describe_checkpoint(step, _READ_IN_PASSING, with_kept=step == newest) for step in steps],
+        "checkpoints": [_describe_checkpoint(step, _LARGEST_VERIFIED, with_kept=step == newest) for step in steps],
     }
 
 
@@ -136,12 +166,12 @@ def _checkpoints_in(path: Path) -> list[Path]:
     return [step for of_kind in found for step in of_kind if step.name.isdecimal()]
 
 
-def _describe_checkpoint(path: Path, most_bytes: int, with_kept: bool) -> dict[str, Any]:
-    """Returns the content of KIND/STEP; `whole` is None if the checkpoint was too large to be read and verified."""
+def _describe_checkpoint(path: Path, most_bytes: int, with_kept: bool) -> CheckpointContent:
+    """Returns the content of KIND/STEP, with `arrays` and `kept` where these are requested."""
     found = checkpoints.examine(path, most_bytes)
     arrays = _arrays(found.arrays)
-    teachers = getattr(found.arrays.get("teacher_id"), "shape", ())
-    about = {
+    teachers = found.arrays["teacher_id"].shape if "teacher_id" in found.arrays else ()
+    about: CheckpointContent = {
         "of": path.parent.name,
         "step": int(path.name),
         "path": str(path),
@@ -158,7 +188,7 @@ def _describe_checkpoint(path: Path, most_bytes: int, with_kept: bool) -> dict[s
     return {**about, "arrays": arrays, "kept": {name: _plain(leaf) for name, leaf in vectors.items()}}
 
 
-def _arrays(arrays: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _arrays(arrays: Mapping[str, np.ndarray | jax.ShapeDtypeStruct]) -> list[ArrayContent]:
     """Returns name, shape, type and size in bytes of arrays or shape structs."""
     return [
         {

@@ -1,6 +1,6 @@
 """A drone's file: its parameters with their units, as JSON and as a table."""
 
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from rich.console import Console
@@ -8,17 +8,32 @@ from rich.table import Table
 
 from raptor_jax.drones import files, parameters
 from raptor_jax.drones.fields import leaves
-from raptor_jax.inspection.drone_sheet import describe_sheet, show_sheet
+from raptor_jax.inspection.drone_sheet import Sheet, describe_sheet, show_sheet
 from raptor_jax.utils.console import say
 
 
-def describe_drone(file: files.DroneFile) -> dict[str, Any]:
-    """Returns the content of a drone's file for JSON.
+class Parameter(TypedDict):
+    """A number or nested lists of numbers, and their unit."""
 
-    Returns:
-        `path`; `thrust_to_weight`; `torque_to_inertia` [1/s^2]; `parameters`, value and unit by dotted name; `sheet`,
-        see `describe_sheet`; `metadata`.
-    """
+    value: Any
+    unit: str
+
+
+class DroneContent(TypedDict):
+    """The content of a drone's file."""
+
+    path: str
+    thrust_to_weight: float
+    torque_to_inertia: float
+    """1/s^2."""
+    parameters: dict[str, Parameter]
+    """By dotted name."""
+    sheet: Sheet
+    metadata: dict[str, Any]
+
+
+def describe_drone(file: files.DroneFile) -> DroneContent:
+    """Returns the content of a drone's file for JSON."""
     dynamics = file.drone.dynamics
     return {
         "path": str(file.path),
@@ -33,7 +48,7 @@ def describe_drone(file: files.DroneFile) -> dict[str, Any]:
     }
 
 
-def show_drone(drone: dict[str, Any], console: Console) -> None:
+def show_drone(drone: DroneContent, console: Console) -> None:
     """Prints the result of `describe_drone`."""
     say(
         console,

@@ -1,7 +1,7 @@
 """A plausibility check of a drone: derived quantities, compared with the default distribution."""
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 from rich.console import Console
@@ -24,6 +24,39 @@ _STABLE_STEPS = 2.785
 """Largest time step, in time constants, at which a fourth-order Runge-Kutta method of a decay is stable."""
 
 
+class Quantity(TypedDict):
+    """A derived quantity, and its range in the default distribution; None where it has none."""
+
+    name: str
+    value: float
+    unit: str
+    least: float | None
+    most: float | None
+
+
+class Rotor(TypedDict):
+    """One rotor: its place in words, and its direction of rotation seen from above."""
+
+    place: str
+    position: list[float]
+    """[3] m."""
+    turns: str
+    hover_thrust: float | None
+    """N; None if level hover is impossible."""
+    least_thrust: float
+    """N, at the lower action limit."""
+    most_thrust: float
+    """N, at the upper action limit."""
+
+
+class Sheet(TypedDict):
+    """The plausibility check of a drone; `warnings` are sentences about implausible or unusual values."""
+
+    quantities: list[Quantity]
+    rotors: list[Rotor]
+    warnings: list[str]
+
+
 class _Hover(NamedTuple):
     """Level hover without rotation."""
 
@@ -33,14 +66,8 @@ class _Hover(NamedTuple):
     """rad/s^2, the largest at constant altitude."""
 
 
-def describe_sheet(drone: Drone) -> dict[str, Any]:
-    """Returns derived quantities of a drone, its rotors, and warnings.
-
-    Returns:
-        `quantities`: name, value, unit and the range `least` to `most` in the default distribution, None where it has
-        none; `rotors`: place in words, position [m], direction of rotation seen from above, thrust in hover and at the
-        limits [N]; `warnings`: sentences about values that are implausible or unlike the default distribution.
-    """
+def describe_sheet(drone: Drone) -> Sheet:
+    """Returns derived quantities of a drone, its rotors, and warnings."""
     dynamics = drone.dynamics
     # Very small or large numbers in a file can make derived quantities infinite or NaN.
     with np.errstate(all="ignore"):
@@ -53,13 +80,15 @@ def describe_sheet(drone: Drone) -> dict[str, Any]:
         }
 
 
-def show_sheet(sheet: dict[str, Any], console: Console) -> None:
+def show_sheet(sheet: Sheet, console: Console) -> None:
     """Prints the result of `describe_sheet`, with the warnings last."""
     table = Table("derived quantity", "value", "unit", "default distribution", "")
     for quantity in sheet["quantities"]:
         least, most = quantity["least"], quantity["most"]
-        usual = "-" if least is None else f"{least:.4g} to {most:.4g}"
-        place = "-" if least is None else "inside" if least <= quantity["value"] <= most else "[yellow]outside[/]"
+        usual, place = "-", "-"
+        if least is not None and most is not None:
+            usual = f"{least:.4g} to {most:.4g}"
+            place = "inside" if least <= quantity["value"] <= most else "[yellow]outside[/]"
         table.add_row(quantity["name"], f"{quantity['value']:.4g}", quantity["unit"], usual, place)
     console.print(table)
     table = Table("rotor", "position [m]", "rotation from above", "thrust in hover [N]", "thrust at the limits [N]")
@@ -75,7 +104,7 @@ def show_sheet(sheet: dict[str, Any], console: Console) -> None:
         say(console, "no unusual values")
 
 
-def _quantities(dynamics: Dynamics, hover: _Hover | None) -> list[dict[str, Any]]:
+def _quantities(dynamics: Dynamics, hover: _Hover | None) -> list[Quantity]:
     sampling = SamplingConfig()
     ranges = sampling.ranges | {"max_rotor_distance": _usual_distance(dynamics, sampling)}
     found = [
@@ -88,8 +117,8 @@ def _quantities(dynamics: Dynamics, hover: _Hover | None) -> list[dict[str, Any]
 
 
 def _quantity(
-    name: str, value: Any, unit: str, least: float | None = None, most: float | None = None
-) -> dict[str, Any]:
+    name: str, value: np.ndarray | float, unit: str, least: float | None = None, most: float | None = None
+) -> Quantity:
     return {"name": name, "value": float(value), "unit": unit, "least": least, "most": most}
 
 
@@ -123,7 +152,7 @@ def _thrust_limits(dynamics: Dynamics) -> tuple[np.ndarray, np.ndarray]:
     return parameters.rotor_thrust(dynamics, limit.min), parameters.rotor_thrust(dynamics, limit.max)
 
 
-def _rotors(dynamics: Dynamics, hover: _Hover | None) -> list[dict[str, Any]]:
+def _rotors(dynamics: Dynamics, hover: _Hover | None) -> list[Rotor]:
     least, most = _thrust_limits(dynamics)
     return [
         {

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from rich.console import Console
@@ -11,7 +11,8 @@ from rich.text import Text
 
 from raptor_jax.config import Config
 from raptor_jax.errors import printable
-from raptor_jax.inspection.drone import show_drone
+from raptor_jax.inspection.content import ArrayContent, CheckpointContent
+from raptor_jax.inspection.drone import DroneContent, show_drone
 from raptor_jax.runs import results
 from raptor_jax.utils.console import readable_bytes, say
 
@@ -21,14 +22,17 @@ _MOST_POINTS = 20
 
 def show(found: dict[str, Any], console: Console) -> None:
     """Prints the result of `content.describe` or `content.describe_teacher`."""
-    {
-        "run": _show_run,
-        "checkpoints": _show_checkpoints,
-        "teacher": _show_teacher,
-        "curves": _show_file,
-        "start": _show_file,
-        "drone": show_drone,
-    }[found["kind"]](found, console)
+    match found["kind"]:
+        case "run":
+            _show_run(found, console)
+        case "checkpoints":
+            _show_checkpoints(found, console)
+        case "teacher":
+            _show_teacher(found, console)
+        case "curves" | "start":
+            _show_file(found, console)
+        case "drone":
+            show_drone(cast(DroneContent, found), console)
 
 
 def _show_run(found: dict[str, Any], console: Console) -> None:
@@ -50,7 +54,7 @@ def _show_checkpoints(found: dict[str, Any], console: Console) -> None:
     _show_all(found["checkpoints"], console)
 
 
-def _show_all(found: Sequence[dict[str, Any]], console: Console) -> None:
+def _show_all(found: Sequence[CheckpointContent], console: Console) -> None:
     """Prints a line for each checkpoint, and the arrays of those that list them."""
     table = Table("checkpoint", "step", "teachers", "size", "complete")
     for one in found:
@@ -68,7 +72,7 @@ def _show_all(found: Sequence[dict[str, Any]], console: Console) -> None:
             _show_kept(one["kept"], console)
 
 
-def _verdict(one: dict[str, Any]) -> str:
+def _verdict(one: CheckpointContent) -> str:
     if one["whole"] is None:
         return "unknown: too large to verify here"
     if not one["whole"]:
@@ -89,7 +93,7 @@ def _show_settings(settings: dict[str, Any], console: Console) -> None:
     say(console, f"settings that differ from the defaults: {', '.join(differing) or 'none'}")
 
 
-def _show_arrays(name: str, arrays: Sequence[dict[str, Any]], console: Console) -> None:
+def _show_arrays(name: str, arrays: Sequence[ArrayContent], console: Console) -> None:
     if not arrays:
         return
     say(console, f"{name} ({readable_bytes(sum(array['bytes'] for array in arrays))}):")

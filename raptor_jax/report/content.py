@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from raptor_jax.drones.quantities import PARAMETERS
+from raptor_jax.report.flights import PackedFlight
 from raptor_jax.runs import analysis
 from raptor_jax.runs.analysis import Population
 
@@ -29,7 +30,7 @@ _TITLES = {
 }
 
 
-def of(population: Population, flights: list[dict[str, Any] | None]) -> dict[str, Any]:
+def of(population: Population, flights: list[PackedFlight | None]) -> dict[str, Any]:
     """Returns the data of the page.
 
     Args:

@@ -6,7 +6,7 @@ like that of the drone.
 """
 
 import base64
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 
@@ -34,6 +34,14 @@ class Recording(NamedTuple):
     """[T] bool, the drone left its limits."""
 
 
+# Written as a call, because "return" is a keyword.
+PackedFlight = TypedDict(
+    "PackedFlight",
+    {"length": int, "metres": float, "moving": bool, "return": float, "terminated": bool, "data": str},
+)
+"""A packed flight as JSON: steps, units of positions [m], whether the target moves, and the arrays in base64."""
+
+
 def recorded(flight: Flight, steps: Rollout) -> Recording:
     """Returns the shown part of flights [T, ...] (host side)."""
     state, episode = steps.state, flight.episode
@@ -41,12 +49,12 @@ def recorded(flight: Flight, steps: Rollout) -> Recording:
     return Recording(*map(np.asarray, (*shown, episode.length, episode.total_reward, flight.terminated)))
 
 
-def pack(recording: Recording) -> list[dict[str, Any]]:
+def pack(recording: Recording) -> list[PackedFlight]:
     """Returns the flights of a recording, each as a JSON object."""
     return [_pack_one(Recording(*of_one)) for of_one in zip(*recording, strict=True)]
 
 
-def _pack_one(flight: Recording) -> dict[str, Any]:
+def _pack_one(flight: Recording) -> PackedFlight:
     """Packs the flight of one teacher."""
     length = int(flight.length)
     position, target = np.asarray(flight.position[:length]), np.asarray(flight.target_position[:length])

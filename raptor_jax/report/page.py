@@ -48,7 +48,7 @@ def assemble(title: str, shown: dict[str, Any]) -> str:
     return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _file("template.html"))
 
 
-def _fly(run: Path, population: analysis.Population) -> list[dict[str, Any] | None]:
+def _fly(run: Path, population: analysis.Population) -> list[flights.PackedFlight | None]:
     """Returns the packed flights [T]; None for teachers beyond FLIGHTS."""
     kept = load_kept(run, {})
     rows = np.argsort(analysis.returns(population))[:FLIGHTS]
@@ -56,7 +56,7 @@ def _fly(run: Path, population: analysis.Population) -> list[dict[str, Any] | No
     episodes = kept.settings.training.final_eval_episodes
     flown = evaluation.roll_out_first(kept.settings, actors, drones, episodes, evaluation.JUDGEMENT)
     recording = flights.recorded(*jax.device_get(flown))
-    packed: list[dict[str, Any] | None] = [None] * len(population)
+    packed: list[flights.PackedFlight | None] = [None] * len(population)
     for row, flight in zip(rows, flights.pack(recording), strict=True):
         packed[row] = flight
     return packed

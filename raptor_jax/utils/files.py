@@ -158,7 +158,7 @@ def writing(path: Path, fix: str, option: str = "") -> Iterator[None]:
         raise UserError(f"{place}: cannot be written: {error.strerror or error}; {fix}") from None
 
 
-def write_atomically(path: Path, write: Callable[[BinaryIO], Any]) -> None:
+def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Writes a temporary file in the same directory with `write`, then renames it to `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -186,12 +186,12 @@ def write_text(path: Path, text: str) -> None:
     write_atomically(path, lambda file: file.write(text.encode()))
 
 
-def json_number(value: Any) -> float | None:
+def json_number(value: float | np.ndarray) -> float | None:
     """Returns a finite number as a float, and None for NaN and infinity, which JSON cannot represent."""
     return float(value) if np.isfinite(value) else None
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: object) -> None:
     """Writes strict JSON (no NaN or infinity), indented, atomically."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 

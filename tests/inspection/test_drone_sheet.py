@@ -46,7 +46,7 @@ def test_what_follows_by_hand(tmp_path):
     assert sheet["warnings"] == []
 
 
-def test_each_rotor_has_a_place_a_turn_and_its_share_of_the_weight(tmp_path):
+def test_rotors_have_place_rotation_and_thrust(tmp_path):
     # The centre of mass a quarter of the way from the front axle to the back: the front rotors carry three quarters.
     rotors = sheet_of(
         tmp_path,

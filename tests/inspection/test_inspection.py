@@ -40,7 +40,7 @@ def shown(capsys, *arguments) -> str:
     return capsys.readouterr().out
 
 
-def test_a_run_tells_of_its_teachers_its_curves_and_its_checkpoints(capsys, saved):
+def test_a_run_lists_teachers_curves_and_checkpoints(capsys, saved):
     found = told(capsys, saved)
     assert found["kind"] == "run"
     assert [teacher["mean_return"] for teacher in found["teachers"]] == [1.5, 2.5]
@@ -57,7 +57,7 @@ def test_a_run_tells_of_its_teachers_its_curves_and_its_checkpoints(capsys, save
 
 # As a path of any form: of the kind, of the step, of what lies in it; from elsewhere, and from within.
 @pytest.mark.parametrize("place", ["best", f"best/{STEP}", f"best/{STEP}/default", "."])
-def test_a_checkpoint_tells_its_step_teachers_arrays_metrics_and_settings(capsys, saved, place, monkeypatch):
+def test_a_checkpoint_lists_its_content(capsys, saved, place, monkeypatch):
     monkeypatch.chdir(saved / checkpoints.DIRECTORY / ("best" if place == "." else "."))
     found = told(capsys, place)
     (one,) = found["checkpoints"]
@@ -83,7 +83,7 @@ def test_what_learns_is_told_of_too(capsys, saved):
     assert "updates 0" in shown(capsys, saved / checkpoints.DIRECTORY / "latest" / str(STEP))
 
 
-def test_checkpoints_under_another_name_are_told_of_without_their_run(capsys, saved, tmp_path):
+def test_checkpoints_need_no_run(capsys, saved, tmp_path):
     shutil.copytree(saved / checkpoints.DIRECTORY / "best", tmp_path / "backup" / "best")
     (one,) = told(capsys, tmp_path / "backup")["checkpoints"]
     assert (one["whole"], one["has_digest"]) == (True, False)
@@ -92,7 +92,7 @@ def test_checkpoints_under_another_name_are_told_of_without_their_run(capsys, sa
 
 @pytest.mark.parametrize("kind", ["best", "latest"])
 @pytest.mark.parametrize("asked", ["run", "one"])
-def test_a_damaged_checkpoint_is_told_of_after_the_rest_was_shown(capsys, saved, tmp_path, kind, asked):
+def test_a_damaged_checkpoint_is_reported_last(capsys, saved, tmp_path, kind, asked):
     shutil.copytree(saved, tmp_path / "run")
     damaged = tmp_path / "run" / checkpoints.DIRECTORY / kind / str(STEP)
     for data in (damaged / "default").rglob("d/*"):
@@ -108,7 +108,7 @@ def test_a_damaged_checkpoint_is_told_of_after_the_rest_was_shown(capsys, saved,
     assert [one["whole"] for one in found["checkpoints"] if one["of"] == kind] == [False]
 
 
-def test_a_checkpoint_of_other_numbers_than_were_saved_is_not_whole(capsys, saved, tmp_path):
+def test_changed_numbers_are_detected(capsys, saved, tmp_path):
     shutil.copytree(saved, tmp_path / "run")
     step, tree = checkpoints.load_best(saved)
     path = tmp_path / "run" / checkpoints.best_path(step)
@@ -122,7 +122,7 @@ def test_a_checkpoint_of_other_numbers_than_were_saved_is_not_whole(capsys, save
     assert "what it holds is not what was saved" in capsys.readouterr().err
 
 
-def test_a_checkpoint_without_a_list_of_teachers_is_told_of(capsys, tmp_path):
+def test_a_checkpoint_may_lack_teacher_ids(capsys, tmp_path):
     path = tmp_path / "best" / "7"
     with ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save((path / "default").absolute(), {"teacher_id": np.int32(3)})
@@ -176,7 +176,7 @@ def test_the_files_that_we_write_are_told_of(capsys, saved, tmp_path):
     assert drone["parameters"]["dynamics.gravity"] == {"value": [0, 0, -9.81], "unit": "m/s^2, world frame"}
 
 
-def test_what_json_cannot_hold_is_refused_in_one_line(capsys, saved, tmp_path):
+def test_values_that_json_lacks_are_refused(capsys, saved, tmp_path):
     shutil.copytree(saved, tmp_path / "run")
     path = tmp_path / "run" / FILE
     path.write_text(path.read_text().replace('"step": 0', '"step": 0, "stranger": NaN', 1))

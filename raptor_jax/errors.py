@@ -1,22 +1,22 @@
-"""The errors that a user can cause: one line that says what is wrong, where, and the way out."""
+"""Errors that a user can cause: one line that says what is wrong, where, and how to fix it."""
 
 _LONGEST = 1000
-"""Characters of a message; the middle of a longer one is left out."""
+"""Longest message in characters; the middle of a longer one is omitted."""
 
 
 class UserError(Exception):
-    """Wrong input. The command line prints the message alone and exits with status 2.
+    """Invalid input. The command line prints only the message and exits with status 2.
 
-    A message quotes names and values that others wrote; it is made one printable line of bounded length here.
+    A message may quote arbitrary names and values, so it is reduced to one printable line of bounded length.
     """
 
     def __init__(self, message: str):
-        # Before, because a message may be endless, and after, because escapes are longer than what they stand for.
+        # Before, because the message may be very long; after, because escapes are longer than the characters.
         super().__init__(_shortened(printable(_shortened(message))))
 
 
 def printable(text: str) -> str:
-    """Returns text with line ends, control characters and lone surrogates spelt as escapes, fit for any terminal."""
+    """Returns text with line ends, control characters and lone surrogates as escapes, safe for any terminal."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
@@ -26,5 +26,5 @@ def _shortened(message: str) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """Returns the first line of another library's error, or its type where it has no message."""
+    """Returns the first line of an error of another library, or its type if it has no message."""
     return (str(error).splitlines() or [type(error).__name__])[0]

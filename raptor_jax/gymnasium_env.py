@@ -1,21 +1,21 @@
-"""The simulator as Gymnasium environments, for other trainers: one drone, or many in one compiled step.
+"""The simulator as Gymnasium environments: one drone, or many that step in one compiled call.
 
-Importing this module registers both, so that Gymnasium makes them by name:
+Importing this module registers both with Gymnasium:
 
     gymnasium.make("raptor_jax.gymnasium_env:raptor_jax/Quadrotor-v0", drone="crazyflie")
     gymnasium.make_vec("raptor_jax.gymnasium_env:raptor_jax/Quadrotor-v0", num_envs=64, drones=drones)
 
-Both do what `raptor_jax.simulator` does. An observation [26] is position error (3, m, world frame), rotation matrix row
-by row (9), velocity error (3, m/s, world), body rates (3, rad/s), action before (4) and rotor states in [-1, 1] (4). An
-action [4] is a throttle in [-1, 1] for each rotor: front right, back right, back left, front left. Reward and limits
-are the task's; an episode is truncated after `environment.episode_steps` steps of `environment.dt` seconds.
+Both wrap `raptor_jax.simulator`. An observation [26] is position error (3, m, world frame), rotation matrix row by row
+(9), velocity error (3, m/s, world frame), body rates (3, rad/s), previous action (4) and rotor states in [-1, 1] (4).
+An action [4] is a throttle in [-1, 1] for each rotor: front right, back right, back left, front left. The task defines
+reward and limits; an episode is truncated after `environment.episode_steps` steps of `environment.dt` seconds.
 
-`info` holds the state itself, float32, with the names of `raptor_jax.simulator.State`:
+`info` contains the state, float32, with the names of `raptor_jax.simulator.State`:
 
     position, linear_velocity             [3] m and m/s, world frame
     orientation                           [4] unit quaternion (w, x, y, z), body to world
     angular_velocity                      [3] rad/s, body frame
-    rotor_state                           [4] relative throttle that each rotor has reached
+    rotor_state                           [4] current relative throttle of each rotor
     target_position, target_velocity      [3] m and m/s, world frame
     force, torque                         [3] N, world frame, and N m, body frame: external, constant in an episode
 """
@@ -54,13 +54,13 @@ Info = dict[str, Any]
 
 
 class _Flight(struct.PyTreeNode):
-    """A running episode, and where the draws that follow come from."""
+    """A running episode and its random key."""
 
     episode: Episode
     finished: jax.Array
     """[] bool."""
     key: jax.Array
-    """[] of the steps to come, and of the episode after this one."""
+    """[] for the following steps, and the next episode."""
 
 
 class QuadrotorEnv(gymnasium.Env[np.ndarray, np.ndarray]):
@@ -75,14 +75,14 @@ class QuadrotorEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     """
 
     def __init__(self, drone: DroneFile | str | Path, config: Config | None = None) -> None:
-        """Makes the environment; the first call must be `reset`.
+        """Creates the environment; `reset` must be called first.
 
         Args:
-            drone: the drone, its file, or the name of a platform that ships.
-            config: settings, of which the section `environment` counts; None for the defaults.
+            drone: the drone, its file, or the name of a platform.
+            config: settings, of which only the section `environment` is used; None for the defaults.
 
         Raises:
-            UserError: the file is not a drone's, or the drone does not fit the settings.
+            UserError: the drone's file is invalid, or its integration step is not `environment.dt`.
         """
         config = config or Config()
         self.observation_space, self.action_space = _spaces()
@@ -92,46 +92,46 @@ class QuadrotorEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         self._flight: _Flight | None = None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, Info]:
-        """Starts an episode; a seed fixes its draws and those of all that follow it without a seed.
+        """Starts an episode; a seed determines it and all following episodes without a seed.
 
         Args:
-            seed: not negative; None goes on with the draws of before.
-            options: there are none.
+            seed: at least 0; None continues the random sequence.
+            options: must be empty.
 
         Raises:
-            UserError: options were given.
+            UserError: `options` is not empty.
         """
         super().reset(seed=seed)
         _require_no_options(options)
         if seed is not None or self._flight is None:
-            key = jax.random.key(_first_draw(self.np_random))
+            key = jax.random.key(_key_seed(self.np_random))
         else:
             key = self._flight.key
         self._flight = _begin_one(self._drone, key)
-        return _told(self._flight.episode)
+        return _report(self._flight.episode)
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, Info]:
-        """Takes an action [4] for one control period.
+        """Applies an action [4] for one control period.
 
         Returns:
-            Observation [26], reward, whether the drone left its limits (terminated), whether the episode was cut at its
-            longest length (truncated), and info.
+            Observation [26] float32, reward, terminated (the drone left its limits), truncated (the episode reached its
+            longest length), and info.
         """
         if self._flight is None:
             raise gymnasium.error.ResetNeeded("reset the environment before the first step")
         taken = jnp.asarray(action, float)
         chex.assert_shape(taken, (ACTION_DIM,))
         self._flight, outcome = _step_one(self._drone, self._flight, taken, self._episode_steps)
-        observation, info = _told(self._flight.episode)
+        observation, info = _report(self._flight.episode)
         reward, terminated, truncated = jax.device_get(outcome)
         return observation, float(reward), bool(terminated), bool(truncated), info
 
 
 class QuadrotorVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
-    """N environments that take their steps as one program; environment i flies drone i modulo the number of drones.
+    """N environments that step in one compiled call; environment i has drone i modulo the number of drones.
 
-    A step after the end of an episode resets that environment and ignores its action (Gymnasium's NEXT_STEP). Seeds are
-    those of Gymnasium's own vector environments: environment i does what a `QuadrotorEnv` with the seed + i does.
+    The step after the end of an episode resets that environment and ignores its action (Gymnasium's NEXT_STEP). Seeds
+    follow Gymnasium's vector environments: environment i behaves like a `QuadrotorEnv` with the seed + i.
 
     >>> from raptor_jax import sample_drones
     >>> environments = QuadrotorVectorEnv(sample_drones(2), num_envs=6)
@@ -144,15 +144,15 @@ class QuadrotorVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     def __init__(
         self, drones: Sequence[DroneFile | str | Path], num_envs: int | None = None, config: Config | None = None
     ) -> None:
-        """Makes the environments; the first call must be `reset`.
+        """Creates the environments; `reset` must be called first.
 
         Args:
-            drones: the drones, their files, or names of platforms that ship.
-            num_envs: N; None for one environment of each drone.
-            config: as of `QuadrotorEnv`.
+            drones: the drones, their files, or names of platforms.
+            num_envs: N, at least the number of drones; None for one environment of each drone.
+            config: as for `QuadrotorEnv`.
 
         Raises:
-            UserError: a file is not a drone's, a drone does not fit the settings, or not every drone would fly.
+            UserError: as `QuadrotorEnv`, or `num_envs` is less than the number of drones.
         """
         config = config or Config()
         self.metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP}
@@ -172,36 +172,36 @@ class QuadrotorVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         """Starts an episode in every environment; returns observations [N, 26] and infos, every array [N, ...].
 
         Args:
-            seed: that of environment 0, environment i has the seed + i; None goes on with the draws of before.
-            options: there are none.
+            seed: seed of environment 0; environment i has the seed + i. None continues the random sequences.
+            options: must be empty.
 
         Raises:
-            UserError: options were given.
+            UserError: `options` is not empty.
         """
         super().reset(seed=seed)
         _require_no_options(options)
         if seed is not None or self._flights is None:
             first = int(self.np_random.integers(2**32)) if seed is None else seed
-            draws = [_first_draw(seeding.np_random(first + i)[0]) for i in range(self.num_envs)]
+            draws = [_key_seed(seeding.np_random(first + i)[0]) for i in range(self.num_envs)]
             keys = jax.vmap(jax.random.key)(jnp.asarray(draws, jnp.uint32))
         else:
             keys = self._flights.key
         self._flights = _begin_all(self._drones, keys)
-        return _all_told(self._flights.episode)
+        return _report_all(self._flights.episode)
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, Info]:
-        """Takes actions [N, 4] for one control period, or resets the environments whose episode was over.
+        """Applies actions [N, 4] for one control period, and resets the environments whose episode had ended.
 
         Returns:
             Observations [N, 26], rewards [N] float32, terminated and truncated [N] bool, and infos, arrays [N, ...].
-            Where an environment was reset, its reward is 0.
+            The reward of an environment that was reset is 0.
         """
         if self._flights is None:
             raise gymnasium.error.ResetNeeded("reset the environments before the first step")
         taken = jnp.asarray(actions, float)
         chex.assert_shape(taken, (self.num_envs, ACTION_DIM))
         self._flights, outcome = _step_all(self._drones, self._flights, taken, self._episode_steps)
-        observations, infos = _all_told(self._flights.episode)
+        observations, infos = _report_all(self._flights.episode)
         rewards, terminated, truncated = (np.array(array) for array in jax.device_get(outcome))
         return observations, rewards, terminated, truncated, infos
 
@@ -224,7 +224,7 @@ def _step(drone: Drone, flight: _Flight, action: jax.Array, episode_steps: int) 
 
 
 def _step_or_begin(drone: Drone, flight: _Flight, action: jax.Array, episode_steps: int) -> tuple[_Flight, _Outcome]:
-    """Takes a step, or begins anew where the flight is finished; that gains nothing and ends nothing."""
+    """Takes a step, or resets a finished flight; a reset step has zero reward and does not end an episode."""
     fresh = _begin(drone, flight.key)
     following, outcome = _step(drone, flight, action, episode_steps)
     nothing = jax.tree.map(jnp.zeros_like, outcome)
@@ -243,18 +243,18 @@ def _file(drone: DroneFile | str | Path) -> DroneFile:
 
 def _spaces() -> tuple[gymnasium.spaces.Box, gymnasium.spaces.Box]:
     """Returns the spaces of an observation [26] and of an action [4]."""
-    # Gymnasium asks for finite bounds: the simulator clamps its state, and twice that leaves room for target and noise.
+    # Gymnasium requires finite bounds. The simulator clamps its state; the factor 2 is a margin for target and noise.
     bound = np.full(OBSERVATION_DIM, 2 * STATE_LIMIT, np.float32)
     return gymnasium.spaces.Box(-bound, bound), gymnasium.spaces.Box(-1, 1, (ACTION_DIM,))
 
 
-def _first_draw(random: np.random.Generator) -> np.uint32:
-    """Returns what the draws of an environment begin with."""
+def _key_seed(random: np.random.Generator) -> np.uint32:
+    """Returns the seed of an environment's random key."""
     return random.integers(2**32, dtype=np.uint32)
 
 
-def _told(now: Episode) -> tuple[np.ndarray, Info]:
-    """Returns the observation and the info of an episode, arrays of their own."""
+def _report(now: Episode) -> tuple[np.ndarray, Info]:
+    """Returns copies of the observation and of the info of an episode."""
     state = now.state
     info = {
         "position": state.position,
@@ -267,19 +267,19 @@ def _told(now: Episode) -> tuple[np.ndarray, Info]:
         "force": state.force,
         "torque": state.torque,
     }
-    # A trainer may write into what it got, and what JAX hands out is read only.
+    # Trainers may write into these arrays; those of JAX are read-only.
     return jax.tree.map(lambda leaf: np.array(leaf, np.float32), jax.device_get((now.observation, info)))
 
 
-def _all_told(now: Episode) -> tuple[np.ndarray, Info]:
-    """Returns the observations and the infos of N episodes, with Gymnasium's masks of who has which."""
-    observations, infos = _told(now)
+def _report_all(now: Episode) -> tuple[np.ndarray, Info]:
+    """Returns the observations and the infos of N episodes, with Gymnasium's masks of present infos."""
+    observations, infos = _report(now)
     return observations, infos | {f"_{name}": np.ones(len(observations), bool) for name in infos}
 
 
 def _require_no_options(options: dict[str, Any] | None) -> None:
     if options:
-        raise UserError(f"options: {next(iter(options))}: there is no such option for reset; leave it out")
+        raise UserError(f"options: {next(iter(options))}: reset has no such option; omit it")
 
 
 gymnasium.register(

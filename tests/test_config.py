@@ -9,19 +9,19 @@ from raptor_jax import config
 from raptor_jax.errors import UserError
 
 
-def test_the_shipped_default_is_what_the_code_defaults_to():
+def test_the_shipped_default_equals_the_code_default():
     assert config.load(config.DEFAULT_CONFIG) == config.Config()
 
 
 @pytest.mark.parametrize("name", ["pre_training", "quickstart", "raptor", "raptor_reference", "model_free", "start"])
-def test_every_shipped_configuration_loads_and_survives_a_round_trip(name, tmp_path):
+def test_shipped_configurations_survive_a_round_trip(name, tmp_path):
     loaded = config.load(f"configs/{name}.yaml")
     copy = tmp_path / "copy.yaml"
     copy.write_text(config.dump(loaded))
     assert config.load(copy) == loaded
 
 
-def test_the_reference_configuration_names_every_constant_of_the_algorithm():
+def test_the_reference_names_every_constant():
     written = yaml.safe_load(config.find("configs/raptor_reference.yaml").read_text())
     of_windows = {"td_lambda", "gradient_clip", "state_gradient_limit", "survival_width"}
     assert set(written["sac"]) == set(config.SacConfig.model_fields) - of_windows
@@ -35,7 +35,7 @@ def test_the_reference_configuration_names_every_constant_of_the_algorithm():
         ("sac:\n  learning_rate: 1e-3", "sac.learning_rate: no longer a setting; use sac.actor_learning_rate and"),
     ],
 )
-def test_a_key_of_an_earlier_version_is_refused_with_the_new_one(tmp_path, text, expected):
+def test_the_error_of_an_old_key_names_the_new_one(tmp_path, text, expected):
     (tmp_path / "old.yaml").write_text(text)
     with pytest.raises(UserError, match=re.escape(f"old.yaml: {expected}")):
         config.load(tmp_path / "old.yaml")
@@ -71,7 +71,7 @@ def test_overrides_win_over_the_file_and_may_be_text(tmp_path):
         ("!!python/object/apply:os.getcwd []", "not readable as YAML"),
     ],
 )
-def test_a_wrong_file_is_refused_in_one_line_that_names_it(tmp_path, text, expected):
+def test_an_invalid_file_is_named_in_one_line(tmp_path, text, expected):
     path = tmp_path / "wrong.yaml"
     path.write_text(text)
     with pytest.raises(UserError) as refusal:
@@ -82,12 +82,12 @@ def test_a_wrong_file_is_refused_in_one_line_that_names_it(tmp_path, text, expec
     assert "\n" not in message
 
 
-def test_a_wrong_override_names_the_option_and_not_the_file():
+def test_a_wrong_override_names_the_option():
     with pytest.raises(UserError, match=r"^--sac.critic-learning-rate: '1e-3x' should be a valid number"):
         config.load(config.DEFAULT_CONFIG, {"sac.critic_learning_rate": "1e-3x"})
 
 
-def test_a_missing_file_is_refused_with_the_shipped_names(tmp_path):
+def test_the_error_of_a_missing_file_lists_shipped_ones(tmp_path):
     with pytest.raises(UserError, match=r"no such configuration file.*raptor_reference.yaml"):
         config.load(tmp_path / "none.yaml")
 

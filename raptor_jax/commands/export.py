@@ -11,6 +11,7 @@ from raptor_jax.commands.exit_status import PASSED
 from raptor_jax.commands.options import Command, add_teacher_options
 from raptor_jax.errors import UserError
 from raptor_jax.utils.console import make_console, say
+from raptor_jax.utils.files import writing
 
 if TYPE_CHECKING:
     from raptor_jax.export.teacher import Teacher
@@ -53,11 +54,9 @@ def export_run(run: Path, format: str, teacher_id: int | None, output: Path | No
     write = _writer(format)
     teachers = read_teachers(run, teacher_id)
     directory = output or run / "export" / format
-    try:
+    with writing(directory, "name another directory", "--output"):
         for teacher in teachers:
             write(directory / f"{teacher.name}.{_ENDINGS[format]}", teacher)
-    except OSError as error:
-        raise UserError(f"--output: {directory}: cannot be written: {error.strerror}; name another directory") from None
     files = "1 file" if len(teachers) == 1 else f"{len(teachers)} files"
     say(console, f"wrote {files} to {directory}")
 

@@ -1,9 +1,15 @@
-"""What a drone is.
+"""The drones: physics, task, files and sampling.
 
-parameters.py                 a drone and its task as a pytree, with units, and what follows from it
-quantities.py                 the scalars that tell one drone from another
-files.py, schema.py, validation.py   L2F's JSON and YAML, key by key, and what every drone must satisfy
-platforms/                    the drones that ship
-sampling.py, distribution.py  drawing drones, and the check of what was drawn
-tasks.py                      reward, reset and limits
+fields.py                     a field of the tree: shape, unit, range, and its form in a file
+parameters.py                 a drone and its task as a pytree, with units, and the quantities computed from them
+quantities.py                 the scalars that characterise a drone
+files.py                      reads and writes files: parse (schema.py), complete (completion.py), check (validation.py)
+platforms/                    the drones that ship with the package
+sampling.py, distribution.py  samples random drones, and tests a sample
+tasks.py                      the two built-in tasks: reward, initial states and limits
+
+The way of a file, in `files.load_drone`:
+
+    JSON or YAML -- utils.files --> object -- schema.parse_drone --> fields, some None
+        -- completion.complete --> Drone -- validation.check_drone --> DroneFile
 """

@@ -1,6 +1,6 @@
-"""Do the drones in a directory follow the distribution they were meant to be drawn from?
+"""Tests whether the drones in a directory follow the configured distribution.
 
-Everything is computed from the files, read back: a mistake in the sampler, in the writer or in the reader shows here.
+All quantities are computed from the files, so the test also covers the writer and the reader.
 """
 
 import io
@@ -23,11 +23,10 @@ from raptor_jax.drones import parameters
 from raptor_jax.drones.files import DroneFile, load_directory
 from raptor_jax.drones.parameters import Drone
 from raptor_jax.drones.platforms import crazyflie
-from raptor_jax.errors import UserError
-from raptor_jax.utils.files import write_atomically, write_text
+from raptor_jax.utils.files import write_atomically, write_text, writing
 
 SIGNIFICANCE = 1e-3
-"""Least p-value that passes: with nine tests at once, one honest directory in a hundred is called wrong."""
+"""Smallest p-value that passes: with nine tests, about one correct directory in a hundred fails."""
 
 TEXT_FILE = "distribution.txt"
 FIGURE_FILE = "distribution.png"
@@ -36,9 +35,9 @@ _RANGE_TOLERANCE = 1e-9
 _METADATA_TOLERANCE = 1e-6
 _QUANTILES = {"min": 0.0, "25 %": 0.25, "median": 0.5, "75 %": 0.75, "max": 1.0}
 _WIDE = 120
-"""Columns of a console that holds all quantiles; a narrower one shows three of them."""
+"""Columns that a console needs for all quantiles; a narrower one shows three of them."""
 _FEW = 30
-"""Up to here the figure marks every single drone."""
+"""Up to this number of drones the figure marks each one."""
 
 
 class Law(NamedTuple):
@@ -49,11 +48,11 @@ class Law(NamedTuple):
     high: float
     cdf: Callable[[np.ndarray], np.ndarray]
     bounded: bool = True
-    """False where `low` and `high` are only the range that is drawn."""
+    """Whether values outside of `low` and `high` are errors; otherwise these only bound the plot."""
 
 
 class Quantity(NamedTuple):
-    """One quantity of every drone, and the law it should follow: None for one that follows from others."""
+    """One quantity of every drone, and the law it should follow; None for a quantity that depends on others."""
 
     name: str
     unit: str
@@ -62,7 +61,7 @@ class Quantity(NamedTuple):
 
     @property
     def p_value(self) -> float | None:
-        """The one-sample Kolmogorov-Smirnov p-value; None where there is nothing random to test."""
+        """The p-value of the one-sample Kolmogorov-Smirnov test; None for a constant or without a law."""
         if self.law is None or self.law.low == self.law.high:
             return None
         return float(stats.kstest(self.values, self.law.cdf).pvalue)
@@ -85,55 +84,52 @@ class Distribution(NamedTuple):
     quantities: list[Quantity]
     num: int
     worst_metadata_error: float | None
-    """Greatest relative difference of a recomputed ratio to `metadata`; None where no file records one."""
+    """Largest relative difference between a recomputed ratio and `metadata`; None if no file records one."""
 
     @property
     def ok(self) -> bool:
-        """Whether no quantity contradicts its law, and no file its metadata."""
-        honest = self.worst_metadata_error is None or self.worst_metadata_error <= _METADATA_TOLERANCE
-        return honest and all(quantity.verdict in ("ok", "-") for quantity in self.quantities)
+        """Whether every quantity follows its law and every file agrees with its metadata."""
+        consistent = self.worst_metadata_error is None or self.worst_metadata_error <= _METADATA_TOLERANCE
+        return consistent and all(quantity.verdict in ("ok", "-") for quantity in self.quantities)
 
 
 def report(directory: str | Path, config: SamplingConfig, console: Console) -> Distribution:
-    """Checks the drones of a directory; prints the table and writes it and the figure beside the files.
+    """Checks the drones of a directory, prints the table, and writes it and a figure into the directory.
 
     Raises:
-        UserError: the directory holds no drones, or a wrong one, or cannot be written to.
+        UserError: the directory contains no drones or an invalid one, or cannot be written.
     """
     directory = Path(directory)
     distribution = check(load_directory(directory), config)
     print_table(distribution, console)
-    try:
-        # Atomically, so that a link of such a name is replaced, not followed.
+    with writing(directory, "copy the drones to a directory of your own"):
+        # Atomically, so that a link with such a name is replaced and not followed.
         text = io.StringIO()
         print_table(distribution, Console(file=text, width=_WIDE))
         write_text(directory / TEXT_FILE, text.getvalue())
         write_atomically(directory / FIGURE_FILE, plot(distribution).savefig)
-    except OSError as error:
-        reason = f"the report cannot be written: {error.strerror}"
-        raise UserError(f"{directory}: {reason}; copy the drones to a directory of your own") from None
     return distribution
 
 
 def check(files: Sequence[DroneFile], config: SamplingConfig) -> Distribution:
-    """Returns the quantities of drones beside the laws of a configuration."""
+    """Returns the quantities of drones with the laws of a configuration."""
     drones = parameters.stack([file.drone for file in files])
     return Distribution(_quantities(drones, config), len(files), _worst_metadata_error(files, drones))
 
 
 def print_table(distribution: Distribution, console: Console) -> None:
-    """Prints intended law, quartiles, p-value and verdict of every quantity."""
+    """Prints the configured law, quartiles, p-value and verdict of every quantity."""
     wide = console.width >= _WIDE
     digits = 4 if wide else 3
     quantiles = _QUANTILES if wide else {name: _QUANTILES[name] for name in ("min", "median", "max")}
     table = Table(
-        title=f"Drones against their intended distribution: {distribution.num}",
+        title=f"{distribution.num} drones and their configured distribution",
         box=SIMPLE,
         pad_edge=False,
         padding=(0, 1, 0, 0),
     )
     table.add_column("quantity", no_wrap=wide, min_width=17)
-    for heading in ("intended", *quantiles, "p"):
+    for heading in ("configured", *quantiles, "p"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=wide)
     for quantity in distribution.quantities:
@@ -149,19 +145,19 @@ def print_table(distribution: Distribution, console: Console) -> None:
     )
     if distribution.worst_metadata_error is not None:
         console.print(
-            "thrust-to-weight and torque-to-inertia recomputed from the files: relative difference to their metadata"
-            f" at most {distribution.worst_metadata_error:.1e}"
+            "thrust-to-weight and torque-to-inertia, recomputed from the files, differ from the metadata by at most"
+            f" {distribution.worst_metadata_error:.1e} (relative)"
         )
 
 
 def plot(distribution: Distribution) -> Figure:
-    """Returns one histogram for each randomised quantity, with the intended distribution drawn over it."""
-    randomised = [quantity for quantity in distribution.quantities if quantity.law is not None]
-    rows, columns = len(randomised) // 3, 3
-    # A Figure of its own, not pyplot's: no display and no global state.
+    """Returns a histogram of each sampled quantity, with the configured density as a line."""
+    sampled = [quantity for quantity in distribution.quantities if quantity.law is not None]
+    rows, columns = len(sampled) // 3, 3
+    # Figure instead of pyplot: no display and no global state.
     figure = Figure(figsize=(4.4 * columns, 2.9 * rows), dpi=120, layout="constrained")
-    figure.suptitle(f"Drones: {distribution.num}, counted (bars) and as intended (line)")
-    for quantity, axis in zip(randomised, figure.subplots(rows, columns).flat, strict=True):
+    figure.suptitle(f"{distribution.num} drones: counts (bars) and configured distribution (line)")
+    for quantity, axis in zip(sampled, figure.subplots(rows, columns).flat, strict=True):
         _plot_quantity(quantity, axis)
     return figure
 
@@ -175,7 +171,7 @@ def _quantities(drones: Drone, config: SamplingConfig) -> list[Quantity]:
     disturbance_share = 3 * force_std / (thrust_to_weight * dynamics.mass * surplus)
 
     def ranged(name: str) -> Law:
-        return _uniform(getattr(config, f"{name}_min"), getattr(config, f"{name}_max"))
+        return _uniform(*config.ranges[name])
 
     size = _uniform(float(np.cbrt(config.mass_min)), float(np.cbrt(config.mass_max)))
     rising = dynamics.rotor_time_constants_rising.mean(axis=-1)
@@ -199,7 +195,7 @@ def _quantities(drones: Drone, config: SamplingConfig) -> list[Quantity]:
 
 
 def _arm_size_deviation(drones: Drone) -> np.ndarray:
-    """Returns by how much the arms deviate from the Crazyflie's, scaled by the cube root of the mass."""
+    """Returns the deviation of the arm lengths from the Crazyflie's, scaled by the cube root of the mass."""
     nominal = crazyflie()
     distance = parameters.max_rotor_distance(drones.dynamics) / parameters.max_rotor_distance(nominal)
     factor = distance / np.cbrt(drones.dynamics.mass / nominal.mass)
@@ -263,7 +259,7 @@ def _plot_quantity(quantity: Quantity, axis: Axes) -> None:
     if len(values) <= _FEW:
         axis.plot(values, np.zeros(len(values)), "|", color="#08519c", markersize=14)
     axis.set_xlim(low, high)
-    # The mass's density has a peak that would flatten everything else.
+    # The peak in the density of the mass would flatten the histogram.
     axis.set_ylim(0, 1.3 * np.max(counts))
     axis.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
     axis.yaxis.set_major_locator(MaxNLocator(4, integer=True))

@@ -1,6 +1,6 @@
-"""Drones in and out of files: L2F's JSON, and the same content as YAML, for a person to write.
+"""Reads and writes the files of drones: L2F's JSON, and the same content as YAML for files written by hand.
 
-What we write is complete, so that `l2f` and RLtools load it unchanged; they ignore `metadata`, which says how a drone
+Written files are complete, so `l2f` and RLtools load them unchanged; these ignore `metadata`, which records how a drone
 was made.
 """
 
@@ -9,95 +9,90 @@ import itertools
 import json
 import os
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
-import numpy as np
-
 from raptor_jax.config import EnvironmentConfig
 from raptor_jax.drones import platforms
-from raptor_jax.drones.parameters import Drone, Dynamics, hovering_throttle, stack, thrust_to_weight, without_idle_noise
-from raptor_jax.drones.schema import is_number, read_group, write_group
-from raptor_jax.drones.tasks import for_training, no_disturbances, task
-from raptor_jax.drones.validation import FieldError, check_body, check_drone, check_thrust, wrong_value
+from raptor_jax.drones.completion import complete
+from raptor_jax.drones.fields import FieldError, unparse
+from raptor_jax.drones.parameters import Drone, stack, without_idle_noise
+from raptor_jax.drones.schema import parse_drone
+from raptor_jax.drones.tasks import for_training
+from raptor_jax.drones.validation import check_drone
 from raptor_jax.errors import UserError
-from raptor_jax.utils.files import Unreadable, read_object, read_yaml, write_text
+from raptor_jax.utils.files import Unreadable, read_object, read_yaml, write_text, writing
 
 _MAX_BYTES = 1 << 20
-"""A drone's file holds 3 kB; what is much larger is something else."""
+"""A drone's file has 3 kB."""
 
 _YAML = (".yaml", ".yml")
 _MAX_YAML_BYTES = 1 << 16
-"""YAML is what a person writes, and slow to read."""
+"""YAML is written by hand, and slow to parse."""
 
 
 class DroneFile(NamedTuple):
-    """One drone as it lies on disk."""
+    """A drone with its file."""
 
     name: str
-    """The file's name without its ending."""
+    """The file name without its suffix."""
     path: Path
     drone: Drone
     metadata: dict[str, Any]
-    """What the file says of the drone's making; {} where it says nothing."""
+    """How the drone was made, as the file records it; {} where it records nothing."""
 
 
 def load_drone(path: str | Path) -> DroneFile:
     """Reads and checks one drone.
 
-    `J_inv` and `hovering_throttle_relative` are computed where they are missing; a missing thrust curve becomes the
-    Crazyflie's, scaled to `metadata.thrust_to_weight`; missing falling time constants are the rising ones; a missing
-    `mdp` (and with it the hovering throttle) or `trajectory` becomes the default task's, missing `disturbances` become
-    none. `schema` has what else may be missing, or written shorter. Everything else must be there.
+    `parameters` declares which fields a file may omit or shorten; `completion` describes how omitted ones are computed.
 
     Args:
-        path: a file of JSON, or, if it ends in .yaml or .yml, of YAML.
+        path: a JSON file, or a YAML file if its suffix is .yaml or .yml.
+
+    Returns:
+        The drone, complete and checked: float64 and bool arrays in SI units, without a teacher axis.
 
     Raises:
-        UserError: no file, no JSON or YAML, or a field that is missing or wrong; one line that names the file and the
-            field.
+        UserError: the file cannot be read, is not JSON or YAML, or has a missing or wrong field.
     """
     path = Path(path)
     try:
         content = _read_yaml(path) if path.suffix.lower() in _YAML else read_object(path, _MAX_BYTES)
     except Unreadable as error:
-        raise UserError(f"{path}: {error}; name a drone's file, JSON or YAML, or take this one away") from None
+        raise UserError(f"{path}: {error}; name a drone's file (JSON or YAML), or remove this one") from None
     try:
-        metadata = content.get("metadata", {})
-        _check_metadata(metadata)
-        drone = _complete(read_group(Drone, content, ""), metadata)
-        _check_supported(content)
+        parsed = parse_drone(content)
+        drone = complete(parsed)
         check_drone(drone)
     except FieldError as error:
         raise UserError(f"{path}: {error}") from None
-    return DroneFile(path.stem, path, drone, metadata)
+    return DroneFile(path.stem, path, drone, parsed.metadata)
 
 
 def load_named(drones: Sequence[str | Path], num: int | None = None) -> list[DroneFile]:
-    """Reads drones that are named one by one, in the order that `load_directory` will read them in from a run.
+    """Reads drones by path or name, in the order in which `load_directory` reads them from a run.
 
     Args:
         drones: paths, or names of platforms; see `find_drone`.
-        num: how many to read, the first ones in that order; None reads all.
+        num: number of drones to read, the first ones in that order; None reads all.
 
     Raises:
-        UserError: one is not there or `load_drone` rejects it, two have the same name, or there are too few.
+        UserError: a drone does not exist or `load_drone` rejects it, two have the same name, or there are too few.
     """
     paths = sorted(map(find_drone, drones), key=by_number)
     for one, other in itertools.pairwise(paths):
         if one.stem == other.stem:
-            raise UserError(f"{one} and {other}: both would be called {one.stem}; rename one, or name it once")
+            raise UserError(f"{one} and {other}: both would be named {one.stem}; rename one, or name it only once")
     return [load_drone(path) for path in _first(paths, num, "--drone")]
 
 
 def find_drone(drone: str | Path) -> Path:
-    """Returns the file that a path names, or else the platform of that name.
+    """Returns the path of a file, or else that of the platform with this name.
 
     Raises:
-        UserError: it is neither.
+        UserError: neither exists.
     """
     known = platforms.names()
     if str(drone) in known and not os.path.isfile(drone):
@@ -106,22 +101,22 @@ def find_drone(drone: str | Path) -> Path:
         return Path(drone)
     alike = difflib.get_close_matches(str(drone), known, 1)
     hint = f"did you mean {alike[0]}? Platforms are" if alike else "name a drone's file or a platform:"
-    raise UserError(f"{drone}: no such file, and no platform; {hint} {', '.join(known)}")
+    raise UserError(f"{drone}: no such file or platform; {hint} {', '.join(known)}")
 
 
 def load_directory(directory: str | Path, num: int | None = None) -> list[DroneFile]:
     """Reads the drones of a directory's `*.json` files, ordered by number.
 
     Args:
-        directory: where the files lie; its sub-directories are not searched.
-        num: how many to read, the first ones; None reads all.
+        directory: the directory; its subdirectories are not searched.
+        num: number of drones to read, the first ones; None reads all.
 
     Raises:
-        UserError: no such directory, too few files in it, or a file that `load_drone` rejects.
+        UserError: the directory does not exist or contains too few files, or `load_drone` rejects one.
     """
     paths = drone_paths(directory)
     if not paths:
-        raise UserError(f"{directory}: holds no *.json files; name a directory of drones, or sample some into it")
+        raise UserError(f"{directory}: contains no *.json files; name a directory of drones, or sample drones into it")
     return [load_drone(path) for path in _first(paths, num, str(directory))]
 
 
@@ -129,52 +124,50 @@ def drone_paths(directory: str | Path) -> list[Path]:
     """Returns the `*.json` files of a directory, ordered by number.
 
     Raises:
-        UserError: there is no such directory.
+        UserError: the directory does not exist.
     """
     directory = Path(directory)
     if not os.path.isdir(directory):
-        raise UserError(f"{directory}: no such directory; name one that holds drones as *.json files")
+        raise UserError(f"{directory}: no such directory; name one that contains drones as *.json files")
     return sorted(directory.glob("*.json"), key=by_number)
 
 
 def stack_for_training(files: Sequence[DroneFile], environment: EnvironmentConfig) -> Drone:
-    """Returns the drones with the task that the configuration asks for, as one tree with a leading teacher axis.
+    """Returns the drones with the configured task, as one tree with a leading teacher axis [T, ...].
 
-    Kinds of noise that none of them has are None in it.
+    Kinds of noise that no drone has are None in the tree.
 
     Raises:
-        UserError: a drone does not fit the configuration; see `tasks.for_training`.
+        UserError: the integration step of a drone is not `environment.dt`.
     """
     return without_idle_noise(stack([for_training(file.drone, environment, str(file.path)) for file in files]))
 
 
 def save_drone(path: str | Path, drone: Drone, metadata: Mapping[str, Any]) -> None:
-    """Checks a drone and writes it in L2F's schema at full precision; the file appears whole or not at all.
+    """Checks a drone and writes it as JSON in L2F's schema, at full precision and atomically.
 
     Raises:
-        UserError: the drone is not a valid one, or the file cannot be written.
+        UserError: the drone is invalid, or the file cannot be written.
     """
     path = Path(path)
     try:
         check_drone(drone)
     except FieldError as error:
         raise UserError(f"{path}: not written: {error}") from None
-    try:
+    with writing(path, "choose another directory"):
         write_text(path, to_json(drone, metadata))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror}; choose another directory") from None
 
 
 def to_json(drone: Drone, metadata: Mapping[str, Any]) -> str:
-    """Returns the text of a drone's file; key order is L2F's."""
-    content = write_group(drone, "")
+    """Returns the JSON text of a drone's file, with its keys in L2F's order."""
+    content = unparse(drone)
     content["trajectory"] = {"MIXTURE_N": 2} | content.pop("trajectory")
     return json.dumps({**content, "metadata": dict(metadata)}, allow_nan=False) + "\n"
 
 
 def by_number(path: Path) -> tuple[list[str | int], str]:
-    """Returns what orders the files of drones: 2.json comes before 10.json."""
-    # Splitting at runs of digits puts text at even and numbers at odd places, so that like is compared with like.
+    """Returns the sort key of a drone's file: 2.json comes before 10.json."""
+    # Splitting at digits puts text at even and numbers at odd indices, so that equal types are compared.
     pieces: list[str | int] = [*re.split(r"(\d+)", path.stem)]
     pieces[1::2] = [int(piece) for piece in pieces[1::2]]
     return pieces, path.name
@@ -182,76 +175,12 @@ def by_number(path: Path) -> tuple[list[str | int], str]:
 
 def _first(paths: Sequence[Path], num: int | None, source: str) -> Sequence[Path]:
     if num is not None and num > len(paths):
-        raise UserError(f"{source}: holds {len(paths)} drones, fewer than the {num} asked for; ask for fewer")
+        raise UserError(f"{source}: contains {len(paths)} drones, fewer than the requested {num}; request fewer")
     return paths[:num]
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     content = read_yaml(path, _MAX_YAML_BYTES)
     if not isinstance(content, dict):
-        raise Unreadable("holds no fields, such as dynamics")
+        raise Unreadable("contains no fields, such as dynamics")
     return content
-
-
-def _check_metadata(metadata: Any) -> None:
-    """Refuses numbers that JSON or a float cannot hold; the rest of the metadata is not ours to judge."""
-    if not isinstance(metadata, dict):
-        raise wrong_value("metadata", metadata, "should be an object", "write {} or leave it out")
-    left = [("metadata", metadata)]
-    while left:
-        name, value = left.pop()
-        if isinstance(value, dict | list):
-            items = value.items() if isinstance(value, dict) else enumerate(value)
-            left += [(f"{name}.{key}" if len(name) < 100 else name, inner) for key, inner in items]
-        elif isinstance(value, int | float) and not abs(value) <= sys.float_info.max:
-            raise wrong_value(name, value, "should be finite")
-
-
-def _complete(drone: Drone, metadata: Mapping[str, Any]) -> Drone:
-    """Fills in what the file lacked."""
-    drone = drone.replace(dynamics=_complete_dynamics(drone.dynamics, metadata))
-    default_mdp, default_trajectory = task("default", drone.dynamics)
-    if drone.disturbances is None:
-        drone = drone.replace(disturbances=no_disturbances())
-    if drone.mdp is None:
-        # As `with_task`: the hovering throttle belongs to the task, and RLtools' files have the nominal drone's.
-        throttle = np.asarray(hovering_throttle(drone.dynamics))
-        drone = drone.replace(mdp=default_mdp, dynamics=drone.dynamics.replace(hovering_throttle_relative=throttle))
-    if drone.trajectory is None:
-        drone = drone.replace(trajectory=default_trajectory)
-    return drone
-
-
-def _complete_dynamics(dynamics: Dynamics, metadata: Mapping[str, Any]) -> Dynamics:
-    if dynamics.rotor_time_constants_falling is None:
-        dynamics = dynamics.replace(rotor_time_constants_falling=dynamics.rotor_time_constants_rising)
-    check_body(dynamics)
-    if dynamics.rotor_thrust_coefficients is None:
-        dynamics = _with_nominal_thrust(dynamics, metadata)
-    check_thrust(dynamics)
-    if dynamics.J_inv is None:
-        dynamics = dynamics.replace(J_inv=np.linalg.inv(dynamics.J))
-    if dynamics.hovering_throttle_relative is None:
-        dynamics = dynamics.replace(hovering_throttle_relative=hovering_throttle(dynamics))
-    return jax.tree.map(np.asarray, dynamics)
-
-
-def _with_nominal_thrust(dynamics: Dynamics, metadata: Mapping[str, Any]) -> Dynamics:
-    """Gives every rotor the Crazyflie's thrust curve, scaled to the recorded thrust-to-weight."""
-    if "thrust_to_weight" not in metadata:
-        problem = "is missing, and so is metadata.thrust_to_weight"
-        raise FieldError("dynamics.rotor_thrust_coefficients", problem, "add one of the two")
-    ratio = metadata["thrust_to_weight"]
-    if not is_number(ratio) or not 1 <= ratio < np.inf:
-        reason = "should be a number of at least 1, because dynamics.rotor_thrust_coefficients is missing"
-        raise wrong_value("metadata.thrust_to_weight", ratio, reason)
-    nominal = dynamics.replace(rotor_thrust_coefficients=platforms.crazyflie().rotor_thrust_coefficients)
-    scale = ratio / thrust_to_weight(nominal)
-    return nominal.replace(rotor_thrust_coefficients=scale * nominal.rotor_thrust_coefficients)
-
-
-def _check_supported(content: Mapping[str, Any]) -> None:
-    weight = content.get("mdp", {}).get("reward", {}).get("position_error_integral", 0)
-    if weight != 0:
-        reason = "is not supported: the simulator keeps no integral of the position error"
-        raise wrong_value("mdp.reward.position_error_integral", weight, reason, "set it to 0")

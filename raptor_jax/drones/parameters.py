@@ -1,139 +1,123 @@
-"""What a drone is: its physics and its task, as a pytree of arrays.
+"""A drone: its physics and its task, as a pytree of arrays.
 
 The tree mirrors L2F's JSON file key by key (section 2 of Eschmann et al., "Learning to Fly in Seconds", and L2F's
-`Parameters` structs), so a field here, a key in a file and a parameter of the original simulator have one name.
-Each field carries its unit and its shape; `field_specification` reads them back.
+`Parameters` structs), so a field, a key in a file and a parameter of the original simulator have the same name. Each
+field declares its unit, shape and range, and whether a file may omit or shorten it; see `fields`.
 
 Frame FLU (x forward, y left, z up), SI units. Rotor order: front right, back right, back left, front left.
-A population's drones are the same tree with a leading teacher axis: `stack` makes it.
+The drones of a population are the same tree with a leading teacher axis; see `stack`.
 """
 
-import dataclasses
-import math
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import jax
 import numpy as np
-from flax import struct
+
+from raptor_jax.drones.fields import Group, group, leaf
 
 Array = Any  # numpy on the host in float64, jax on the device in float32
 
 
-class FieldSpecification(NamedTuple):
-    """The shape and the unit of one field, the type of its elements (float or bool) and their range.
+class ActionLimit(Group):
+    """The range of a rotor's state and setpoint; an action of -1 is `min`, +1 is `max`."""
 
-    Elements are above `above`, at least `least` and at most `most`.
-    """
-
-    shape: tuple[int, ...]
-    unit: str
-    kind: type
-    above: float
-    least: float
-    most: float
+    min: Array = leaf("relative throttle")
+    max: Array = leaf("relative throttle")
 
 
-def _field(
-    unit: str,
-    *shape: int,
-    kind: type = float,
-    above: float = -math.inf,
-    least: float = -math.inf,
-    most: float = math.inf,
-) -> Any:
-    specification = FieldSpecification(shape, unit, kind, above, least, most)
-    return dataclasses.field(metadata={"specification": specification})
-
-
-class ActionLimit(struct.PyTreeNode):
-    """The range of a rotor's state and set point; an action of -1 is `min`, +1 is `max`."""
-
-    min: Array = _field("relative throttle")
-    max: Array = _field("relative throttle")
-
-
-class Dynamics(struct.PyTreeNode, kw_only=True):
+class Dynamics(Group, kw_only=True):
     """The rigid body and its four rotors."""
 
-    rotor_positions: Array = _field("m", 4, 3)
-    rotor_thrust_directions: Array = _field("unit vector", 4, 3)
-    rotor_torque_directions: Array = _field("unit vector", 4, 3)
-    rotor_thrust_coefficients: Array = _field("N, by power of the rotor state", 4, 3)
-    rotor_torque_constants: Array = _field("m (N m of torque per N of thrust)", 4, least=0)
-    rotor_time_constants_rising: Array = _field("s", 4, above=0)
-    rotor_time_constants_falling: Array = _field("s", 4, above=0)
-    mass: Array = _field("kg", above=0)
-    gravity: Array = _field("m/s^2, world frame", 3)
-    J: Array = _field("kg m^2, body frame", 3, 3)
-    J_inv: Array = _field("1/(kg m^2), body frame", 3, 3)
-    hovering_throttle_relative: Array = _field("relative throttle", least=0, most=1)
-    action_limit: ActionLimit
+    rotor_positions: Array = leaf("m", 4, 3)
+    rotor_thrust_directions: Array = leaf("unit vector", 4, 3, short="one rotor", default=[0.0, 0.0, 1.0])
+    rotor_torque_directions: Array = leaf(
+        "unit vector", 4, 3, default=[[0.0, 0.0, -1.0], [0.0, 0.0, 1.0], [0.0, 0.0, -1.0], [0.0, 0.0, 1.0]]
+    )
+    rotor_thrust_coefficients: Array = leaf("N, by power of the rotor state", 4, 3, short="one rotor", computed=True)
+    rotor_torque_constants: Array = leaf("m (N m of torque per N of thrust)", 4, least=0, short="one rotor")
+    rotor_time_constants_rising: Array = leaf("s", 4, above=0, short="one rotor")
+    rotor_time_constants_falling: Array = leaf("s", 4, above=0, short="one rotor", computed=True)
+    mass: Array = leaf("kg", above=0)
+    gravity: Array = leaf("m/s^2, world frame", 3, default=[0.0, 0.0, -9.81])
+    J: Array = leaf("kg m^2, body frame", 3, 3, short="diagonal")
+    J_inv: Array = leaf("1/(kg m^2), body frame", 3, 3, computed=True)
+    hovering_throttle_relative: Array = leaf("relative throttle", least=0, most=1, computed=True)
+    action_limit: ActionLimit = group(default={"min": 0.0, "max": 1.0})
 
 
-class Integration(struct.PyTreeNode):
-    """The fixed step of the simulator, which is the control period too."""
+class Integration(Group):
+    """The fixed time step of the simulator, which is also the control period."""
 
-    dt: Array = _field("s", above=0)
-
-
-class Init(struct.PyTreeNode):
-    """Where an episode starts; `guidance` is the probability of starting in hover at the origin."""
-
-    guidance: Array = _field("probability", least=0, most=1)
-    max_position: Array = _field("m", least=0)
-    max_angle: Array = _field("rad", least=0)
-    max_linear_velocity: Array = _field("m/s", least=0)
-    max_angular_velocity: Array = _field("rad/s", least=0)
-    relative_rpm: Array = _field("true: min_rpm and max_rpm are in [-1, 1]", kind=bool)
-    min_rpm: Array = _field("rotor state, see relative_rpm")
-    max_rpm: Array = _field("rotor state, see relative_rpm")
+    dt: Array = leaf("s", above=0)
 
 
-class Reward(struct.PyTreeNode):
+class Init(Group):
+    """Ranges of the initial state; `guidance` is the probability of hover at the origin."""
+
+    guidance: Array = leaf("probability", least=0, most=1)
+    max_position: Array = leaf("m", least=0)
+    max_angle: Array = leaf("rad", least=0)
+    max_linear_velocity: Array = leaf("m/s", least=0)
+    max_angular_velocity: Array = leaf("rad/s", least=0)
+    relative_rpm: Array = leaf("true: min_rpm and max_rpm are in [-1, 1]", kind=bool)
+    min_rpm: Array = leaf("rotor state, see relative_rpm")
+    max_rpm: Array = leaf("rotor state, see relative_rpm")
+
+
+class Reward(Group):
     """The weights of the reward; `raptor_jax.simulator.reward` has the formula."""
 
-    non_negative: Array = _field("true: a negative reward is cut to 0", kind=bool)
-    scale: Array = _field("reward per unit of cost")
-    constant: Array = _field("reward per step")
-    termination_penalty: Array = _field("reward of a terminating step")
-    position: Array = _field("cost per m")
-    position_clip: Array = _field("m, 0: no clip")
-    orientation: Array = _field("cost per rad")
-    linear_velocity: Array = _field("cost per m/s")
-    angular_velocity: Array = _field("cost per rad/s")
-    linear_acceleration: Array = _field("cost per m/s^2")
-    angular_acceleration: Array = _field("cost per rad/s^2")
-    action: Array = _field("cost per squared distance from hover")
-    d_action: Array = _field("cost per change of action")
+    l2f_only: ClassVar[Mapping[str, object]] = {"position_error_integral": 0.0}
+
+    non_negative: Array = leaf("true: a negative reward is clipped to 0", kind=bool)
+    scale: Array = leaf("reward per unit of cost")
+    constant: Array = leaf("reward per step")
+    termination_penalty: Array = leaf("reward of a terminating step")
+    position: Array = leaf("cost per m")
+    position_clip: Array = leaf("m, 0: no clip")
+    orientation: Array = leaf("cost per rad")
+    linear_velocity: Array = leaf("cost per m/s")
+    angular_velocity: Array = leaf("cost per rad/s")
+    linear_acceleration: Array = leaf("cost per m/s^2")
+    angular_acceleration: Array = leaf("cost per rad/s^2")
+    action: Array = leaf("cost per squared distance from hover")
+    d_action: Array = leaf("cost per change of action")
 
 
-class ObservationNoise(struct.PyTreeNode):
+class ObservationNoise(Group):
     """Standard deviations of the Gaussian noise on each group of the observation."""
 
-    position: Array = _field("m", least=0)
-    orientation: Array = _field("per entry of the rotation matrix", least=0)
-    linear_velocity: Array = _field("m/s", least=0)
-    angular_velocity: Array = _field("rad/s", least=0)
+    l2f_only: ClassVar[Mapping[str, object]] = {"imu_acceleration": 0.0}
+
+    position: Array = leaf("m", least=0)
+    orientation: Array = leaf("per entry of the rotation matrix", least=0)
+    linear_velocity: Array = leaf("m/s", least=0)
+    angular_velocity: Array = leaf("rad/s", least=0)
 
 
-class ActionNoise(struct.PyTreeNode):
+class ActionNoise(Group):
     """Standard deviation of the Gaussian noise on an action."""
 
-    normalized_rpm: Array = _field("action, in [-1, 1]", least=0)
+    normalized_rpm: Array = leaf("action, in [-1, 1]", least=0)
 
 
-class Termination(struct.PyTreeNode):
+class Termination(Group):
     """An episode ends when any component of the state leaves these limits."""
 
-    enabled: Array = _field("true: the limits apply", kind=bool)
-    position_threshold: Array = _field("m", above=0)
-    linear_velocity_threshold: Array = _field("m/s", above=0)
-    angular_velocity_threshold: Array = _field("rad/s", above=0)
+    l2f_only: ClassVar[Mapping[str, object]] = {
+        "position_integral_threshold": 10000.0,
+        "orientation_integral_threshold": 50000.0,
+    }
+
+    enabled: Array = leaf("true: the limits apply", kind=bool)
+    position_threshold: Array = leaf("m", above=0)
+    linear_velocity_threshold: Array = leaf("m/s", above=0)
+    angular_velocity_threshold: Array = leaf("rad/s", above=0)
 
 
-class Mdp(struct.PyTreeNode):
-    """The task: starts, reward, noise and the end of an episode."""
+class Mdp(Group):
+    """The task: initial states, reward, noise and termination."""
 
     init: Init
     reward: Reward
@@ -142,52 +126,67 @@ class Mdp(struct.PyTreeNode):
     termination: Termination
 
 
-class Normal(struct.PyTreeNode):
-    """A normal distribution, drawn once per episode and axis."""
+class Normal(Group):
+    """A normal distribution, sampled once per episode and axis."""
 
-    mean: Array = _field("N or N m")
-    std: Array = _field("N or N m", least=0)
+    mean: Array = leaf("N or N m")
+    std: Array = leaf("N or N m", least=0)
 
 
-class Disturbances(struct.PyTreeNode):
+class Disturbances(Group):
     """The constant external wrench of an episode: force in the world frame, torque in the body frame."""
 
     random_force: Normal
     random_torque: Normal
 
 
-class Langevin(struct.PyTreeNode):
-    """The smoothed Langevin process that draws a moving target."""
+class Langevin(Group):
+    """The smoothed Langevin process of a moving target."""
 
-    gamma: Array = _field("1/s, friction", least=0)
-    omega: Array = _field("rad/s, natural frequency", least=0)
-    sigma: Array = _field("m/s^1.5, excitation", least=0)
-    alpha: Array = _field("smoothing per step, in (0, 1]", above=0, most=1)
+    gamma: Array = leaf("1/s, friction", least=0)
+    omega: Array = leaf("rad/s, natural frequency", least=0)
+    sigma: Array = leaf("m/s^1.5, excitation", least=0)
+    alpha: Array = leaf("smoothing per step, in (0, 1]", above=0, most=1)
 
 
-class Trajectory(struct.PyTreeNode, kw_only=True):
-    """What the drone should follow: an episode draws hover or Langevin with these probabilities."""
+class Trajectory(Group, kw_only=True):
+    """The target: each episode samples hover or Langevin with the probabilities `mixture`."""
 
-    mixture: Array = _field("probability of hover and of Langevin", 2, least=0, most=1)
+    mixture: Array = leaf("probability of hover and of Langevin", 2, least=0, most=1)
     langevin: Langevin
 
 
-class Drone(struct.PyTreeNode):
+class Drone(Group):
     """One drone and its task; `raptor_jax.drones.files` reads and writes it.
 
     On the device `mdp.observation_noise`, `mdp.action_noise` and `trajectory` may be None: see `without_idle_noise`.
     """
 
+    l2f_only: ClassVar[Mapping[str, object]] = {
+        "domain_randomization": {
+            "thrust_to_weight_min": 0.0,
+            "thrust_to_weight_max": 0.0,
+            "torque_to_inertia_min": 0.0,
+            "torque_to_inertia_max": 0.0,
+            "mass_min": 0.0,
+            "mass_max": 0.0,
+            "mass_size_deviation": 0.0,
+            "rotor_time_constant_rising_min": 0.0,
+            "rotor_time_constant_rising_max": 0.0,
+            "rotor_time_constant_falling_min": 0.0,
+            "rotor_time_constant_falling_max": 0.0,
+            "rotor_torque_constant_min": 0.0,
+            "rotor_torque_constant_max": 0.0,
+            "orientation_offset_angle_max": 0.0,
+            "disturbance_force_max": 0.0,
+        }
+    }
+
     dynamics: Dynamics
-    integration: Integration
-    mdp: Mdp
-    disturbances: Disturbances
-    trajectory: Trajectory
-
-
-def field_specification(field: dataclasses.Field[Any]) -> FieldSpecification | None:
-    """Returns the shape and unit of a leaf field, None for a field that is a group of others."""
-    return field.metadata.get("specification")
+    integration: Integration = group(default={"dt": 0.01})
+    mdp: Mdp = group(computed=True)
+    disturbances: Disturbances = group(computed=True)
+    trajectory: Trajectory = group(computed=True)
 
 
 def stack(drones: Sequence[Drone]) -> Drone:
@@ -196,9 +195,9 @@ def stack(drones: Sequence[Drone]) -> Drone:
 
 
 def without_idle_noise(drones: Drone) -> Drone:
-    """Returns drones [T, ...] in whose tree a kind of noise that none of them has is None (host side).
+    """Returns drones [T, ...] with None for each kind of noise that no drone has (host side).
 
-    The simulator then neither draws nor adds it: action noise, observation noise, moving targets.
+    The simulator neither samples nor adds these: action noise, observation noise, moving targets.
     """
     mdp = drones.mdp
 
@@ -215,7 +214,7 @@ def without_idle_noise(drones: Drone) -> Drone:
 
 
 def with_idle_noise(drone: Drone) -> Drone:
-    """Returns one drone with noise of deviation 0, and a target that never moves, where its tree has none."""
+    """Returns one drone with zero noise and a fixed target in place of None: the inverse of `without_idle_noise`."""
     mdp = drone.mdp
     return drone.replace(
         mdp=mdp.replace(
@@ -227,8 +226,8 @@ def with_idle_noise(drone: Drone) -> Drone:
 
 
 def same(a: Drone | Dynamics, b: Drone | Dynamics) -> bool:
-    """Returns whether two drones, or their dynamics, are alike in every number."""
-    # A hover drone has no trajectory: then not even the trees are alike.
+    """Returns whether two drones, or their dynamics, are equal in every number."""
+    # Drones with a fixed target have no trajectory, so even the trees can differ.
     leaves, others = jax.tree.leaves_with_path(a), jax.tree.leaves_with_path(b)
     return [path for path, _ in leaves] == [path for path, _ in others] and all(
         np.array_equal(leaf, other) for (_, leaf), (_, other) in zip(leaves, others, strict=True)
@@ -236,50 +235,50 @@ def same(a: Drone | Dynamics, b: Drone | Dynamics) -> bool:
 
 
 def rotor_thrust(dynamics: Dynamics, rotor_state: Array) -> Array:
-    """Returns each rotor's thrust in N at the given rotor states, [..., 4] (L2F `multirotor_dynamics`)."""
+    """Returns the thrust [..., 4] in N of each rotor at given rotor states (L2F `multirotor_dynamics`)."""
     constant, linear, quadratic = (dynamics.rotor_thrust_coefficients[..., i] for i in range(3))
     return constant + linear * rotor_state + quadratic * rotor_state**2
 
 
 def mean_max_thrust(dynamics: Dynamics) -> np.ndarray:
-    """Returns the thrust in N of a rotor at full throttle, averaged over the four (host side)."""
+    """Returns the mean thrust [...] in N of a rotor at full throttle (host side)."""
     return rotor_thrust(dynamics, np.asarray(dynamics.action_limit.max)[..., None]).mean(axis=-1)
 
 
 def weight(dynamics: Dynamics) -> np.ndarray:
-    """Returns the weight in N (host side)."""
+    """Returns the weight [...] in N (host side)."""
     return dynamics.mass * np.linalg.norm(dynamics.gravity, axis=-1)
 
 
 def thrust_to_weight(dynamics: Dynamics) -> np.ndarray:
-    """Returns the thrust of all rotors at full throttle over the weight (host side, float64).
+    """Returns the thrust of all rotors at full throttle divided by the weight, [...] (host side, float64).
 
-    Source: L2F `sample_initial_parameters`, which takes all rotors to point the same way.
+    Source: L2F `sample_initial_parameters`, which assumes that all rotors point in the same direction.
     """
     return 4 * mean_max_thrust(dynamics) / weight(dynamics)
 
 
 def torque_to_inertia(dynamics: Dynamics) -> np.ndarray:
-    """Returns sqrt(2) |x of the first rotor| * greatest thrust of a rotor / J_xx, in 1/s^2 (host side).
+    """Returns sqrt(2) |x of the first rotor| * maximum thrust of a rotor / J_xx, [...] in 1/s^2 (host side).
 
-    Source: L2F `sample_initial_parameters`; two of four equal rotors work on the roll axis.
+    Source: L2F `sample_initial_parameters`; two of four equal rotors contribute to the roll torque.
     """
     return np.sqrt(2) * np.abs(dynamics.rotor_positions[..., 0, 0]) * mean_max_thrust(dynamics) / dynamics.J[..., 0, 0]
 
 
 def max_rotor_distance(dynamics: Dynamics) -> np.ndarray:
-    """Returns the distance in m of the outermost rotor from the centre of mass (host side)."""
+    """Returns the distance [...] in m of the outermost rotor from the center of mass (host side)."""
     return np.linalg.norm(dynamics.rotor_positions, axis=-1).max(axis=-1)
 
 
 def hovering_throttle(dynamics: Dynamics) -> np.ndarray:
-    """Returns the throttle, as a share of the action limits, at which equal rotors carry the weight (host side).
+    """Returns the throttle [...], 0 to 1 within the action limits, at which equal rotors carry the weight (host side).
 
-    Solves the thrust curve of the mean rotor for a quarter of the weight; the root is the one inside the limits.
+    Solves the thrust curve of the mean rotor for a quarter of the weight; returns the root within the limits.
     """
     constant, linear, quadratic = np.moveaxis(np.mean(dynamics.rotor_thrust_coefficients, axis=-2), -1, 0)
     missing = weight(dynamics) / 4 - constant
     discriminant = np.sqrt(linear**2 + 4 * quadratic * missing)
-    # The form 2c / (b + sqrt(...)) has no 0/0 where the curve is linear.
+    # The form 2c / (b + sqrt(...)) avoids 0/0 where the curve is linear.
     rotor_state = 2 * missing / (linear + discriminant)
     return (rotor_state - dynamics.action_limit.min) / (dynamics.action_limit.max - dynamics.action_limit.min)

@@ -1,4 +1,4 @@
-"""The scalars that tell one drone from another: names, units, and how each follows from the dynamics."""
+"""The scalars that characterise a drone: names, units, and how each is computed from the dynamics."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from raptor_jax.drones.parameters import Dynamics
 
 
 class Parameter(NamedTuple):
-    """A scalar of a drone: its unit, and how it follows from the dynamics (host side, with any leading axes)."""
+    """A scalar of a drone: its unit, and its function of the dynamics (host side, any leading axes)."""
 
     unit: str
     of: Callable[[Dynamics], np.ndarray]
@@ -25,4 +25,4 @@ PARAMETERS = {
     "rotor_time_constant_falling": Parameter("s", lambda dynamics: dynamics.rotor_time_constants_falling.mean(axis=-1)),
     "rotor_torque_constant": Parameter("m", lambda dynamics: dynamics.rotor_torque_constants.mean(axis=-1)),
 }
-"""By name; rotors are averaged."""
+"""By name; values of rotors are averaged."""

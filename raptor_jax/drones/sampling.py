@@ -1,6 +1,6 @@
-"""Random drones around the Crazyflie (L2F `10_sample_initial_parameters.h`).
+"""Random drones derived from the Crazyflie (L2F `10_sample_initial_parameters.h`).
 
-Drone i depends on the seed and on i alone: more drones can be drawn later, and the first ones stay what they were.
+Drone i depends only on the seed and on i: drawing more drones later does not change the first ones.
 """
 
 from pathlib import Path
@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from raptor_jax.config import SamplingConfig
+from raptor_jax.drones.fields import FieldError
 from raptor_jax.drones.files import drone_paths, save_drone, to_json
 from raptor_jax.drones.parameters import (
     Disturbances,
@@ -23,8 +24,9 @@ from raptor_jax.drones.parameters import (
 )
 from raptor_jax.drones.platforms import crazyflie
 from raptor_jax.drones.tasks import task
-from raptor_jax.drones.validation import FieldError, check_thrust
+from raptor_jax.drones.validation import check_thrust
 from raptor_jax.errors import UserError
+from raptor_jax.utils.files import writing
 
 _DT = 0.01
 """s, the integration step of every sampled drone, as in L2F."""
@@ -35,13 +37,13 @@ def sample_drone(config: SamplingConfig, index: int) -> tuple[Drone, dict[str, A
 
     Args:
         config: the ranges, the seed and the task.
-        index: the drone's number, from 0.
+        index: number of the drone, from 0.
 
     Returns:
         The drone with the task of `config.task`, and its metadata: seed, index and the sampled quantities.
 
     Raises:
-        UserError: the ranges allow a drone that lifts more than its weight with its rotors at rest.
+        UserError: the ranges allow a drone whose idle thrust exceeds its weight.
     """
     random = np.random.Generator(np.random.PCG64(np.random.SeedSequence([config.seed, index])))
     sampled = _sample_quantities(config, random)
@@ -61,20 +63,18 @@ def sample_drone(config: SamplingConfig, index: int) -> tuple[Drone, dict[str, A
 
 
 def write_drones(directory: str | Path, config: SamplingConfig, num: int) -> bool:
-    """Draws drones 0 to num - 1 and writes them as `0000.json`, `0001.json`...; those already there stay.
+    """Draws drones 0 to num - 1 and writes them as `0000.json`, `0001.json` and so on; existing ones are kept.
 
     Returns:
-        True if files were written, False if all of them were already there, byte for byte.
+        True if files were written, False if all of them existed with the same bytes.
 
     Raises:
-        UserError: the directory holds other drones, or cannot be written to.
+        UserError: the directory contains other drones, or cannot be written.
     """
     directory = Path(directory)
     drones = {directory / f"{index:04d}.json": sample_drone(config, index) for index in range(num)}
-    try:
+    with writing(directory, "choose another directory"):
         directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{directory}: cannot be made: {error.strerror}; choose another directory") from None
     present = drone_paths(directory)
     missing = drones.keys() - set(present)
     wrong = [path for path in drones.keys() & set(present) if not _holds(path, to_json(*drones[path]))]
@@ -82,7 +82,7 @@ def write_drones(directory: str | Path, config: SamplingConfig, num: int) -> boo
     if wrong or strangers:
         raise UserError(
             f"{directory}: holds {len(present)} *.json files that are not drones of this seed and these ranges;"
-            " choose an empty directory, or train on what is there without sampling"
+            " choose an empty directory, or train on these without sampling"
         )
     for path in sorted(missing):
         save_drone(path, *drones[path])
@@ -92,17 +92,15 @@ def write_drones(directory: str | Path, config: SamplingConfig, num: int) -> boo
 def _sample_quantities(config: SamplingConfig, random: np.random.Generator) -> dict[str, float]:
     """Draws the random numbers of one drone, in L2F's order."""
 
-    def uniform(name: str) -> float:
-        return random.uniform(getattr(config, f"{name}_min"), getattr(config, f"{name}_max"))
-
-    thrust_to_weight = uniform("thrust_to_weight")
-    # Uniform in size: uniform in mass, nearly all drones would be large.
+    ranges = config.ranges
+    thrust_to_weight = random.uniform(*ranges["thrust_to_weight"])
+    # Uniform in size; with a uniform mass nearly all drones would be large.
     size = random.uniform(np.cbrt(config.mass_min), np.cbrt(config.mass_max))
     mass = size**3
-    torque_to_inertia = uniform("torque_to_inertia")
+    torque_to_inertia = random.uniform(*ranges["torque_to_inertia"])
     arm_size_deviation = _sample_deviation(config, random)
-    rotor_torque_constant = uniform("rotor_torque_constant")
-    # A share of the surplus thrust; a third of it, so that three standard deviations stay within.
+    rotor_torque_constant = random.uniform(*ranges["rotor_torque_constant"])
+    # A share of the surplus thrust. A third of it is the deviation, so that three deviations do not exceed the share.
     disturbance = random.uniform(0, config.disturbance_force_max * (thrust_to_weight - 1))
     return {
         "thrust_to_weight": thrust_to_weight,
@@ -112,21 +110,21 @@ def _sample_quantities(config: SamplingConfig, random: np.random.Generator) -> d
         "arm_size_deviation": arm_size_deviation,
         "rotor_torque_constant": rotor_torque_constant,
         "disturbance_force_std": disturbance * thrust_to_weight * mass / 3,
-        "rotor_time_constant_rising": uniform("rotor_time_constant_rising"),
-        "rotor_time_constant_falling": uniform("rotor_time_constant_falling"),
+        "rotor_time_constant_rising": random.uniform(*ranges["rotor_time_constant_rising"]),
+        "rotor_time_constant_falling": random.uniform(*ranges["rotor_time_constant_falling"]),
     }
 
 
 def _sample_deviation(config: SamplingConfig, random: np.random.Generator) -> float:
     deviation = config.mass_size_deviation
     if config.mass_size_deviation_law == "l2f":
-        # L2F passes (-deviation, deviation) to a normal distribution, as mean and standard deviation.
+        # L2F passes (-deviation, deviation) to a normal distribution as mean and standard deviation.
         return random.normal(-deviation, deviation)
     return random.uniform(-deviation, deviation)
 
 
 def _build_dynamics(sampled: dict[str, float]) -> Dynamics:
-    """Returns the Crazyflie, scaled until every sampled quantity holds; the hovering throttle is still the nominal."""
+    """Returns the Crazyflie, scaled to the sampled quantities; the hovering throttle is still the nominal one."""
     dynamics = crazyflie()
     nominal_mass = dynamics.mass
     dynamics = dynamics.replace(
@@ -141,7 +139,7 @@ def _build_dynamics(sampled: dict[str, float]) -> Dynamics:
         rotor_thrust_coefficients=thrust_scale * dynamics.rotor_thrust_coefficients,
         rotor_positions=arm_scale * dynamics.rotor_positions,
     )
-    # The ratio at hand has the new thrust and the new arms already; the inertia, in its denominator, makes it right.
+    # The ratio already includes the new thrust and arms; scaling the inertia, its denominator, corrects it.
     inertia_scale = torque_to_inertia(dynamics) / sampled["torque_to_inertia"]
     return dynamics.replace(J=inertia_scale * dynamics.J, J_inv=dynamics.J_inv / inertia_scale)
 

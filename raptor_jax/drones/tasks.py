@@ -1,8 +1,8 @@
-"""The two tasks that any drone can be given: our default, and that of RAPTOR's release.
+"""The two built-in tasks, which apply to any drone: the default, and the one of RAPTOR's release.
 
-RAPTOR's is the one that RLtools trained its teachers on (Eschmann et al., "RAPTOR: A Foundation Policy for Quadrotor
-Control"). The default starts closer, forgives faster flight, and asks for precision: its reward is steeper in position
-and orientation, and it charges for throttle away from hover.
+RAPTOR's is the task on which RLtools trained its teachers (Eschmann et al., "RAPTOR: A Foundation Policy for Quadrotor
+Control"). The default starts closer to the target, permits faster flight and rewards precision: its costs of position
+and orientation are higher, and it penalises throttle away from hover.
 """
 
 import math
@@ -33,20 +33,20 @@ from raptor_jax.errors import UserError
 TaskName = Literal["default", "raptor"]
 
 _L2F_MAX_ANGLE = 1.0
-"""rad, the greatest initial angle that l2f 2.0.18 draws whatever max_angle says."""
+"""rad, the largest initial angle that l2f 2.0.18 samples, regardless of max_angle."""
 
 
 def task(name: TaskName, dynamics: Dynamics) -> tuple[Mdp, Trajectory]:
-    """Returns a task for a drone; limits that depend on size follow its outermost rotor."""
+    """Returns a task for a drone; limits that depend on size are multiples of the distance of its outermost rotor."""
     build = {"default": _default, "raptor": _raptor}[name]
     return jax.tree.map(np.asarray, build(float(max_rotor_distance(dynamics))))
 
 
 def with_task(drone: Drone, name: TaskName) -> Drone:
-    """Returns the drone with `mdp` and `trajectory` of a task; its disturbances and everything physical stay.
+    """Returns the drone with `mdp` and `trajectory` of a task; disturbances and dynamics are unchanged.
 
-    The hovering throttle, which only the reward reads, is computed from the thrust curve, because RLtools leaves the
-    nominal drone's in all of its drones.
+    The exception is the hovering throttle, which only the reward uses: it is computed from the thrust curve, because
+    RLtools keeps that of the nominal drone in all of its drones.
     """
     mdp, trajectory = task(name, drone.dynamics)
     throttle = np.asarray(hovering_throttle(drone.dynamics))
@@ -55,12 +55,12 @@ def with_task(drone: Drone, name: TaskName) -> Drone:
 
 
 def for_training(drone: Drone, environment: EnvironmentConfig, source: str) -> Drone:
-    """Returns the drone with the task that the configuration asks for.
+    """Returns the drone with the configured task.
 
     Args:
-        drone: one drone, as in its file.
-        environment: `task` and `l2f_initial_angle` are applied; `dt` must be the drone's own.
-        source: names the drone in errors; its file.
+        drone: one drone, as read from its file.
+        environment: `task` and `l2f_initial_angle` are applied; `dt` must be that of the drone.
+        source: names the drone in errors, usually its file.
 
     Raises:
         UserError: the drone's integration step is not `environment.dt`.
@@ -80,7 +80,7 @@ def for_training(drone: Drone, environment: EnvironmentConfig, source: str) -> D
 
 
 def no_disturbances() -> Disturbances:
-    """Returns the disturbances of a drone whose file has none."""
+    """Returns disturbances that are always zero."""
     return Disturbances(random_force=_zero_normal(), random_torque=_zero_normal())
 
 
@@ -103,7 +103,7 @@ def _default(rotor_distance: float) -> tuple[Mdp, Trajectory]:
     )
     termination = Termination(
         enabled=True,
-        # A small drone would otherwise start outside its limits.
+        # A small drone would otherwise start outside of its limits.
         position_threshold=max(20 * rotor_distance, 2 * max_position),
         linear_velocity_threshold=10.0,
         angular_velocity_threshold=35.0,

@@ -1,1 +1,1 @@
-"""Teachers in the formats of others, one module for each (NumPy, ONNX, RLtools, C), and their flights as a data set."""
+"""Teachers as NumPy, ONNX, RLtools and C files, one module for each format, and their flights as a data set."""

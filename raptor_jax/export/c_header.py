@@ -1,4 +1,4 @@
-"""A teacher for a microcontroller: one C99 header that needs math.h and nothing else."""
+"""A teacher for a microcontroller: one C99 header that depends only on math.h."""
 
 import json
 from pathlib import Path
@@ -47,11 +47,11 @@ _LAYER = """\
 """
 
 _RELU = "sum < 0.0f ? 0.0f : sum"
-"""Unlike fmaxf it keeps a NaN, so that a broken observation shows in the action."""
+"""Unlike fmaxf, this propagates NaN, so that a broken observation is visible in the action."""
 
 
 def write(path: Path, teacher: Teacher) -> None:
-    """Writes the header: the weights as constants, and `raptor_teacher_action`."""
+    """Writes the header: the weights as constants, and the function `raptor_teacher_action`."""
     constants, layers, source = "", "", "observation"
     for layer, values in teacher.mean_layers.items():
         inputs, outputs = values["kernel"].shape
@@ -64,7 +64,7 @@ def write(path: Path, teacher: Teacher) -> None:
         layers += _LAYER.format(**shape, source=source, target=target, activation=activation)
         source = target
     text = _HEADER.format(
-        # It escapes line ends and all that is not ASCII; and no file has the slash in its name that ends a comment.
+        # JSON escapes line ends and non-ASCII characters, and no file name contains the slash that would end a comment.
         provenance=json.dumps(teacher.provenance, indent=1),
         guard=f"RAPTOR_{teacher.name.upper()}_H",
         constants=constants,
@@ -76,5 +76,5 @@ def write(path: Path, teacher: Teacher) -> None:
 
 
 def _numbers(values: np.ndarray) -> str:
-    """Returns float32 numbers as C constants that read back as the same bits."""
+    """Returns float32 numbers as C constants with enough digits for the same bits."""
     return ", ".join(f"{value:.8e}f" for value in values)

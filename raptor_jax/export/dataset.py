@@ -1,6 +1,6 @@
-"""Recorded flights of teachers as a data set, for distillation: the command `rollout`.
+"""The flights of teachers as a data set for distillation (the command `rollout`).
 
-The file of a teacher is written before the next teacher flies, so a thousand teachers need the memory of one.
+The file of a teacher is written before the next one flies, so memory does not grow with the number of teachers.
 """
 
 import json
@@ -16,10 +16,9 @@ from rich.progress import track
 from raptor_jax import evaluation
 from raptor_jax.drones.files import to_json
 from raptor_jax.drones.tasks import for_training
-from raptor_jax.errors import UserError
 from raptor_jax.export.teacher import Teacher, read_teachers
 from raptor_jax.utils.console import say
-from raptor_jax.utils.files import json_number, write_atomically, write_json
+from raptor_jax.utils.files import json_number, write_atomically, write_json, writing
 
 INDEX = "dataset.json"
 
@@ -29,15 +28,15 @@ def roll_out(
 ) -> None:
     """Flies teachers of a run on their own drones, with the mean action, and writes every step.
 
-    Each teacher has a file, teacher_0000.npz and so on; an index of them is written last.
+    Writes teacher_0000.npz and so on, one for each teacher, and then an index of all files.
 
     Args:
         run: output directory of a run.
-        teacher_id: teacher to fly; None for all.
-        episodes: of each teacher; None for as many as in the final evaluation of the run.
-        seed: of the episodes; None for that of the run. With both None, these are the flights of its final evaluation.
+        teacher_id: the teacher to fly; None for all.
+        episodes: episodes of each teacher; None for as many as in the run's final evaluation.
+        seed: seed of the episodes; None for the run's. With both None, the flights are those of the final evaluation.
         output: directory for the files; None for RUN/rollouts.
-        console: where the progress is shown.
+        console: shows the progress.
 
     Raises:
         UserError: the run or the teacher does not exist, or the files cannot be written.
@@ -46,7 +45,7 @@ def roll_out(
     config = teachers[0].config
     episodes = episodes or config.training.final_eval_episodes
     directory = output or run / "rollouts"
-    try:
+    with writing(directory, "name another directory", "--output"):
         entries = [_fly(directory, one, episodes) for one in track(teachers, "flying", console=console)]
         index = {
             "run": teachers[0].provenance["run"],
@@ -56,13 +55,11 @@ def roll_out(
             "teachers": entries,
         }
         write_json(directory / INDEX, index)
-    except OSError as error:
-        raise UserError(f"--output: {directory}: cannot be written: {error.strerror}; name another directory") from None
     say(console, f"wrote {len(teachers)} x {episodes} episodes to {directory}")
 
 
 def _fly(directory: Path, teacher: Teacher, episodes: int) -> dict[str, Any]:
-    """Writes the file of one teacher, and returns its entry in the index."""
+    """Writes the file of one teacher; returns its entry in the index."""
     config, file = teacher.config, teacher.drone_file
     drone = for_training(file.drone, config.environment, str(file.path))
     flights, steps = jax.device_get(

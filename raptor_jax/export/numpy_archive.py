@@ -1,4 +1,4 @@
-"""A teacher for NumPy: the file of a start, so that another training can begin with it too."""
+"""A teacher as a NumPy archive, which is also a warm start for another training."""
 
 from pathlib import Path
 

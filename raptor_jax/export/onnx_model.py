@@ -11,11 +11,11 @@ from raptor_jax.simulator import ACTION_DIM, OBSERVATION_DIM
 from raptor_jax.utils.files import write_atomically
 
 _OPSET, _IR = 17, 8
-"""Of ONNX 1.12 (2022); what the package would choose by itself is too new for many runtimes."""
+"""Versions of ONNX 1.12 (2022); the defaults of the package are too new for many runtimes."""
 
 
 def write(path: Path, teacher: Teacher) -> None:
-    """Writes the model, with the drone, the identity, the return and the whole provenance as its metadata."""
+    """Writes the model; its metadata are the drone, the teacher's ID and mean return, and the provenance."""
     model = helper.make_model(
         _graph(teacher), producer_name="raptor-jax", ir_version=_IR, opset_imports=[helper.make_opsetid("", _OPSET)]
     )

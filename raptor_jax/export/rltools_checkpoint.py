@@ -1,8 +1,8 @@
-"""A teacher as RLtools' SAC leaves one behind: the HDF5 file that RAPTOR's post-training loads.
+"""A teacher as a checkpoint of RLtools' SAC: the HDF5 file that RAPTOR's post-training loads.
 
-Layout: the `save` functions of RLtools (`nn_models/sequential`, `nn_models/mlp`, `nn/layers/dense`,
-`nn/layers/sample_and_squash`, `rl/loop/steps/checkpoint`) up to its version 2.1, RAPTOR's release included. From 2.2 on
-RLtools keeps biases as vectors, and refuses these files.
+The layout is that of RLtools' `save` functions (`nn_models/sequential`, `nn_models/mlp`, `nn/layers/dense`,
+`nn/layers/sample_and_squash`, `rl/loop/steps/checkpoint`) up to version 2.1, which includes RAPTOR's release. RLtools
+2.2 and later store biases as vectors and refuse these files.
 """
 
 import io
@@ -23,18 +23,18 @@ _LAYERS = {
     "hidden_1": ("hidden_layer_0", "RELU"),
     "output": ("output_layer", "IDENTITY"),
 }
-"""RLtools' names of our layers, and their activation functions."""
+"""By layer: its name in RLtools, and its activation function."""
 
 _OBSERVATION = (
     "Position.OrientationRotationMatrix.LinearVelocity.AngularVelocityDelayed(0).ActionHistory(1).RotorSpeeds"
 )
-"""The teacher's observation in RLtools' words."""
+"""The teacher's observation in RLtools' notation."""
 
 _EXAMPLES = 64
 
 
 def write(path: Path, teacher: Teacher) -> None:
-    """Writes the groups `actor` (the network) and `example` (what it does at some observations)."""
+    """Writes the groups `actor` (the network) and `example` (observations and the actions at them)."""
     content = io.BytesIO()
     with h5py.File(content, "w") as file:
         _write_actor(file.create_group("actor"), teacher)
@@ -60,14 +60,14 @@ def _write_actor(group: h5py.Group, teacher: Teacher) -> None:
 
 
 def _write_matrix(group: h5py.Group, values: np.ndarray) -> None:
-    """Writes a matrix, outputs x inputs; a vector is a matrix of one row."""
+    """Writes a matrix [outputs, inputs]; a vector is a matrix with one row."""
     dataset = group.create_dataset("parameters", data=values)
     rows, columns = values.shape
     dataset.attrs.update({"type": "matrix", "rows": str(rows), "cols": str(columns)})
 
 
 def _write_example(group: h5py.Group, teacher: Teacher) -> None:
-    """Writes observations [time, batch, 26] from N(0, 1), as RLtools draws them, and their deterministic actions."""
+    """Writes observations [time, batch, 26] from N(0, 1), as in RLtools, and the deterministic actions at them."""
     observation = np.random.default_rng(0).standard_normal((1, _EXAMPLES, OBSERVATION_DIM), np.float32)
     action = np.asarray(sac.deterministic_action(teacher.config.sac, teacher.actor, jnp.asarray(observation)))
     for name, values in (("input", observation), ("output", action)):

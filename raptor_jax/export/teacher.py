@@ -1,4 +1,4 @@
-"""One teacher as it is handed on: its actor, its drone and where they come from."""
+"""A teacher for export: its actor, its drone and their provenance."""
 
 import hashlib
 from pathlib import Path
@@ -21,11 +21,11 @@ _deterministic_action = jax.jit(sac.deterministic_action, static_argnums=0)
 
 
 class Teacher(NamedTuple):
-    """A kept actor of a run."""
+    """The best actor of a teacher."""
 
     teacher_id: int
     config: Config
-    """The settings that it was trained with."""
+    """The settings of its training."""
     actor: sac.Parameters
     """The weights, on the host."""
     drone_file: DroneFile
@@ -34,53 +34,53 @@ class Teacher(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Returns what its files are called; the drone's own name need not be fit for a file or an identifier."""
+        """The name of its files; unlike the drone's name, it is always a valid file name and identifier."""
         return f"teacher_{self.teacher_id:04d}"
 
     @property
     def layers(self) -> dict[str, dict[str, np.ndarray]]:
-        """Returns the network, first layer first: {kernel [inputs, outputs], bias [outputs]}, float32."""
+        """The layers of the network in order, by name: {kernel [inputs, outputs], bias [outputs]}, float32."""
         mlp = checkpoints.layers(self.actor)
         return {name: mlp[name] for name in ("hidden_0", "hidden_1", "output")}
 
     @property
     def mean_layers(self) -> dict[str, dict[str, np.ndarray]]:
-        """Returns `layers` without the log standard deviation, the second half of the output: what flies."""
+        """As `layers`, but without the log standard deviation, the second half of the output."""
         layers = self.layers
         mean = {kind: values[..., :ACTION_DIM] for kind, values in layers["output"].items()}
         return {**layers, "output": mean}
 
-    def action(self, observation: Any) -> jax.Array:
-        """Returns the actions [..., 4] that it takes at observations [..., 26], as in an evaluation."""
+    def action(self, observation: np.ndarray | jax.Array) -> jax.Array:
+        """Returns the deterministic actions [..., 4] in [-1, 1] at observations [..., 26]."""
         return _deterministic_action(self.config.sac, self.actor, jnp.asarray(observation, jnp.float32))
 
 
 def read_teachers(run: Path, teacher_id: int | None, overrides: dict[str, int] | None = None) -> list[Teacher]:
-    """Returns the newest kept actors of a run, with their provenance.
+    """Returns the best actors in the newest checkpoint of a run, with their provenance.
 
-    What the provenance tells of the run: the name of its directory, the step of the checkpoint, the SHA-256 of
-    checkpoints/config.yaml and the versions that it was trained with.
+    The provenance of the run is the name of its directory, the step of the checkpoint, the SHA-256 of
+    checkpoints/config.yaml and the versions of the packages.
 
     Args:
         run: output directory of a run.
-        teacher_id: the one to read; None for all.
-        overrides: settings by dotted key that take the place of the run's own.
+        teacher_id: the teacher to read; None for all.
+        overrides: settings by dotted key that replace those of the run.
 
     Raises:
-        UserError: the directory holds no run, or no such teacher.
+        UserError: the directory contains no run, or the teacher does not exist.
     """
-    judged = load_kept(run, overrides or {})
-    ids = judged.ids
+    kept = load_kept(run, overrides or {})
+    ids = kept.ids
     if teacher_id is not None:
         require_teacher(run, ids, teacher_id)
-    entries, origin = _provenance(run, judged.step, ids)
-    actors = jax.tree.map(np.asarray, judged.actors)
+    entries, origin = _provenance(run, kept.step, ids)
+    actors = jax.tree.map(np.asarray, kept.actors)
     return [
         Teacher(
             ids[row],
-            judged.settings,
+            kept.settings,
             jax.tree.map(lambda leaf, row=row: leaf[row], actors),
-            judged.drone_files[row],
+            kept.drone_files[row],
             {"teacher": entries[row], "run": origin},
         )
         for row in range(len(ids))
@@ -89,7 +89,7 @@ def read_teachers(run: Path, teacher_id: int | None, overrides: dict[str, int] |
 
 
 def _provenance(run: Path, step: int, ids: list[int]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Returns the entries of results.json for these teachers, and what is told of the run."""
+    """Returns the entries of these teachers in results.json, and the provenance of the run."""
     results = read(run / layout.RESULTS).content()
     try:
         entries = {entry["teacher_id"]: entry for entry in results["teachers"]}

@@ -1,1 +1,1 @@
-"""What a run, a checkpoint or a file of ours holds: content as JSON, a drone's sheet, and text to read."""
+"""The content of runs, checkpoints and files (the command `inspect`): as JSON, as a drone's sheet, and as text."""

@@ -1,10 +1,11 @@
-"""What a run, a checkpoint or a file of ours holds, as JSON has it; arrays are told of, and not copied."""
+"""The content of a run, a checkpoint or a file as JSON; arrays are described by name, shape and type."""
 
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
+import jax
 import numpy as np
 import psutil
 
@@ -15,20 +16,54 @@ from raptor_jax.runs import checkpoints, layout, results, stored_config, warm_st
 from raptor_jax.runs.curves import load_curves
 from raptor_jax.utils.files import json_number
 
-_READ_IN_PASSING = 1 << 30
-"""Bytes of a checkpoint that are read to see whether it is whole where a whole run was asked for."""
+_KINDS = ("best", "latest")
+_LARGEST_VERIFIED = 1 << 30
+"""Largest checkpoint in bytes that is read and verified when a whole run is inspected."""
+
+
+class ArrayContent(TypedDict):
+    """An array: its name, shape, type and size in bytes."""
+
+    name: str
+    shape: list[int]
+    dtype: str
+    bytes: int
+
+
+class CheckpointContent(TypedDict):
+    """A checkpoint in KIND/STEP."""
+
+    of: str
+    """KIND: best or latest."""
+    step: int
+    path: str
+    teachers: int | None
+    """None if it cannot be read."""
+    bytes: int
+    whole: bool | None
+    """Whether it is complete; None if it was too large to be read and verified."""
+    has_digest: bool
+    problem: str | None
+    """Why it is not complete."""
+    arrays: NotRequired[list[ArrayContent]]
+    kept: NotRequired[dict[str, Any]]
+    """Its scalars and vectors [T]: values by name."""
 
 
 def describe(path: Path) -> dict[str, Any]:
-    """Returns what a path holds; `kind` says what it is.
+    """Returns the content of a path.
 
-    Every kind has `path`. Of a "run": `run` and `teachers` of results.json, `arrays` of the curves and `checkpoints`,
-    the newest kept actors with their `arrays` and `kept`. Of "checkpoints": these and the `config` beside them, with
-    `arrays` and `kept` where one alone was asked for. Of a "start", which an exported teacher is too: `arrays` and
-    `provenance`. Of "curves": `arrays`. Of a "drone": see `describe_drone`.
+    Returns:
+        `kind`, `path`, and by kind:
+        "run": `run` and `teachers` of results.json; `arrays`, those of the curves; `checkpoints`, of which the newest
+        with kept actors has `arrays` and `kept`.
+        "checkpoints": `checkpoints`, with `arrays` and `kept` if the path is a single one; `config`, if it is there.
+        "start", a warm start or an exported teacher: `arrays` and `provenance`.
+        "curves": `arrays`.
+        "drone": see `describe_drone`.
 
     Raises:
-        UserError: it holds nothing of ours, or what a reader of it needs is damaged.
+        UserError: the path has no raptor_jax content, or a required file is damaged.
     """
     if not os.path.isdir(path):
         return _describe_file(path)
@@ -37,11 +72,11 @@ def describe(path: Path) -> dict[str, Any]:
     steps = _checkpoints_in(path)
     if not steps:
         raise UserError(
-            f"{path}: holds no {layout.RESULTS} and no checkpoint; name a run, its checkpoints or a file of ours"
+            f"{path}: contains no {layout.RESULTS} and no checkpoint; name a run, its checkpoints or a raptor_jax file"
         )
     one = len(steps) == 1
-    # One that was asked for is read for as long as there is memory for it.
-    most = psutil.virtual_memory().available // 2 if one else _READ_IN_PASSING
+    # A single checkpoint is read if it fits into memory.
+    most = psutil.virtual_memory().available // 2 if one else _LARGEST_VERIFIED
     settings = steps[0].parents[1] / layout.CONFIG
     return {
         "kind": "checkpoints",
@@ -52,14 +87,14 @@ def describe(path: Path) -> dict[str, Any]:
 
 
 def describe_teacher(path: Path, teacher: int) -> dict[str, Any]:
-    """Returns what a run says of a teacher: its `result`, its `drone`, its curves `evaluation` and `training`.
+    """Returns the `result` of a teacher of a run, its `drone`, and its curves `evaluation` and `training`.
 
     Args:
-        path: the output directory of a run, or anything in it.
+        path: the output directory of a run, or a path in it.
         teacher: its `teacher_id`.
 
     Raises:
-        UserError: there is no such run or teacher, or its files do not fit together.
+        UserError: the run or the teacher does not exist, or the files of the run are inconsistent.
     """
     absolute = path.absolute()
     inside = (place for place in (absolute, *absolute.parents) if os.path.lexists(place / layout.RESULTS))
@@ -71,7 +106,7 @@ def describe_teacher(path: Path, teacher: int) -> dict[str, Any]:
     drones = files.load_directory(layout.drones(run))
     curves = _curves_in(run)
     if len(drones) != len(ids) or (curves and curves["teacher_id"].tolist() != ids):
-        raise UserError(f"{run}: its teachers, drones and curves are not of one run; restore its files")
+        raise UserError(f"{run}: teachers, drones and curves belong to different runs; restore the files")
     return {
         "kind": "teacher",
         "path": str(run),
@@ -108,19 +143,19 @@ def _describe_run(run: Path) -> dict[str, Any]:
         "run": found["run"],
         "teachers": found["teachers"],
         "arrays": _arrays(curves),
-        "checkpoints": [_describe_checkpoint(step, _READ_IN_PASSING, with_kept=step == newest) for step in steps],
+        "checkpoints": [_describe_checkpoint(step, _LARGEST_VERIFIED, with_kept=step == newest) for step in steps],
     }
 
 
 def _curves_in(run: Path) -> dict[str, np.ndarray]:
-    """Returns the curves of a run; {} before its first evaluation."""
+    """Returns the curves of a run, {} before the first evaluation."""
     path = run / layout.CURVES
     return load_curves(path) if os.path.lexists(path) else {}
 
 
 def _checkpoints_in(path: Path) -> list[Path]:
-    """Returns the directories KIND/STEP that a path holds or lies in, by kind and step."""
-    # A relative path need not show the names of the directories that it lies in.
+    """Returns the directories KIND/STEP that contain a path or are in it, by kind and step."""
+    # A relative path may omit the names of its parent directories.
     path = path.absolute()
     if path.name in (layout.ARRAYS, layout.NOTES):
         path = path.parent
@@ -131,12 +166,12 @@ def _checkpoints_in(path: Path) -> list[Path]:
     return [step for of_kind in found for step in of_kind if step.name.isdecimal()]
 
 
-def _describe_checkpoint(path: Path, most_bytes: int, with_kept: bool) -> dict[str, Any]:
-    """Returns what lies in KIND/STEP; `whole` is None where that is not known, because it was not read."""
+def _describe_checkpoint(path: Path, most_bytes: int, with_kept: bool) -> CheckpointContent:
+    """Returns the content of KIND/STEP, with `arrays` and `kept` where these are requested."""
     found = checkpoints.examine(path, most_bytes)
     arrays = _arrays(found.arrays)
-    teachers = getattr(found.arrays.get("teacher_id"), "shape", ())
-    about = {
+    teachers = found.arrays["teacher_id"].shape if "teacher_id" in found.arrays else ()
+    about: CheckpointContent = {
         "of": path.parent.name,
         "step": int(path.name),
         "path": str(path),
@@ -153,8 +188,8 @@ def _describe_checkpoint(path: Path, most_bytes: int, with_kept: bool) -> dict[s
     return {**about, "arrays": arrays, "kept": {name: _plain(leaf) for name, leaf in vectors.items()}}
 
 
-def _arrays(arrays: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Returns name, shape, type and bytes of arrays, or of what has their shapes."""
+def _arrays(arrays: Mapping[str, np.ndarray | jax.ShapeDtypeStruct]) -> list[ArrayContent]:
+    """Returns name, shape, type and size in bytes of arrays or shape structs."""
     return [
         {
             "name": name,
@@ -167,7 +202,7 @@ def _arrays(arrays: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _curves_of(curves: Mapping[str, np.ndarray], group: str, row: int) -> dict[str, Any]:
-    """Returns the curves of one teacher at the points where it has any: `step`, and values by name."""
+    """Returns the curves of one teacher at the points where it has values: `step`, and values by name."""
     prefix = f"{group}_"
     own = {name.removeprefix(prefix): array for name, array in curves.items() if name.startswith(prefix)}
     columns = {name: array if name == "step" else array[:, row] for name, array in own.items()}
@@ -177,7 +212,7 @@ def _curves_of(curves: Mapping[str, np.ndarray], group: str, row: int) -> dict[s
 
 
 def _plain(values: np.ndarray) -> Any:
-    """Returns a number or a list of numbers as JSON has them: what is not finite is null."""
+    """Returns a number or a list of numbers for JSON, with None for values that are not finite."""
     plain = values.tolist()
     if values.dtype.kind != "f":
         return plain

@@ -1,32 +1,55 @@
-"""A drone's file: its parameters with their units, as JSON has them and as a table."""
+"""A drone's file: its parameters with their units, as JSON and as a table."""
 
-import dataclasses
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from raptor_jax.drones import files, parameters
-from raptor_jax.inspection.drone_sheet import describe_sheet, show_sheet
+from raptor_jax.drones.fields import leaves
+from raptor_jax.inspection.drone_sheet import Sheet, describe_sheet, show_sheet
 from raptor_jax.utils.console import say
 
 
-def describe_drone(file: files.DroneFile) -> dict[str, Any]:
-    """Returns the drone's `path`, two ratios that tell how it flies, every parameter, and what follows from them."""
+class Parameter(TypedDict):
+    """A number or nested lists of numbers, and their unit."""
+
+    value: Any
+    unit: str
+
+
+class DroneContent(TypedDict):
+    """The content of a drone's file."""
+
+    path: str
+    thrust_to_weight: float
+    torque_to_inertia: float
+    """1/s^2."""
+    parameters: dict[str, Parameter]
+    """By dotted name."""
+    sheet: Sheet
+    metadata: dict[str, Any]
+
+
+def describe_drone(file: files.DroneFile) -> DroneContent:
+    """Returns the content of a drone's file for JSON."""
     dynamics = file.drone.dynamics
     return {
         "path": str(file.path),
         "thrust_to_weight": float(parameters.thrust_to_weight(dynamics)),
         "torque_to_inertia": float(parameters.torque_to_inertia(dynamics)),
-        "parameters": _fields(file.drone, ""),
+        "parameters": {
+            name: {"value": np.asarray(leaf.value).tolist(), "unit": leaf.specification.unit}
+            for name, leaf in leaves(file.drone)
+        },
         "sheet": describe_sheet(file.drone),
         "metadata": file.metadata,
     }
 
 
-def show_drone(drone: dict[str, Any], console: Console) -> None:
-    """Prints what `describe_drone` returns."""
+def show_drone(drone: DroneContent, console: Console) -> None:
+    """Prints the result of `describe_drone`."""
     say(
         console,
         f"{drone['path']}: thrust-to-weight {drone['thrust_to_weight']:.3f},"
@@ -38,15 +61,3 @@ def show_drone(drone: dict[str, Any], console: Console) -> None:
         table.add_row(name, text.replace("\n", ""), parameter["unit"])
     console.print(table)
     show_sheet(drone["sheet"], console)
-
-
-def _fields(group: Any, prefix: str) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for field in dataclasses.fields(group):
-        value, name = getattr(group, field.name), f"{prefix}{field.name}"
-        specification = parameters.field_specification(field)
-        if specification is None:
-            found |= _fields(value, f"{name}.")
-        else:
-            found[name] = {"value": np.asarray(value).tolist(), "unit": specification.unit}
-    return found

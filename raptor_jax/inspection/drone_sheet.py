@@ -1,7 +1,7 @@
-"""Whether a drone's numbers can be right: what follows from them, beside the drones that training is known on."""
+"""A plausibility check of a drone: derived quantities, compared with the default distribution."""
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 from rich.console import Console
@@ -15,34 +15,61 @@ from raptor_jax.utils.console import say
 
 _ORDER = ("front right", "back right", "back left", "front left")
 _LEAST_YAW_ACCELERATION = 1.0
-"""rad/s^2; the least of the first 1000 drones of the default distribution is 1.25."""
+"""rad/s^2; the smallest of the first 1000 drones of the default distribution is 1.25."""
 _GYRATION = (0.3, 1.2)
-"""Radius of gyration about the vertical as a share of the rotors' distance; the platforms have 0.49 to 0.76."""
+"""Usual radius of gyration about the vertical axis divided by the rotor distance; the platforms have 0.49 to 0.76."""
 _STRANGE_SIZE = 3.0
-"""Times as large or small as the default distribution draws it; of the platforms, fs has 1.5."""
+"""Largest usual factor between the rotor distance and the default distribution; of the platforms, fs has 1.5."""
 _STABLE_STEPS = 2.785
-"""Steps of a fourth-order Runge-Kutta method over a decay, in time constants, up to which it decays too."""
+"""Largest time step, in time constants, at which a fourth-order Runge-Kutta method of a decay is stable."""
+
+
+class Quantity(TypedDict):
+    """A derived quantity, and its range in the default distribution; None where it has none."""
+
+    name: str
+    value: float
+    unit: str
+    least: float | None
+    most: float | None
+
+
+class Rotor(TypedDict):
+    """One rotor: its place in words, and its direction of rotation seen from above."""
+
+    place: str
+    position: list[float]
+    """[3] m."""
+    turns: str
+    hover_thrust: float | None
+    """N; None if level hover is impossible."""
+    least_thrust: float
+    """N, at the lower action limit."""
+    most_thrust: float
+    """N, at the upper action limit."""
+
+
+class Sheet(TypedDict):
+    """The plausibility check of a drone; `warnings` are sentences about implausible or unusual values."""
+
+    quantities: list[Quantity]
+    rotors: list[Rotor]
+    warnings: list[str]
 
 
 class _Hover(NamedTuple):
     """Level hover without rotation."""
 
     thrust: np.ndarray
-    """[4] N of each rotor, limits aside."""
+    """[4] N of each rotor, possibly outside of its limits."""
     yaw_acceleration: float
-    """rad/s^2, the greatest that keeps the height."""
+    """rad/s^2, the largest at constant altitude."""
 
 
-def describe_sheet(drone: Drone) -> dict[str, Any]:
-    """Returns what a person checks a drone's numbers by.
-
-    Returns:
-        `quantities`: name, value, unit and the range `least` to `most` of the default distribution, None where it has
-        none; `rotors`: place in words, position [m], how it turns seen from above, thrust in hover and its limits [N];
-        `warnings`: sentences on what is implausible, or unlike all drones that training is known on.
-    """
+def describe_sheet(drone: Drone) -> Sheet:
+    """Returns derived quantities of a drone, its rotors, and warnings."""
     dynamics = drone.dynamics
-    # A file may hold numbers so small or large that what follows from them has no size.
+    # Very small or large numbers in a file can make derived quantities infinite or NaN.
     with np.errstate(all="ignore"):
         hover = _hover(dynamics)
         quantities = _quantities(dynamics, hover)
@@ -53,16 +80,18 @@ def describe_sheet(drone: Drone) -> dict[str, Any]:
         }
 
 
-def show_sheet(sheet: dict[str, Any], console: Console) -> None:
-    """Prints what `describe_sheet` returns, the warnings last."""
-    table = Table("what follows", "value", "unit", "default distribution", "")
+def show_sheet(sheet: Sheet, console: Console) -> None:
+    """Prints the result of `describe_sheet`, with the warnings last."""
+    table = Table("derived quantity", "value", "unit", "default distribution", "")
     for quantity in sheet["quantities"]:
         least, most = quantity["least"], quantity["most"]
-        usual = "-" if least is None else f"{least:.4g} to {most:.4g}"
-        place = "-" if least is None else "inside" if least <= quantity["value"] <= most else "[yellow]outside[/]"
+        usual, place = "-", "-"
+        if least is not None and most is not None:
+            usual = f"{least:.4g} to {most:.4g}"
+            place = "inside" if least <= quantity["value"] <= most else "[yellow]outside[/]"
         table.add_row(quantity["name"], f"{quantity['value']:.4g}", quantity["unit"], usual, place)
     console.print(table)
-    table = Table("rotor", "position [m]", "turns, from above", "thrust in hover [N]", "thrust at the limits [N]")
+    table = Table("rotor", "position [m]", "rotation from above", "thrust in hover [N]", "thrust at the limits [N]")
     for rotor in sheet["rotors"]:
         position = ", ".join(f"{number:.4g}" for number in rotor["position"])
         hover = "-" if rotor["hover_thrust"] is None else f"{rotor['hover_thrust']:.4g}"
@@ -72,15 +101,12 @@ def show_sheet(sheet: dict[str, Any], console: Console) -> None:
     for warning in sheet["warnings"]:
         say(console, f"warning: {warning}")
     if not sheet["warnings"]:
-        say(console, "nothing about its numbers is unusual")
+        say(console, "no unusual values")
 
 
-def _quantities(dynamics: Dynamics, hover: _Hover | None) -> list[dict[str, Any]]:
+def _quantities(dynamics: Dynamics, hover: _Hover | None) -> list[Quantity]:
     sampling = SamplingConfig()
-    ranges: dict[str, tuple[float | None, float | None]] = {
-        name: (getattr(sampling, f"{name}_min", None), getattr(sampling, f"{name}_max", None)) for name in PARAMETERS
-    }
-    ranges["max_rotor_distance"] = _usual_distance(dynamics, sampling)
+    ranges = sampling.ranges | {"max_rotor_distance": _usual_distance(dynamics, sampling)}
     found = [
         _quantity(name, parameter.of(dynamics), parameter.unit, *ranges[name]) for name, parameter in PARAMETERS.items()
     ]
@@ -91,13 +117,13 @@ def _quantities(dynamics: Dynamics, hover: _Hover | None) -> list[dict[str, Any]
 
 
 def _quantity(
-    name: str, value: Any, unit: str, least: float | None = None, most: float | None = None
-) -> dict[str, Any]:
+    name: str, value: np.ndarray | float, unit: str, least: float | None = None, most: float | None = None
+) -> Quantity:
     return {"name": name, "value": float(value), "unit": unit, "least": least, "most": most}
 
 
 def _usual_distance(dynamics: Dynamics, sampling: SamplingConfig) -> tuple[float, float]:
-    """Returns the range in which the sampler draws the rotors' distance for this mass, in m."""
+    """Returns the range of the rotor distance that the sampler draws for this mass, in m."""
     nominal = platforms.crazyflie()
     distance = parameters.max_rotor_distance(nominal) * np.cbrt(dynamics.mass / nominal.mass)
     factor = 1 + sampling.mass_size_deviation
@@ -105,11 +131,11 @@ def _usual_distance(dynamics: Dynamics, sampling: SamplingConfig) -> tuple[float
 
 
 def _hover(dynamics: Dynamics) -> _Hover | None:
-    """Returns the hover that the rotors are balanced in; None where they cannot set force and torques apart."""
+    """Returns level hover; None if the rotors cannot control thrust and the three torques independently."""
     directions = dynamics.rotor_thrust_directions
     reaction = dynamics.rotor_torque_constants[:, None] * dynamics.rotor_torque_directions
     torques = np.cross(dynamics.rotor_positions, directions) + reaction
-    # [lift and three torques, rotors], for 1 N of each; torques over the rotors' distance, so that all are of one size.
+    # [thrust and three torques, rotors], per N; torques are divided by the rotor distance for similar magnitudes.
     distance = float(parameters.max_rotor_distance(dynamics)) or 1.0
     effect = np.vstack([directions[:, 2], torques.T / distance])
     if np.linalg.matrix_rank(effect, tol=1e-4) < len(_ORDER):
@@ -126,13 +152,13 @@ def _thrust_limits(dynamics: Dynamics) -> tuple[np.ndarray, np.ndarray]:
     return parameters.rotor_thrust(dynamics, limit.min), parameters.rotor_thrust(dynamics, limit.max)
 
 
-def _rotors(dynamics: Dynamics, hover: _Hover | None) -> list[dict[str, Any]]:
+def _rotors(dynamics: Dynamics, hover: _Hover | None) -> list[Rotor]:
     least, most = _thrust_limits(dynamics)
     return [
         {
             "place": place,
             "position": dynamics.rotor_positions[rotor].tolist(),
-            # The air turns the body against the propeller.
+            # The reaction torque on the body opposes the rotation of the propeller.
             "turns": "clockwise" if dynamics.rotor_torque_directions[rotor, 2] > 0 else "counter-clockwise",
             "hover_thrust": None if hover is None else float(hover.thrust[rotor]),
             "least_thrust": float(least[rotor]),
@@ -143,7 +169,7 @@ def _rotors(dynamics: Dynamics, hover: _Hover | None) -> list[dict[str, Any]]:
 
 
 def _places(dynamics: Dynamics) -> list[str]:
-    """Returns where each rotor is, in words."""
+    """Returns the place of each rotor in words."""
     along, across = {1: "front", -1: "back"}, {1: "left", -1: "right"}
     signs = np.sign(dynamics.rotor_positions[:, :2])
     return [f"{along.get(x, '')} {across.get(y, '')}".strip() or "centre" for x, y in signs.tolist()]
@@ -153,55 +179,56 @@ def _of_flight(dynamics: Dynamics, hover: _Hover | None) -> Iterator[str]:
     sampling = SamplingConfig()
     ratio = float(parameters.thrust_to_weight(dynamics))
     if ratio < sampling.thrust_to_weight_min:
-        yield f"thrust-to-weight {ratio:.3f}: little thrust is left to turn, to climb and to withstand wind"
-    for known, constants in (
+        yield f"thrust-to-weight {ratio:.3f}: little thrust remains for turning, climbing and wind"
+    for upper, constants in (
         (sampling.rotor_time_constant_rising_max, dynamics.rotor_time_constants_rising),
         (sampling.rotor_time_constant_falling_max, dynamics.rotor_time_constants_falling),
     ):
         slowest = constants.max()
-        if slowest > known:
-            yield f"a rotor time constant of {slowest:.3g} s is above the {known:g} s that training is known on"
+        if slowest > upper:
+            yield f"a time constant of {slowest:.3g} s is above {upper:g} s, the largest in the default distribution"
     if hover is None:
-        yield "no combination of the rotors turns it about each axis alone; see positions and torque constants"
+        yield "the rotors cannot control each axis alone; check rotor_positions and rotor_torque_constants"
         return
     least, most = _thrust_limits(dynamics)
     if np.any((hover.thrust < least) | (hover.thrust > most)):
-        yield "it cannot hover level without rotation: a rotor would need a thrust outside of its limits"
+        yield "it cannot hover level without rotating: a rotor would need a thrust outside of its limits"
     elif hover.yaw_acceleration < _LEAST_YAW_ACCELERATION:
-        yield f"a yaw acceleration of {hover.yaw_acceleration:.2g} rad/s^2 at most: it hardly turns about the vertical"
+        yield f"a yaw acceleration of {hover.yaw_acceleration:.2g} rad/s^2 at most: yaw control is very weak"
 
 
 def _of_rotors(drone: Drone) -> Iterator[str]:
     dynamics = drone.dynamics
     if tuple(_places(dynamics)) != _ORDER:
-        yield f"rotor_positions: not {', '.join(_ORDER)}, as in L2F; the teacher's actions follow the order of the file"
+        order = ", ".join(_ORDER)
+        yield f"rotor_positions: the order is not L2F's ({order}); the teacher's actions have the order of the file"
     limit = dynamics.action_limit
     linear, quadratic = dynamics.rotor_thrust_coefficients[:, 1], dynamics.rotor_thrust_coefficients[:, 2]
     if np.any(np.minimum(linear + 2 * quadratic * limit.min, linear + 2 * quadratic * limit.max) < 0):
-        yield "rotor_thrust_coefficients: the thrust falls with the throttle somewhere between the action limits"
+        yield "rotor_thrust_coefficients: the thrust decreases with the throttle somewhere between the action limits"
     lowest = _thrust_limits(dynamics)[0].min()
     if lowest < 0:
-        yield f"rotor_thrust_coefficients: a rotor pulls down at the lowest throttle, by {-lowest:.3g} N"
+        yield f"rotor_thrust_coefficients: a rotor pushes down with {-lowest:.3g} N at the lowest throttle"
     fastest = min(dynamics.rotor_time_constants_rising.min(), dynamics.rotor_time_constants_falling.min())
     shortest = float(drone.integration.dt) / _STABLE_STEPS
     if fastest < shortest:
-        yield f"a rotor time constant of {fastest:.2g} s makes the simulation unstable; write at least {shortest:.2g} s"
+        yield f"a rotor time constant of {fastest:.2g} s makes the simulation unstable; use at least {shortest:.2g} s"
 
 
 def _of_the_body(dynamics: Dynamics) -> Iterator[str]:
     moments = np.sort(np.linalg.eigvalsh(dynamics.J))
     if moments[2] > moments[0] + moments[1]:
-        yield "J: no body has it, because its largest moment is above the sum of the other two"
+        yield "J: physically impossible, because the largest moment exceeds the sum of the other two"
     distance = float(parameters.max_rotor_distance(dynamics))
     least, most = _usual_distance(dynamics, SamplingConfig())
     if not least / _STRANGE_SIZE <= distance <= most * _STRANGE_SIZE:
         yield (
-            f"rotor_positions: {distance:.3g} m from the centre of mass, where {least:.3g} to {most:.3g} m is usual for"
-            " this mass; are they in m?"
+            f"rotor_positions: {distance:.3g} m from the center of mass, but {least:.3g} to {most:.3g} m is usual for"
+            " this mass; check that they are in m"
         )
     gyration = float(np.sqrt(dynamics.J[2, 2] / dynamics.mass))
     if not _GYRATION[0] * distance <= gyration <= _GYRATION[1] * distance:
         yield (
-            f"J: as if the mass were {gyration:.3g} m from the vertical axis, with rotors at {distance:.3g} m; is it in"
-            " kg m^2?"
+            f"J: a radius of gyration of {gyration:.3g} m about the vertical axis does not fit rotors at"
+            f" {distance:.3g} m; check that it is in kg m^2"
         )

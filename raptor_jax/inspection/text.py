@@ -1,8 +1,8 @@
-"""What `content` found, as a person reads it."""
+"""The output of `content` as text for the console."""
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from rich.console import Console
@@ -11,25 +11,29 @@ from rich.text import Text
 
 from raptor_jax.config import Config
 from raptor_jax.errors import printable
-from raptor_jax.inspection.drone import show_drone
+from raptor_jax.inspection.content import ArrayContent, CheckpointContent
+from raptor_jax.inspection.drone import DroneContent, show_drone
 from raptor_jax.runs.results import TeacherResult
 from raptor_jax.runs.results_table import print_table
 from raptor_jax.utils.console import readable_bytes, say
 
 _MOST_POINTS = 20
-"""Points of a curve that are shown."""
+"""Largest number of points of a curve that are shown."""
 
 
 def show(found: dict[str, Any], console: Console) -> None:
-    """Prints what `content.describe` or `content.describe_teacher` returns."""
-    {
-        "run": _show_run,
-        "checkpoints": _show_checkpoints,
-        "teacher": _show_teacher,
-        "curves": _show_file,
-        "start": _show_file,
-        "drone": show_drone,
-    }[found["kind"]](found, console)
+    """Prints the result of `content.describe` or `content.describe_teacher`."""
+    match found["kind"]:
+        case "run":
+            _show_run(found, console)
+        case "checkpoints":
+            _show_checkpoints(found, console)
+        case "teacher":
+            _show_teacher(found, console)
+        case "curves" | "start":
+            _show_file(found, console)
+        case "drone":
+            show_drone(cast(DroneContent, found), console)
 
 
 def _show_run(found: dict[str, Any], console: Console) -> None:
@@ -53,9 +57,9 @@ def _show_checkpoints(found: dict[str, Any], console: Console) -> None:
     _show_all(found["checkpoints"], console)
 
 
-def _show_all(found: Sequence[dict[str, Any]], console: Console) -> None:
-    """Prints a line for each checkpoint, and the arrays of those that have them told."""
-    table = Table("checkpoint", "step", "teachers", "size", "whole")
+def _show_all(found: Sequence[CheckpointContent], console: Console) -> None:
+    """Prints a line for each checkpoint, and the arrays of those that list them."""
+    table = Table("checkpoint", "step", "teachers", "size", "complete")
     for one in found:
         table.add_row(
             one["of"],
@@ -71,16 +75,16 @@ def _show_all(found: Sequence[dict[str, Any]], console: Console) -> None:
             _show_kept(one["kept"], console)
 
 
-def _verdict(one: dict[str, Any]) -> str:
+def _verdict(one: CheckpointContent) -> str:
     if one["whole"] is None:
-        return "not known: too large to be read in passing"
+        return "unknown: too large to verify here"
     if not one["whole"]:
         return "[red]no[/]"
-    return "yes, by its digest" if one["has_digest"] else "readable; no digest beside it"
+    return "yes (digest verified)" if one["has_digest"] else "readable, without a digest"
 
 
 def _show_settings(settings: dict[str, Any], console: Console) -> None:
-    """Prints what is not a default."""
+    """Prints the settings that differ from the defaults."""
     defaults = Config().model_dump()
     differing = [
         f"{section}.{key} {value}"
@@ -89,10 +93,10 @@ def _show_settings(settings: dict[str, Any], console: Console) -> None:
         for key, value in keys.items()
         if value != defaults.get(section, {}).get(key)
     ]
-    say(console, f"settings that are not the defaults: {', '.join(differing) or 'none'}")
+    say(console, f"settings that differ from the defaults: {', '.join(differing) or 'none'}")
 
 
-def _show_arrays(name: str, arrays: Sequence[dict[str, Any]], console: Console) -> None:
+def _show_arrays(name: str, arrays: Sequence[ArrayContent], console: Console) -> None:
     if not arrays:
         return
     say(console, f"{name} ({readable_bytes(sum(array['bytes'] for array in arrays))}):")
@@ -105,7 +109,7 @@ def _show_arrays(name: str, arrays: Sequence[dict[str, Any]], console: Console) 
 
 
 def _show_kept(kept: dict[str, Any], console: Console) -> None:
-    """Prints the counters of a checkpoint, and the evaluation that its actors won by."""
+    """Prints the counters of a checkpoint, and the evaluation returns of its actors."""
     counters = [f"{name} {value:,}" for name, value in kept.items() if isinstance(value, int)]
     returns = [value for value in kept.get("mean_return", ()) if value is not None]
     if counters:
@@ -113,7 +117,7 @@ def _show_kept(kept: dict[str, Any], console: Console) -> None:
     if returns:
         say(
             console,
-            f"kept by an evaluated mean return of: median {np.median(returns):.0f}, worst {min(returns):.0f},"
+            f"best evaluated mean return of each actor: median {np.median(returns):.0f}, worst {min(returns):.0f},"
             f" best {max(returns):.0f}",
         )
 
@@ -125,7 +129,7 @@ def _show_teacher(found: dict[str, Any], console: Console) -> None:
 
 
 def _show_curve(curve: dict[str, list[Any]], console: Console) -> None:
-    """Prints evaluations, evenly spaced where there are many."""
+    """Prints evaluations, evenly spaced if there are many."""
     points = len(curve.get("step", ()))
     if not points:
         console.print("no evaluation yet")
@@ -146,4 +150,4 @@ def _cell(name: str, value: float | None) -> str:
 def _show_file(found: dict[str, Any], console: Console) -> None:
     _show_arrays(found["path"], found["arrays"], console)
     if "provenance" in found:
-        say(console, f"made by: {json.dumps(found['provenance'])[:2000]}")
+        say(console, f"provenance: {json.dumps(found['provenance'])[:2000]}")

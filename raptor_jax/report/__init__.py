@@ -1,9 +1,9 @@
-"""A run as one HTML file that opens without a network: the command `report`.
+"""A run as one HTML file that works offline (the command `report`).
 
-content.py       what the page shows, as JSON
-flights.py       recorded flights, packed into few bytes
-page.py          template, style and scripts, put together with the content
-template.html, style.css, *.js   the page itself: no framework, and nothing is fetched
+content.py       the data of the page, as JSON
+flights.py       recorded flights in a compact binary format
+page.py          combines template, style, scripts and data
+template.html, style.css, *.js   the page: no framework, no network access
 """
 
 from raptor_jax.report.page import write

@@ -1,10 +1,11 @@
-"""What the page shows: the JSON object that its scripts read."""
+"""The data of the page: the JSON object that its scripts read."""
 
 from typing import Any
 
 import numpy as np
 
 from raptor_jax.drones.quantities import PARAMETERS
+from raptor_jax.report.flights import PackedFlight
 from raptor_jax.runs import analysis
 from raptor_jax.runs.analysis import Population
 
@@ -29,12 +30,12 @@ _TITLES = {
 }
 
 
-def of(population: Population, flights: list[dict[str, Any] | None]) -> dict[str, Any]:
-    """Returns the content of the page.
+def of(population: Population, flights: list[PackedFlight | None]) -> dict[str, Any]:
+    """Returns the data of the page.
 
     Args:
-        population: one run, T teachers.
-        flights: [T] packed, None for a teacher that was not flown.
+        population: one run with T teachers.
+        flights: [T] packed flights, None for a teacher without one.
     """
     (run,) = population.runs
     teachers = population.teachers
@@ -71,7 +72,7 @@ def of(population: Population, flights: list[dict[str, Any] | None]) -> dict[str
 
 
 def values(array: np.ndarray, digits: int = 6) -> list[Any]:
-    """Returns an array [N] as JSON values: numbers rounded, None for what is not finite."""
+    """Returns an array [N] as JSON values: rounded numbers, None for values that are not finite."""
     if array.dtype.kind != "f":
         return array.tolist()
     return [round(number, digits) if np.isfinite(number) else None for number in array.tolist()]

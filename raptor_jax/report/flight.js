@@ -1,4 +1,4 @@
-// A recorded flight: what raptor_jax/report/flights.py packed, unpacked.
+// Unpacks the flights that raptor_jax/report/flights.py packs.
 
 // Returns the frames of a flight: position and target [frames][3] in m, attitude [frames][4] (w, x, y, z),
 // motors [frames][4] from 0 to 1.
@@ -38,7 +38,7 @@ function rotate([w, x, y, z], [a, b, c]) {
 
 const column = (frames, index) => frames.map((frame) => frame[index]);
 
-// Draws a flight's three charts; returns a function that puts their cursors at a frame.
+// Draws the three charts of a flight; returns a function that moves their cursors to a frame.
 function flightCharts(flight, dt) {
   const times = flight.position.map((_, frame) => frame * dt);
   const angles = flight.attitude.map(eulerAngles);

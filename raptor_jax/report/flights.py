@@ -1,12 +1,12 @@
-"""Recorded flights, packed: 18 bytes a step, or 24 where the target moves; `flight.js` unpacks them.
+"""Recorded flights in a compact binary format, which `flight.js` reads: 18 bytes a step, 24 with a moving target.
 
-Little-endian arrays one after another, each [length, columns]: position int16 in units of `metres`, orientation int16
-in units of 1/32767, motor commands uint8 from 0 (lowest throttle) to 255, and, where the target moves, its position as
-the drone's.
+The format is a sequence of little-endian arrays [length, columns]: position, int16 in units of `metres`; orientation,
+int16 in units of 1/32767; motor commands, uint8 from 0 (lowest throttle) to 255; and for a moving target its position,
+like that of the drone.
 """
 
 import base64
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 
@@ -16,7 +16,7 @@ _LARGEST = 32767
 
 
 class Recording(NamedTuple):
-    """What is shown of an episode of each of T teachers: S steps, of which the first `length` were flown."""
+    """The shown part of an episode of each of T teachers: S steps, of which the first `length` were flown."""
 
     position: np.ndarray
     """[T, S, 3] m, world frame."""
@@ -31,23 +31,31 @@ class Recording(NamedTuple):
     total_reward: np.ndarray
     """[T] undiscounted."""
     terminated: np.ndarray
-    """[T] bool, it ended by leaving the limits."""
+    """[T] bool, the drone left its limits."""
+
+
+# Written as a call, because "return" is a keyword.
+PackedFlight = TypedDict(
+    "PackedFlight",
+    {"length": int, "metres": float, "moving": bool, "return": float, "terminated": bool, "data": str},
+)
+"""A packed flight as JSON: steps, units of positions [m], whether the target moves, and the arrays in base64."""
 
 
 def recorded(flight: Flight, steps: Rollout) -> Recording:
-    """Returns what is shown of flights [T, ...] that are on the host."""
+    """Returns the shown part of flights [T, ...] (host side)."""
     state, episode = steps.state, flight.episode
     shown = (state.position, state.orientation, state.target.position, steps.action)
     return Recording(*map(np.asarray, (*shown, episode.length, episode.total_reward, flight.terminated)))
 
 
-def pack(recording: Recording) -> list[dict[str, Any]]:
+def pack(recording: Recording) -> list[PackedFlight]:
     """Returns the flights of a recording, each as a JSON object."""
     return [_pack_one(Recording(*of_one)) for of_one in zip(*recording, strict=True)]
 
 
-def _pack_one(flight: Recording) -> dict[str, Any]:
-    """Packs one row of a recording."""
+def _pack_one(flight: Recording) -> PackedFlight:
+    """Packs the flight of one teacher."""
     length = int(flight.length)
     position, target = np.asarray(flight.position[:length]), np.asarray(flight.target_position[:length])
     metres = max(float(np.abs([position, target]).max()), 1e-6) / _LARGEST

@@ -1,4 +1,4 @@
-// Puts the report together: one teacher is chosen, and everything shows it.
+// Builds the report; one teacher is selected, and every part shows it.
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const { teachers, parameters, curves } = data;
@@ -41,7 +41,7 @@ function showDistributions() {
   });
 }
 
-// The kept actors' quantiles at each point; they do not depend on the chosen teacher.
+// Quantiles of the best actors at each point; they do not depend on the selected teacher.
 const spread = curves.step.map((_, point) => sortedNumbers(curves.kept.map((values) => values[point])));
 
 function showCurves(row) {
@@ -71,7 +71,7 @@ function rampColour(share) {
   return `rgb(${mixed.map(Math.round).join(" ")})`;
 }
 
-// Draws the map of drones; returns a function that rings one of them.
+// Draws the map of drones; returns a function that marks one of them.
 function showMap(choose) {
   const [nameX, nameY] = [find("map-x").value, find("map-y").value];
   const titled = (name) => `${parameters[name].title}${parameters[name].unit === "1" ? "" : ` [${parameters[name].unit}]`}`;
@@ -201,7 +201,7 @@ function start() {
     player.view.draw();
   });
 
-  // The hardest drone tells most.
+  // The lowest return is the most interesting.
   choose(teachers.return.reduce((worst, value, row) => (value !== null && (teachers.return[worst] === null || value < teachers.return[worst]) ? row : worst), 0));
 }
 

@@ -1,4 +1,4 @@
-"""The page, put together: template, style, scripts and content in one file."""
+"""The page: template, style, scripts and data in one HTML file."""
 
 import html
 import json
@@ -11,31 +11,28 @@ import jax
 import numpy as np
 
 from raptor_jax import evaluation
-from raptor_jax.errors import UserError
 from raptor_jax.report import content, flights
 from raptor_jax.runs import analysis
 from raptor_jax.runs.kept import load_kept
-from raptor_jax.utils.files import require_writable, write_text
+from raptor_jax.utils.files import require_writable, write_text, writing
 
 FLIGHTS = 1000
-"""At most so many teachers are flown, those of the lowest return; their flights take at most 16 MB."""
+"""Largest number of teachers whose flights are included, those with the lowest returns; at most 16 MB."""
 
 _SCRIPTS = ("plots.js", "table.js", "flight.js", "view.js", "page.js")
 
 
 def write(run: Path, output: Path) -> int:
-    """Writes the report of a run, flying its kept actors for it, and returns its size in bytes.
+    """Flies the best actors of a run and writes its report; returns the size in bytes.
 
     Raises:
-        UserError: the directory holds no run with a checkpoint and curves, or `output` cannot be written.
+        UserError: the directory contains no run with a checkpoint and curves, or `output` cannot be written.
     """
     require_writable("--output", output)
     population = analysis.load(run)
     text = assemble(f"Report of {run.resolve().name}", content.of(population, _fly(run, population)))
-    try:
+    with writing(output, "name another file", "--output"):
         write_text(output, text)
-    except OSError as error:
-        raise UserError(f"--output: {output}: cannot be written: {error.strerror}; name another file") from None
     return len(text.encode())
 
 
@@ -45,13 +42,13 @@ def assemble(title: str, shown: dict[str, Any]) -> str:
         "title": html.escape(title),
         "style": _file("style.css"),
         "script": "\n".join(_file(name) for name in _SCRIPTS),
-        # No "</script>" can stand in it.
+        # So that the data cannot contain "</script>".
         "data": json.dumps(shown, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c"),
     }
     return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _file("template.html"))
 
 
-def _fly(run: Path, population: analysis.Population) -> list[dict[str, Any] | None]:
+def _fly(run: Path, population: analysis.Population) -> list[flights.PackedFlight | None]:
     """Returns the packed flights [T]; None for teachers beyond FLIGHTS."""
     kept = load_kept(run, {})
     rows = np.argsort(analysis.returns(population))[:FLIGHTS]
@@ -59,7 +56,7 @@ def _fly(run: Path, population: analysis.Population) -> list[dict[str, Any] | No
     episodes = kept.settings.training.final_eval_episodes
     flown = evaluation.roll_out_first(kept.settings, actors, drones, episodes, evaluation.JUDGEMENT)
     recording = flights.recorded(*jax.device_get(flown))
-    packed: list[dict[str, Any] | None] = [None] * len(population)
+    packed: list[flights.PackedFlight | None] = [None] * len(population)
     for row, flight in zip(rows, flights.pack(recording), strict=True):
         packed[row] = flight
     return packed

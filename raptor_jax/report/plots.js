@@ -26,7 +26,7 @@ function short(value) {
   return String(+value.toPrecision(4));
 }
 
-// The range of all finite numbers, a little wider where asked; never empty.
+// The range of all finite numbers, optionally with a margin; never empty.
 function rangeOf(values, widen = 0) {
   let low = Infinity, high = -Infinity;
   for (const value of values) {
@@ -39,7 +39,7 @@ function rangeOf(values, widen = 0) {
   return [low - extra, high + extra];
 }
 
-// Empties a chart and draws its axes; returns the functions that place a value, and `add`.
+// Clears a chart and draws its axes; returns the functions that map a value to a position, and `add`.
 function axes(svg, { x, y, xLabel, label, height = 300, yTickLeast = 0 }) {
   svg.replaceChildren();
   svg.setAttribute("viewBox", `0 0 ${WIDTH} ${height}`);
@@ -58,7 +58,7 @@ function axes(svg, { x, y, xLabel, label, height = 300, yTickLeast = 0 }) {
   return { px, py, add, x, y };
 }
 
-// An SVG path through points; a gap where a value is missing.
+// An SVG path through points, with gaps at missing values.
 function path(xs, ys, { px, py }) {
   let text = "", pen = "M";
   ys.forEach((value, index) => {
@@ -78,7 +78,7 @@ function band(chart, xs, lows, highs, opacity) {
   chart.add("path", { class: "band", opacity, d: `${there}L${back.slice(1)}Z` });
 }
 
-// Counts values in a range; a line at `limit` where there is one.
+// A histogram of values in a range, with a line at `limit` if given.
 function histogram(svg, values, { x, bins, limit, xLabel, label }) {
   const found = values.filter((value) => value !== null);
   const counts = new Array(bins).fill(0);
@@ -88,7 +88,7 @@ function histogram(svg, values, { x, bins, limit, xLabel, label }) {
   counts.forEach((count, bin) => {
     if (count === 0) return;
     const left = chart.px(x[0] + bin * width), right = chart.px(x[0] + (bin + 1) * width);
-    // One teacher of a thousand should still be seen.
+    // One teacher in a thousand should still be visible.
     const height = Math.max(2, chart.py(0) - chart.py(count));
     const bar = chart.add("rect", { class: "bar", x: left + 0.5, width: right - left - 1, y: chart.py(0) - height, height });
     bar.appendChild(svgElement("title", {}, `${count} from ${short(x[0] + bin * width)} to ${short(x[0] + (bin + 1) * width)}`));
@@ -108,7 +108,7 @@ function legend(element, entries) {
   }));
 }
 
-// The p-quantile of sorted numbers, between neighbours as NumPy does it.
+// The p-quantile of sorted numbers, interpolated as in NumPy.
 function quantile(sorted, p) {
   const place = p * (sorted.length - 1), below = Math.floor(place);
   const above = Math.min(below + 1, sorted.length - 1);

@@ -1,4 +1,4 @@
-// The table of teachers: a heading sorts, the arrow keys choose.
+// The table of teachers: headings sort, arrow keys select.
 
 const COLUMNS = [
   ["teacher_id", "teacher", (value) => String(value).padStart(4, "0")],
@@ -17,8 +17,8 @@ const COLUMNS = [
   ["rounds", "rounds", (value) => String(value)],
 ];
 
-// Builds the table in `place`. `choose(row)` is called for a row that the user chooses, `open()` for Enter.
-// Returns `select(row)`, which marks a row without calling back.
+// Builds the table in `place`. Calls `choose(row)` for a row that the user selects, and `open()` for Enter.
+// Returns `select(row)`, which marks a row without calling `choose`.
 function teacherTable(place, teachers, choose, open) {
   const table = document.createElement("table");
   table.setAttribute("role", "grid");
@@ -59,7 +59,7 @@ function teacherTable(place, teachers, choose, open) {
     heading.append(cell);
   });
 
-  // One row at a time is in the focus order, so that Tab passes a thousand rows in one step.
+  // Only one row is in the focus order, so that Tab skips the others.
   let chosen = rows[0];
   function select(row) {
     chosen.removeAttribute("aria-selected");

@@ -1,9 +1,9 @@
-// The flight in three dimensions: a camera that turns around the middle of the path, drawn on a canvas.
+// The flight in 3D on a canvas; the camera orbits the middle of the path.
 
 const FOCAL_LENGTH = 1.6;
-const ROTOR_OF_ARM = 0.55; // radius of a drawn rotor, as a share of the arm
+const ROTOR_OF_ARM = 0.55; // radius of a drawn rotor, relative to the arm
 
-// The colour that a variable of the style sheet has now.
+// The current colour of a variable of the style sheet.
 function colourOf(name) {
   const probe = document.getElementById("view");
   probe.style.color = `var(--${name})`;
@@ -45,7 +45,7 @@ class FlightView {
     this.draw();
   }
 
-  // Takes another flight; `rotors` [4][3] are the drone's rotor positions in m. Returns how much larger it is drawn.
+  // Shows another flight; `rotors` [4][3] are the drone's rotor positions in m. Returns the factor by which it is enlarged.
   load(flight, rotors) {
     this.flight = flight;
     this.frame = 0;
@@ -68,7 +68,7 @@ class FlightView {
     this.draw();
   }
 
-  // Where a point of the world falls on the canvas, or null behind the camera.
+  // Position of a point of the world on the canvas; null behind the camera.
   project(point) {
     const [x, y, z] = point.map((value, axis) => (value - this.centre[axis]) / this.radius);
     const [ca, sa, ce, se] = [Math.cos(this.azimuth), Math.sin(this.azimuth), Math.cos(this.elevation), Math.sin(this.elevation)];

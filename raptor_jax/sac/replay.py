@@ -1,13 +1,13 @@
-"""The population's ring buffer: state and pure functions.
+"""The replay buffer of a population, a ring: its state and pure functions on it.
 
-All teachers write the same number of rows at the same time, so they share one cursor, and an insert is one contiguous
-slice of an array with an explicit teacher axis (a `vmap` of it would become a scatter).
+All teachers write the same number of rows at the same time, so they share one cursor, and an insert writes one
+contiguous slice of an array with an explicit teacher axis (under `vmap` it would become a scatter).
 
-An observation is stored once: the next observation of a row is in the row that the same environment wrote one insert
-later. The rows of the newest insert wait for theirs, and are not drawn yet. Where an episode ended, the row that
-follows belongs to another one, and the observation before the last step stands in for the one after it. What that
-changes: at a termination the value is masked, and only the entropy term of RLtools' target looks 10 ms back; at a cut,
-one transition in a whole episode, the value does too.
+An observation is stored once: the next observation of a row is in the row that the same environment writes one insert
+later. The rows of the newest insert have no next observation yet and are not sampled. At the end of an episode the
+following row belongs to a new episode, so the last observation before the step replaces the next observation. The
+effect is small: at a termination the value is masked, and only the entropy term of RLtools' target uses an observation
+that is 10 ms old; at a truncation, one transition in a whole episode, the value does too.
 """
 
 import jax
@@ -22,12 +22,12 @@ _WIDTHS = (OBSERVATION_DIM, ACTION_DIM, 1, 1)
 ROW_WIDTH = sum(_WIDTHS)
 """Numbers in a row: observation, action, reward, ending. In float16, 64 bytes: a cache line."""
 
-GOES_ON, TERMINATED, CUT = 0, 1, 2
-"""What a row says of its step's end: of the episode, by leaving the limits, or by its length."""
+CONTINUES, TERMINATED, TRUNCATED = 0, 1, 2
+"""Values of a row's `ending`: the episode continues, left the limits, or reached its longest length."""
 
 
 class Experience(struct.PyTreeNode):
-    """One step of E environments of T teachers, as it is stored."""
+    """One step of E environments of each of T teachers, as it is stored."""
 
     observation: jax.Array
     """[T, E, 26] before the step."""
@@ -38,7 +38,7 @@ class Experience(struct.PyTreeNode):
     terminated: jax.Array
     """[T, E] bool, the step ended its episode by leaving the limits."""
     finished: jax.Array
-    """[T, E] bool, terminated, or cut at the longest length."""
+    """[T, E] bool, terminated or truncated."""
 
 
 class Replay(struct.PyTreeNode):
@@ -47,13 +47,13 @@ class Replay(struct.PyTreeNode):
     rows: jax.Array
     """[T, N, ROW_WIDTH] in the precision of `sac.replay_precision`."""
     cursor: jax.Array
-    """[] int32, the row that the next insert starts at."""
+    """[] int32, the first row of the next insert."""
     filled: jax.Array
-    """[] int32, rows that hold experience."""
+    """[] int32, number of rows that hold experience."""
     first: jax.Array
-    """[] int32, the teacher that inserts and draws begin with: 0, or that of a block of teachers."""
+    """[] int32, the first teacher of inserts and samples: 0, or the first one of a block of teachers."""
     insert_rows: int = struct.field(pytree_node=False)
-    """E, the rows of an insert; divides N."""
+    """E, the number of rows of an insert; divides N."""
 
 
 def row_bytes(config: SacConfig) -> int:
@@ -62,7 +62,7 @@ def row_bytes(config: SacConfig) -> int:
 
 
 def rows_needed(capacity: int, transitions: int, insert_rows: int) -> int:
-    """Returns N: the capacity, or less if fewer transitions will ever be written, in whole inserts, of which two."""
+    """Returns N: the capacity, or fewer if fewer transitions will be written; whole inserts, and at least two."""
     return max(2, -(-min(capacity, transitions) // insert_rows)) * insert_rows
 
 
@@ -79,11 +79,11 @@ def create(config: SacConfig, teachers: int, rows: int, insert_rows: int) -> Rep
 
 
 def insert(replay: Replay, experience: Experience) -> Replay:
-    """Writes one step of all environments, of teachers from `replay.first` on, over their oldest rows.
+    """Overwrites the oldest rows with one step of all environments, for the teachers from `replay.first` on.
 
-    E divides N, so that a slice never wraps.
+    E divides N, so the slice never wraps around.
     """
-    ending = jnp.where(experience.terminated, TERMINATED, jnp.where(experience.finished, CUT, GOES_ON))
+    ending = jnp.where(experience.terminated, TERMINATED, jnp.where(experience.finished, TRUNCATED, CONTINUES))
     columns = (experience.observation, experience.action, experience.reward[..., None], ending[..., None])
     rows = jnp.concatenate([column.astype(replay.rows.dtype) for column in columns], axis=-1)
     capacity = replay.rows.shape[1]
@@ -94,24 +94,32 @@ def insert(replay: Replay, experience: Experience) -> Replay:
     )
 
 
-def mended(replay: Replay, broken: jax.Array) -> Replay:
-    """Replaces rows with non-finite numbers, of the teachers [T] that are broken, by the first whole row of each."""
+def repaired(replay: Replay, broken: jax.Array) -> Replay:
+    """Replaces the non-finite rows of broken teachers by the first finite row of the same teacher.
+
+    Args:
+        replay: the buffer.
+        broken: [T] bool, teachers whose rows are replaced.
+    """
     finite = jnp.all(jnp.isfinite(replay.rows), axis=-1)
     first = jnp.argmax(finite, axis=1)
     whole = jnp.take_along_axis(replay.rows, first[:, None, None], axis=1)
-    # What followed the whole row does not follow its copies.
-    whole = whole.at[..., -1].set(CUT)
+    # The next observation of the original row is not that of its copies.
+    whole = whole.at[..., -1].set(TRUNCATED)
     bad = broken[:, None] & ~finite
     return replay.replace(rows=jnp.where(bad[..., None], whole, replay.rows))
 
 
 def sample(replay: Replay, keys: jax.Array, batch_size: int) -> Transition:
-    """Draws a batch for every teacher from `replay.first` on, [T, B], uniformly and with replacement, in float32.
+    """Samples a batch for each teacher from `replay.first` on, uniformly and with replacement.
 
     Args:
-        replay: at least two inserts in it.
-        keys: one for each teacher, [T].
+        replay: a buffer that holds at least two inserts.
+        keys: [T], one for each teacher.
         batch_size: B.
+
+    Returns:
+        Transitions [T, B, ...], float32.
     """
     capacity = replay.rows.shape[1]
     complete = replay.filled - replay.insert_rows
@@ -126,12 +134,12 @@ def sample(replay: Replay, keys: jax.Array, batch_size: int) -> Transition:
         action=action,
         reward=reward,
         terminated=(ending == TERMINATED).astype(jnp.float32),
-        next_observation=jnp.where((ending == GOES_ON)[..., None], following, observation),
+        next_observation=jnp.where((ending == CONTINUES)[..., None], following, observation),
     )
 
 
 def columns(rows: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    """Returns rows [..., ROW_WIDTH] as observation [..., 26], action [..., 4], reward [...] and ending [...]."""
+    """Splits rows [..., ROW_WIDTH] into observation [..., 26], action [..., 4], reward [...] and ending [...]."""
     ends = [sum(_WIDTHS[: i + 1]) for i in range(len(_WIDTHS) - 1)]
     observation, action, reward, ending = jnp.split(rows, ends, axis=-1)
     return observation, action, reward[..., 0], ending[..., 0]

@@ -1,7 +1,7 @@
-"""L2F's quadrotor simulator in JAX: pure functions of one drone, without a batch axis.
+"""L2F's quadrotor simulator in JAX: pure functions of one drone, without batch axes.
 
-`reset`, `step`, `observe`, `reward` and the like take a `Drone` (physics and task) and a `State`; `jax.vmap` gives
-them batch axes. The modules follow the order of L2F's operations, so that parity can be reviewed side by side.
+`reset`, `step`, `observe`, `reward` and others take a `Drone` (physics and task) and a `State`; `jax.vmap` adds batch
+axes. The operations have the same order as in L2F, so that the code can be compared side by side.
 """
 
 from raptor_jax.simulator.noise import Noise, draw_noise

@@ -1,25 +1,23 @@
-"""What is there only for XLA's compiler.
+"""Workarounds and options for XLA's compiler. The workarounds are for the CPU; they are off on accelerators.
 
-On a processor (on an accelerator all of this is off):
+XLA:CPU recomputes common subexpressions of several outputs for each of them: the gradient of a step on scalars grew
+from 8 000 to 79 000 operations and took minutes to compile. It also launches a kernel for each output: about 600 for a
+simulated step and its gradient, 0.1 us each, which dominates the arithmetic for few environments. Two remedies:
 
-XLA:CPU computes what several outputs share anew for each of them, so that the gradient of a step on scalars grew from
-8 000 to 79 000 operations and compiled for minutes. And it starts a kernel for each output: about 600 for a simulated
-step and its gradient, of 0.1 us each, beside which the arithmetic of few environments is nothing. Two remedies:
+- A function decorated with `kept_together` is a call that XLA neither inlines nor splits, so it becomes one kernel. Its
+  gradient is one kernel too, which recomputes the intermediate values from the arguments. The function must not contain
+  reductions or matrix products: for large ones, XLA:CPU calls library kernels, which cannot be part of it.
+- A loop inside such a function (`stages_in_a_loop`) is compiled once, without recomputation across iterations.
 
-- A function that is `kept_together` is a call which XLA neither inlines nor cuts: its operations become one kernel.
-  Its gradient is one kernel too, which begins with the arguments and computes the rest again. No reduction may be in
-  it, and no product of matrices: where these are large, XLA:CPU takes kernels of a library, which do not go inside.
-- A loop inside of it (`stages_in_a_loop`) is compiled once, and nothing is computed anew across its turns.
-
-Measured on a core of an AMD EPYC (jax 0.10.2), the default training, in us for an environment step with its gradient:
+Measured on one core of an AMD EPYC (jax 0.10.2) with the default training, in us per environment step and its gradient:
 
 | | 1 teacher | 16 teachers |
 |---|---|---|
-| arrays of three and four, noise drawn in each step (before) | 10.5 | 5.3 |
-| scalars, no draws, `derivative` and reward as calls of many kernels, `jax.checkpoint` around the step | 9.6 | 2.4 |
+| arrays of three and four elements, noise sampled in each step (before) | 10.5 | 5.3 |
+| scalars, no sampling, `derivative` and reward as calls of many kernels, `jax.checkpoint` around the step | 9.6 | 2.4 |
 | these calls as one kernel each | 6.2 | 2.2 |
-| these, beginning their gradient with the arguments | 5.6 | 2.1 |
-| all of a step but the network as one kernel, its four stages in a loop | 3.3 | 1.7 |
+| these, with gradients that recompute from the arguments | 5.6 | 2.1 |
+| a whole step except the network as one kernel, its four stages in a loop | 3.3 | 1.7 |
 """
 
 import contextlib
@@ -34,21 +32,21 @@ from jax.experimental.xla_metadata import set_xla_metadata
 _Result = TypeVar("_Result")
 
 _platform: ContextVar[str | None] = ContextVar("_platform", default=None)
-"""What the program is compiled for, where that is known while it is traced."""
+"""Platform that the program is compiled for; None if it is not known during tracing."""
 
 _for_processor: ContextVar[bool] = ContextVar("_for_processor", default=False)
-"""Whether what is being traced runs on a processor alone."""
+"""Whether the code that is being traced runs only on a CPU."""
 
 
 def kept_together(function: Callable[..., _Result]) -> Callable[..., _Result]:
-    """Returns the function, as one kernel where it is compiled for a processor.
+    """Returns the function, as one kernel when it is compiled for a CPU.
 
     Args:
-        function: takes and returns trees of arrays, by position.
+        function: takes positional trees of arrays and returns one.
     """
 
     def traced_alone(*arguments: Any) -> _Result:
-        # The marks of the call would hold for every call inside of it too.
+        # Otherwise the attributes of this call would also apply to the calls in it.
         with set_xla_metadata(inlineable="true", xla_cpu_small_call="false"), _tracing_for_processor():
             return function(*arguments)
 
@@ -72,10 +70,10 @@ def kept_together(function: Callable[..., _Result]) -> Callable[..., _Result]:
 
 @contextlib.contextmanager
 def compiling_for(platform: str) -> Iterator[None]:
-    """States what is compiled within: "cpu", "cuda" and the like.
+    """Sets the platform that code within is compiled for: "cpu", "cuda" or another.
 
-    Elsewhere both forms are traced, and JAX takes the one that fits when it compiles, which is right but takes 4 s more
-    for a training. JAX keeps what a jitted function was traced to: to compile one for two platforms in a process, call
+    Without it, both forms are traced and JAX selects one when it compiles, which is correct but takes 4 s more for a
+    training. JAX caches the traces of jitted functions: to compile one for two platforms in the same process, call
     `jax.clear_caches` in between.
     """
     token = _platform.set(platform)
@@ -109,7 +107,7 @@ def options(platform: str, runs_once: bool) -> dict[str, str | bool]:
 
 
 def stages_in_a_loop() -> bool:
-    """Returns whether the stages of a step should be a loop: in a kernel of a processor. A GPU needs them unrolled."""
+    """Returns whether the stages of a step should be a loop: in CPU kernels. On a GPU they should be unrolled."""
     return _for_processor.get()
 
 

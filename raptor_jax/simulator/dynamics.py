@@ -15,7 +15,7 @@ from raptor_jax.simulator.vector import Matrix, Vec, cross, scalars
 
 
 class Motion(struct.PyTreeNode):
-    """The part of the state that is integrated, and its time derivative; fields as in `State`."""
+    """The integrated part of the state, or its time derivative; fields and units as in `State`."""
 
     position: Vec
     orientation: Quat
@@ -26,7 +26,7 @@ class Motion(struct.PyTreeNode):
 
 
 class Rotor(struct.PyTreeNode):
-    """One rotor; fields as in `Dynamics`, without their plural."""
+    """One rotor; fields and units as in `Dynamics`, in the singular."""
 
     position: Vec
     thrust_direction: Vec
@@ -38,7 +38,7 @@ class Rotor(struct.PyTreeNode):
 
 
 def rotors(dynamics: Dynamics) -> tuple[Rotor, ...]:
-    """Returns the rotors of a drone one by one."""
+    """Returns the four rotors of a drone."""
     vectors = (
         dynamics.rotor_positions,
         dynamics.rotor_thrust_directions,
@@ -59,10 +59,10 @@ def derivative(dynamics: Dynamics, motion: Motion, setpoint: tuple[jax.Array, ..
 
     Args:
         dynamics: one drone.
-        motion: the motion now.
-        setpoint: rotor state that each rotor runs after.
-        force: N, external, world frame.
-        torque: N m, external, body frame.
+        motion: the current motion.
+        setpoint: rotor state that each rotor approaches.
+        force: external force in N, world frame.
+        torque: external torque in N m, body frame.
     """
     forces, torques, rotor_slopes = [], [], []
     for rotor, u, target in zip(rotors(dynamics), motion.rotor_state, setpoint, strict=True):
@@ -93,7 +93,7 @@ def derivative(dynamics: Dynamics, motion: Motion, setpoint: tuple[jax.Array, ..
 def runge_kutta_4(
     dynamics: Dynamics, motion: Motion, setpoint: tuple[jax.Array, ...], force: Vec, torque: Vec, dt: jax.Array
 ) -> Motion:
-    """Integrates one step of dt [s] by the classical Runge-Kutta method, with the set point held (L2F `rk4`)."""
+    """Integrates one step of dt [s] with the classical Runge-Kutta method and a constant setpoint (L2F `rk4`)."""
 
     def ahead(slope: Motion, time: jax.Array) -> Motion:
         return jax.tree.map(lambda value, rate: value + time * rate, motion, slope)

@@ -1,4 +1,4 @@
-"""Episodes one after another: a step, its reward, and a fresh start when the episode is over."""
+"""Episodes: a step with its reward, and the reset at the end of an episode."""
 
 import jax
 import jax.numpy as jnp
@@ -20,24 +20,24 @@ class Episode(struct.PyTreeNode):
     observation: jax.Array
     """[26] of `state`."""
     length: jax.Array
-    """[] int32, steps taken."""
+    """[] int32, number of steps so far."""
     total_reward: jax.Array
-    """[] undiscounted."""
+    """[] undiscounted return so far."""
 
 
 class Outcome(struct.PyTreeNode):
-    """What one step brought about; `episode` is the one that the step belongs to, not yet replaced by a fresh start."""
+    """The result of one step; `episode` is the one to which the step belongs, before a reset."""
 
     reward: jax.Array
     terminated: jax.Array
     """[] bool, the next state is terminal."""
     finished: jax.Array
-    """[] bool, terminated or cut at the longest length."""
+    """[] bool, terminated or truncated at the longest length."""
     episode: Episode
 
 
 def start(drone: Drone, key: jax.Array) -> Episode:
-    """Returns a fresh episode."""
+    """Returns a new episode of one drone."""
     reset_key, observation_key = jax.random.split(key)
     state = reset(drone, reset_key)
     zero = jnp.zeros((), state.position.dtype)
@@ -46,7 +46,7 @@ def start(drone: Drone, key: jax.Array) -> Episode:
 
 
 def advance(drone: Drone, episode: Episode, action: jax.Array, episode_steps: int, noise: Noise) -> Outcome:
-    """Takes one step of an episode, without a fresh start at its end."""
+    """Takes one step of an episode with an action [4], without a reset at its end."""
     next_state = step(drone, episode.state, action, noise)
     gained = reward(drone, episode.state, action, next_state)
     ended = terminated(drone, next_state)
@@ -59,10 +59,10 @@ def advance(drone: Drone, episode: Episode, action: jax.Array, episode_steps: in
 def advance_or_restart(
     drone: Drone, episode: Episode, action: jax.Array, episode_steps: int, key: jax.Array
 ) -> tuple[Episode, Outcome]:
-    """Takes one step, and starts afresh if it finished the episode.
+    """Takes one step with an action [4], and resets if it finished the episode.
 
     Returns:
-        The episode to go on with, and the outcome of the step in the episode that it belongs to.
+        The episode for the next step, and the outcome of this step in the episode to which it belongs.
     """
     noise_key, start_key = jax.random.split(key)
     outcome = advance(drone, episode, action, episode_steps, draw_noise(drone, noise_key))

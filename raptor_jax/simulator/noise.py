@@ -1,6 +1,6 @@
-"""The noise of steps, drawn by the caller: for as many steps at once as it flies, or not at all where nothing uses it.
+"""The noise of simulator steps, sampled by the caller: for all steps of a flight at once, or not at all if unused.
 
-A call of the random generator is many small operations, however little it draws.
+A call of the random generator consists of many small operations, even for few samples.
 """
 
 import jax
@@ -9,23 +9,23 @@ from flax import struct
 from raptor_jax.drones.parameters import Drone
 
 OBSERVATION_GROUPS = (3, 9, 3, 3)
-"""Entries of the observation that have noise: position, rotation matrix, linear velocity, body rates."""
+"""Sizes of the observation groups with noise: position, rotation matrix, linear velocity, body rates."""
 
 
 class Noise(struct.PyTreeNode):
-    """Standard normal draws of a step, or of several with leading axes; None where the drone's task uses none."""
+    """Standard normal samples of a step, or of several with leading axes; None if the task of the drone uses none."""
 
     action: jax.Array | None = None
-    """[4] on the action."""
+    """[4] noise of the action."""
     target: jax.Array | None = None
-    """[3] on a moving target."""
+    """[3] noise of a moving target."""
     observation: jax.Array | None = None
-    """[18] on the observation after the step."""
+    """[18] noise of the observation after the step."""
 
 
 def draw_noise(drone: Drone, key: jax.Array, *steps: int) -> Noise:
-    """Draws the noise of steps: every array gets the leading axes `steps`, none for a single step."""
-    # A key for each kind: what a drone draws must not depend on what the others of its population use.
+    """Samples the noise of steps: every array has the leading axes `steps`, none for a single step."""
+    # One key for each kind: the samples of a drone must not depend on the kinds that its population uses.
     action_key, target_key, observation_key = jax.random.split(key, 3)
 
     def normal(key: jax.Array, used_by: object, size: int) -> jax.Array | None:

@@ -1,4 +1,4 @@
-"""What a teacher sees (L2F `40_observe.h`, the privileged observation of RAPTOR's pre-training)."""
+"""The observation of a teacher (L2F `40_observe.h`, the privileged observation of RAPTOR's pre-training)."""
 
 import jax
 import jax.numpy as jnp
@@ -16,13 +16,14 @@ OBSERVATION_DIM = 26
 def observe(drone: Drone, state: State, noise: jax.Array | None) -> jax.Array:
     """Returns the observation [26] of a state.
 
-    Position error (3, m, world), rotation matrix row by row (9), velocity error (3, m/s, world), body rates (3, rad/s),
-    the action before (4), rotor state scaled to [-1, 1] (4). The first four groups carry the task's Gaussian noise.
+    Position error (3, m, world frame), rotation matrix body to world row by row (9), velocity error (3, m/s, world
+    frame), body rates (3, rad/s), previous action (4), rotor state scaled to [-1, 1] (4). The first four groups have
+    the Gaussian noise of the task.
 
     Args:
         drone: physics and task.
-        state: what is observed.
-        noise: [18] standard normal draws (`Noise.observation`); None where the task has no noise.
+        state: the observed state.
+        noise: [18] standard normal samples (`Noise.observation`); None if the task has no noise.
     """
     pose_and_velocity = jnp.concatenate(
         [

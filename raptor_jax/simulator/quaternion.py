@@ -19,7 +19,7 @@ class Quat(struct.PyTreeNode):
 
     @classmethod
     def of(cls, array: jax.Array) -> Self:
-        """Returns the quaternion whose components an array [4] holds."""
+        """Returns the quaternion with the components of an array [4]."""
         return cls(*scalars(array))
 
     def array(self) -> jax.Array:
@@ -40,21 +40,21 @@ def derivative(orientation: Quat, angular_velocity: Vec) -> Quat:
 
 
 def rotate(orientation: Quat, vector: Vec) -> Vec:
-    """Returns the body vector in the world frame, for a unit orientation."""
+    """Returns a body-frame vector in the world frame, for a unit orientation."""
     axis = Vec(orientation.x, orientation.y, orientation.z)
     turned = cross(axis, vector) * 2
     return vector + turned * orientation.w + cross(axis, turned)
 
 
 def normalized(orientation: Quat) -> Quat:
-    """Returns the unit quaternion of the same direction."""
+    """Returns the quaternion divided by its norm."""
     w, x, y, z = orientation.w, orientation.x, orientation.y, orientation.z
     norm = jnp.sqrt(w * w + x * x + y * y + z * z)
     return Quat(w / norm, x / norm, y / norm, z / norm)
 
 
 def rotation_matrix(orientation: Quat) -> tuple[jax.Array, ...]:
-    """Returns the nine entries, row by row, of the rotation matrix, body to world, of a unit orientation."""
+    """Returns the rotation matrix, body to world, of a unit orientation: nine entries, row by row."""
     w, x, y, z = orientation.w, orientation.x, orientation.y, orientation.z
     return (
         1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
@@ -64,7 +64,7 @@ def rotation_matrix(orientation: Quat) -> tuple[jax.Array, ...]:
 
 
 def from_axis_angle(axis: jax.Array, angle: jax.Array) -> jax.Array:
-    """Returns the orientation [4] of a turn by angle [] in rad about a unit axis [3]."""
+    """Returns the orientation [4] of a rotation by an angle [] in rad about a unit axis [3]."""
     return jnp.concatenate([jnp.cos(angle / 2)[None], jnp.sin(angle / 2) * axis])
 
 

@@ -1,4 +1,4 @@
-"""Where an episode starts (L2F `30_sample_initial_state.h`)."""
+"""The initial state of an episode (L2F `30_sample_initial_state.h`)."""
 
 import jax
 import jax.numpy as jnp
@@ -10,10 +10,11 @@ from raptor_jax.simulator.state import State, Target
 
 
 def reset(drone: Drone, key: jax.Array) -> State:
-    """Draws an initial state.
+    """Samples an initial state.
 
-    With probability `guidance` the drone hovers level at the origin, else position, velocities, axis and angle of its
-    orientation are uniform. Rotor states are always uniform from `min_rpm` to `max_rpm`; force and torque are normal.
+    With probability `guidance` the drone hovers level at the origin. Otherwise position, velocities, and the axis and
+    angle of the orientation are uniform. Rotor states are always uniform from `min_rpm` to `max_rpm`; force and torque
+    are normal.
     """
     init = drone.mdp.init
     dtype = drone.dynamics.mass.dtype
@@ -37,7 +38,7 @@ def reset(drone: Drone, key: jax.Array) -> State:
         angular_velocity=angular_velocity * init.max_angular_velocity,
         rotor_state=rotor_state,
         force=force.mean + force.std * force_draws,
-        # L2F divides the yaw axis's standard deviation by 100.
+        # L2F divides the standard deviation of the yaw axis by 100.
         torque=torque.mean + torque.std * torque_draws * jnp.array([1, 1, 0.01], dtype),
         last_action=jnp.zeros(4, dtype),
         observed_action=actions.from_rotor_state(drone.dynamics.action_limit, rotor_state),
@@ -46,13 +47,13 @@ def reset(drone: Drone, key: jax.Array) -> State:
 
 
 def _normal(draws: jax.Array) -> jax.Array:
-    """Maps uniform draws in [0, 1) to standard normal ones, as `jax.random.normal` does."""
+    """Maps uniform samples in [0, 1) to standard normal ones, like `jax.random.normal`."""
     least = jnp.nextafter(jnp.asarray(-1, draws.dtype), jnp.asarray(0, draws.dtype))
     return jnp.sqrt(2).astype(draws.dtype) * jax.lax.erf_inv(jnp.maximum(2 * draws - 1, least))
 
 
 def _random_axis(draws: jax.Array) -> jax.Array:
-    """Maps two uniform draws to a uniformly distributed unit vector [3]."""
+    """Maps two uniform samples to a uniformly distributed unit vector [3]."""
     azimuth = 2 * jnp.pi * draws[0]
     height = 1 - 2 * draws[1]
     radius = jnp.sqrt(1 - height**2)
@@ -60,7 +61,7 @@ def _random_axis(draws: jax.Array) -> jax.Array:
 
 
 def _rotor_range(drone: Drone, init: Init) -> tuple[jax.Array, jax.Array]:
-    """Returns the least and greatest initial rotor state; absolute ones below 0 mean the action limit, as in L2F."""
+    """Returns the range of initial rotor states; as in L2F, absolute values below 0 mean the action limit."""
     limit = drone.dynamics.action_limit
     absolute_high = jnp.minimum(jnp.where(init.max_rpm < 0, limit.max, init.max_rpm), limit.max)
     absolute_low = jnp.minimum(jnp.where(init.min_rpm < 0, limit.min, init.min_rpm), absolute_high)

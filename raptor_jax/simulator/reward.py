@@ -12,9 +12,9 @@ from raptor_jax.simulator.vector import scalars
 
 
 def terminated(drone: Drone, state: State) -> jax.Array:
-    """Returns whether a state ends its episode: [] bool.
+    """Returns whether a state terminates its episode: [] bool.
 
-    The limits hold for each component in absolute terms, wherever the target is.
+    The limits apply to the absolute value of each component, independently of the target.
     """
     limits = drone.mdp.termination
     outside = (
@@ -26,9 +26,9 @@ def terminated(drone: Drone, state: State) -> jax.Array:
 
 
 def limit_ratio(drone: Drone, state: State) -> jax.Array:
-    """Returns how near a state is to the limits that end its episode: [], 0 far from them, above 1 beyond one.
+    """Returns how close a state is to the termination limits: [], 0 at the origin, above 1 outside of them.
 
-    The greatest component of position, velocity and rates, each as a share of its limit; 0 where there are no limits.
+    The largest component of position, velocity and body rates, divided by its limit; 0 if there are no limits.
     """
     limits = drone.mdp.termination
     ratio = jnp.maximum(
@@ -42,19 +42,19 @@ def limit_ratio(drone: Drone, state: State) -> jax.Array:
 
 
 def reward(drone: Drone, state: State, action: jax.Array, next_state: State) -> jax.Array:
-    """Returns the reward [] of taking action [4] in `state` and arriving in `next_state`.
+    """Returns the reward [] of the action [4] in `state` that leads to `next_state`.
 
-    That of a flight that goes on, or the termination penalty instead if `next_state` is terminal.
+    It is `alive_reward`, or the termination penalty if `next_state` is terminal.
     """
     alive = alive_reward(drone, state, action, next_state)
     return jnp.where(terminated(drone, next_state), drone.mdp.reward.termination_penalty, alive)
 
 
 def alive_reward(drone: Drone, state: State, action: jax.Array, next_state: State) -> jax.Array:
-    """Returns the reward [] of a step, wherever it leads.
+    """Returns the reward [] of a step without the termination penalty.
 
-    constant - scale * cost of `state`, cut at 0 if non_negative. All costs are plain norms but the action's, which is
-    squared; the orientation's is yaw alone, as in L2F.
+    It is constant - scale * cost of `state`, clipped at 0 if non_negative. All costs are norms, except for the squared
+    cost of the action; as in L2F, the cost of the orientation includes only yaw.
     """
     weights = drone.mdp.reward
     position = _norm(state.position - state.target.position)
@@ -76,7 +76,7 @@ def alive_reward(drone: Drone, state: State, action: jax.Array, next_state: Stat
 
 
 def _norm(vector: jax.Array) -> jax.Array:
-    # The square root has no slope at 0; both branches are guarded, so that the gradient there is 0 and not NaN.
+    # The square root is not differentiable at 0; both branches are guarded so that the gradient there is 0, not NaN.
     square = _squared_length(vector)
     at_zero = square == 0
     return jnp.where(at_zero, 0, jnp.sqrt(jnp.where(at_zero, 1, square)))
@@ -87,7 +87,7 @@ def _squared_length(vector: jax.Array) -> jax.Array:
 
 
 def _greatest(vector: jax.Array) -> jax.Array:
-    """Returns the greatest absolute entry []."""
+    """Returns the largest absolute entry []."""
     return functools.reduce(jnp.maximum, map(jnp.abs, scalars(vector)))
 
 

@@ -5,13 +5,13 @@ from flax import struct
 
 
 class Target(struct.PyTreeNode):
-    """What the drone should follow, and the Langevin process behind it (L2F `StateTrajectory`).
+    """The target of the drone, and the Langevin process that moves it (L2F `StateTrajectory`).
 
-    In hover all of it stays zero, so position and velocity are the desired ones whatever the episode drew.
+    For hover all values stay zero, so position and velocity are the desired ones in both cases.
     """
 
     moving: jax.Array
-    """[] bool, whether this episode's target moves."""
+    """[] bool, whether the target of this episode moves."""
     position: jax.Array
     """[3] m, desired position, world frame (smoothed)."""
     velocity: jax.Array
@@ -23,7 +23,7 @@ class Target(struct.PyTreeNode):
 
 
 class State(struct.PyTreeNode):
-    """Everything that `step` needs to go on."""
+    """The state of one drone between two steps."""
 
     position: jax.Array
     """[3] m, world frame."""
@@ -34,13 +34,13 @@ class State(struct.PyTreeNode):
     angular_velocity: jax.Array
     """[3] rad/s, body frame."""
     rotor_state: jax.Array
-    """[4] relative throttle that each rotor has reached, inside the action limits ("rpm" in L2F)."""
+    """[4] current relative throttle of each rotor, within the action limits ("rpm" in L2F)."""
     force: jax.Array
     """[3] N, external force of this episode, world frame."""
     torque: jax.Array
     """[3] N m, external torque of this episode, body frame."""
     last_action: jax.Array
-    """[4] the action before, as the reward's d_action sees it: 0 after a reset."""
+    """[4] previous action, as the d_action cost uses it: 0 after a reset."""
     observed_action: jax.Array
-    """[4] the action before, as observed: the scaled rotor state after a reset (L2F `action_history`)."""
+    """[4] previous action, as observed: the scaled rotor state after a reset (L2F `action_history`)."""
     target: Target

@@ -22,12 +22,12 @@ def step(drone: Drone, state: State, action: jax.Array, noise: Noise) -> State:
 
     Args:
         drone: physics and task.
-        state: the state now.
-        action: [4] in [-1, 1]; what lies outside is clipped for the rotors and recorded as it is.
-        noise: of this step, as `draw_noise` draws it.
+        state: the current state.
+        action: [4] in [-1, 1]; values outside are clipped for the rotors, but not in the recorded action.
+        noise: of this step, from `draw_noise`.
 
     Returns:
-        The state after `drone.integration.dt` seconds.
+        The state `drone.integration.dt` seconds later.
     """
     limit = drone.dynamics.action_limit
     noisy = action

@@ -8,13 +8,13 @@ from raptor_jax.simulator.state import Target
 
 
 def advance(trajectory: Trajectory | None, target: Target, dt: jax.Array, noise: jax.Array | None) -> Target:
-    """Moves a moving target one step on; a hovering one stays.
+    """Returns the target one step later; a hover target is unchanged.
 
     Args:
-        trajectory: gamma, omega, sigma and alpha of the process; None where no target ever moves.
-        target: the target now.
-        dt: [] s.
-        noise: [3] standard normal draws (`Noise.target`).
+        trajectory: parameters of the process; None if no target moves.
+        target: the current target.
+        dt: [] time step in s.
+        noise: [3] standard normal samples (`Noise.target`); None if no target moves.
     """
     if trajectory is None or noise is None:
         return target

@@ -1,6 +1,6 @@
-"""Vectors whose components are scalars, so that the formulas of the simulator are written once for each component.
+"""Vectors and matrices of scalars.
 
-XLA joins operations on scalars, batched by `jax.vmap`, into few kernels; slices and sums of small arrays it does not.
+XLA fuses operations on scalars, batched by `jax.vmap`, into few kernels, but not slices and sums of small arrays.
 """
 
 from typing import Self
@@ -11,7 +11,7 @@ from flax import struct
 
 
 class Vec(struct.PyTreeNode):
-    """A vector of three dimensions; each component is a scalar []."""
+    """A vector with three components; each is a scalar []."""
 
     x: jax.Array
     y: jax.Array
@@ -19,7 +19,7 @@ class Vec(struct.PyTreeNode):
 
     @classmethod
     def of(cls, array: jax.Array) -> Self:
-        """Returns the vector whose components an array [3] holds."""
+        """Returns the vector with the components of an array [3]."""
         return cls(*scalars(array))
 
     def array(self) -> jax.Array:
@@ -40,13 +40,13 @@ class Vec(struct.PyTreeNode):
 
 
 class Matrix(struct.PyTreeNode):
-    """A matrix of 3 x 3, by rows."""
+    """A 3 x 3 matrix, by rows."""
 
     rows: tuple[Vec, Vec, Vec]
 
     @classmethod
     def of(cls, array: jax.Array) -> Self:
-        """Returns the matrix that an array [3, 3] holds."""
+        """Returns the matrix with the entries of an array [3, 3]."""
         first, second, third = scalars(array)
         return cls((Vec.of(first), Vec.of(second), Vec.of(third)))
 
@@ -56,7 +56,7 @@ class Matrix(struct.PyTreeNode):
 
 def scalars(array: jax.Array) -> tuple[jax.Array, ...]:
     """Returns the rows of an array [N, ...], each without the leading axis."""
-    # Unlike those of indexing, the transpose of a split is a single concatenation.
+    # The transpose of a split is a single concatenation, unlike that of indexing.
     array = jnp.asarray(array)
     rows = jax.lax.split(array, (1,) * array.shape[0])
     return tuple(row.squeeze(0) for row in rows)

@@ -56,7 +56,7 @@ def _restarted(mesh: Mesh, state: RunState, restarted: np.ndarray) -> Population
 
     def restart(population: Population, restarted: jax.Array, times: jax.Array) -> Population:
         if population.replay is not None:
-            population = population.replace(replay=replays.mended(population.replay, restarted))
+            population = population.replace(replay=replays.repaired(population.replay, restarted))
         return revive(population, restarted, times)
 
     places = sharding.padded(np.arange(state.round.rows.size), mesh)

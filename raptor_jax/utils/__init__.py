@@ -1,1 +1,1 @@
-"""What any part may use and knows nothing of drones: files, trees of arrays, the console, the machine."""
+"""General helpers without knowledge of drones: files, trees of arrays, the console, the machine."""

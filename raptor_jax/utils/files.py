@@ -1,5 +1,6 @@
-"""Files and directories: read within limits, written whole or not at all, moved aside and never removed."""
+"""Files and directories: reads with size limits, atomic writes, and renaming instead of removal."""
 
+import contextlib
 import io
 import json
 import os
@@ -7,7 +8,7 @@ import re
 import tempfile
 import warnings
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -18,13 +19,13 @@ from raptor_jax.errors import UserError, first_line
 
 
 class Unreadable(Exception):
-    """A file that cannot be read, whoever wrote it; the message says why, and the caller adds which and the way out."""
+    """A file that cannot be read; the message says why, and the caller adds the path and how to fix it."""
 
 
 class _YamlLoader(yaml.SafeLoader):
-    """YAML of what JSON has: no dates, sets or binary, keys that are text and come once, and no aliases.
+    """YAML with the types of JSON only: no dates, sets or binary; keys are unique strings; no aliases.
 
-    A few lines of aliases stand for more than any memory holds.
+    A few lines of nested aliases can expand to more than fits in memory.
     """
 
     yaml_implicit_resolvers = {  # noqa: RUF012 (PyYAML declares it so)
@@ -53,7 +54,7 @@ class _YamlLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-# YAML 1.1, which PyYAML reads, takes 1e-3 and -.1 for text.
+# YAML 1.1, which PyYAML implements, reads 1e-3 and -.1 as strings.
 _YamlLoader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"[-+]?(?:(?:\d+\.\d*|\.\d+)(?:[eE][-+]?\d+)?|\d+[eE][-+]?\d+)$"),
@@ -65,7 +66,8 @@ def read_bytes(path: Path, most: int) -> bytes:
     """Returns the content of a file of at most `most` bytes.
 
     Raises:
-        Unreadable: there is none, it is too long, or it is no file: a pipe would block, and a device never end.
+        Unreadable: the path does not exist or is not a regular file, or the file is too large. Pipes could block, and
+            devices could be endless.
     """
     if os.path.exists(path) and not os.path.isfile(path):
         raise Unreadable("is a directory, a pipe or a device, not a file")
@@ -84,7 +86,7 @@ def read_bytes(path: Path, most: int) -> bytes:
 
 
 def read_object(path: Path, most: int) -> dict[str, Any]:
-    """Returns the object that a JSON file of at most `most` bytes holds. Raises Unreadable."""
+    """Returns the object in a JSON file of at most `most` bytes. Raises Unreadable."""
     content = read_bytes(path, most)
     try:
         value = json.loads(content.decode())
@@ -92,7 +94,7 @@ def read_object(path: Path, most: int) -> dict[str, Any]:
         raise Unreadable(f"not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
     except RecursionError:
         raise Unreadable("nested too deeply") from None
-    except ValueError as error:  # no UTF-8, or an integer of thousands of digits
+    except ValueError as error:  # not UTF-8, or an integer with thousands of digits
         raise Unreadable(f"not JSON: {error}") from None
     if not isinstance(value, dict):
         raise Unreadable(f"holds a JSON {type(value).__name__}, not an object")
@@ -100,48 +102,64 @@ def read_object(path: Path, most: int) -> dict[str, Any]:
 
 
 def read_yaml(path: Path, most: int) -> Any:
-    """Returns what a YAML file of at most `most` bytes holds, of the types that JSON has. Raises Unreadable."""
+    """Returns the value in a YAML file of at most `most` bytes, with the types of JSON only. Raises Unreadable."""
     content = read_bytes(path, most)
     try:
         return yaml.load(content.decode(), _YamlLoader)
-    # PyYAML's own error is one of many: a wrong number or tag fails in the function that converts it.
+    # PyYAML raises more than its own error: converting a wrong number or tag fails with any exception.
     except Exception as error:
         raise Unreadable(f"not readable as YAML: {' '.join(str(error).split())}") from None
 
 
 def read_arrays(path: Path, most: int) -> dict[str, np.ndarray]:
-    """Returns the arrays of a .npz file by name; nothing is unpickled.
+    """Returns the arrays of a .npz file by name, without unpickling.
 
     Args:
         path: the file.
-        most: bytes that the file, and what it unpacks to, may have at most.
+        most: largest size in bytes of the file, and of its unpacked content.
 
     Raises:
-        Unreadable: it is no such file.
+        Unreadable: the file is not a .npz file, or is too large.
     """
     packed = read_bytes(path, most)
     try:
         unpacked = sum(entry.file_size for entry in zipfile.ZipFile(io.BytesIO(packed)).infolist())
         if unpacked > most:
             raise Unreadable(f"unpacks to {unpacked} bytes, more than {most}")
-        # What numpy or Python only warns of in a header, no writer of ours wrote.
+        # A header that only causes a warning was not written by raptor_jax either.
         with warnings.catch_warnings(action="error"), np.load(io.BytesIO(packed), allow_pickle=False) as arrays:
             return {name: np.asarray(arrays[name]) for name in arrays.files}
     except Unreadable:
         raise
-    # A damaged file fails in any of the parsers that numpy hands it to: zipfile, zlib, lzma, ast, tokenize.
+    # A damaged file can fail in any parser that numpy uses: zipfile, zlib, lzma, ast, tokenize.
     except Exception as error:
         raise Unreadable(f"not a NumPy archive: {first_line(error)}") from None
 
 
 def require_writable(option: str, path: Path | None) -> None:
-    """Raises UserError where a file that an option names cannot be written."""
+    """Raises UserError if the file that an option names cannot be written."""
     if path is not None and (os.path.isdir(path) or not os.path.isdir(path.absolute().parent)):
         raise UserError(f"{option}: {path}: cannot be written; name a file in a directory that exists")
 
 
-def write_atomically(path: Path, write: Callable[[BinaryIO], Any]) -> None:
-    """Lets `write` fill a temporary file in the same directory, then renames it to `path`."""
+@contextlib.contextmanager
+def writing(path: Path, fix: str, option: str = "") -> Iterator[None]:
+    """Converts an OSError within, from writing `path`, into a one-line UserError.
+
+    Args:
+        path: the file or directory.
+        fix: what the user can do.
+        option: the command-line option that names it.
+    """
+    try:
+        yield
+    except OSError as error:
+        place = f"{option}: {path}" if option else str(path)
+        raise UserError(f"{place}: cannot be written: {error.strerror or error}; {fix}") from None
+
+
+def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Writes a temporary file in the same directory with `write`, then renames it to `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -149,7 +167,7 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], Any]) -> None:
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        # mkstemp makes files private; results are for the whole lab.
+        # mkstemp creates private files; results follow the umask.
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
     except BaseException:
@@ -158,7 +176,7 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], Any]) -> None:
 
 
 def remove_temporaries(path: Path) -> None:
-    """Removes what `write_atomically` leaves of a file when the process is killed inside it."""
+    """Removes temporary files that `write_atomically` left when its process was killed."""
     for temporary in path.parent.glob(f".{path.name}.*"):
         temporary.unlink(missing_ok=True)
 
@@ -168,18 +186,18 @@ def write_text(path: Path, text: str) -> None:
     write_atomically(path, lambda file: file.write(text.encode()))
 
 
-def json_number(value: Any) -> float | None:
-    """Returns a finite number as a float, and None for NaN and infinity, which JSON does not have."""
+def json_number(value: float | np.ndarray) -> float | None:
+    """Returns a finite number as a float, and None for NaN and infinity, which JSON cannot represent."""
     return float(value) if np.isfinite(value) else None
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: object) -> None:
     """Writes strict JSON (no NaN or infinity), indented, atomically."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def move_aside(directory: Path) -> Path:
-    """Renames a directory to the first free NAME.previous-N beside it, and returns that path."""
+    """Renames a directory to the first free NAME.previous-N, and returns the new path."""
     directory = directory.resolve()
     number = 1
     while (aside := directory.with_name(f"{directory.name}.previous-{number}")).exists():

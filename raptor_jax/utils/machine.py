@@ -1,4 +1,4 @@
-"""What computes here: the machine, and the versions of the packages that a result depends on."""
+"""The machine, and the versions of the packages that a result depends on."""
 
 import platform
 from importlib import metadata
@@ -17,7 +17,7 @@ def versions() -> dict[str, str]:
 
 
 def machine() -> dict[str, Any]:
-    """Returns what the run computes on."""
+    """Returns platform, processor, cores, memory [GiB] and operating system."""
     return {
         "platform": jax.devices()[0].platform,
         "processor": _processor(),

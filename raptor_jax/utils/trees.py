@@ -1,4 +1,4 @@
-"""Trees of arrays, whatever they hold."""
+"""Trees of arrays."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import jax
 
 
 def tree_bytes(tree: Any) -> int:
-    """Returns the bytes of all arrays, or shapes of arrays, in a tree."""
+    """Returns the size in bytes of all arrays, or shape structs, in a tree."""
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 

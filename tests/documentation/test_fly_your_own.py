@@ -99,11 +99,11 @@ def test_the_page_and_the_example_are_one_drone(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (("--drone", "rcae"), "rcae: no such file, and no platform; did you mean race?"),
-        (("--drone", "race", "race"), "both would be called race"),
+        (("--drone", "rcae"), "rcae: no such file or platform; did you mean race?"),
+        (("--drone", "race", "race"), "both would be named race"),
         (("--drone", "race", "--dynamics-dir", "x"), "not allowed with argument"),
         (("--drone", "race", "--generate-dynamics"), "leave --drone out"),
-        (("--drone", "race", "--num-teachers", "2"), "--drone: holds 1 drones, fewer than the 2"),
+        (("--drone", "race", "--num-teachers", "2"), "--drone: contains 1 drones, fewer than the requested 2"),
         (("--drone",), "expected at least one argument"),
     ],
 )

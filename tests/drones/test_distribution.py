@@ -24,7 +24,7 @@ def files():
     return draw(SamplingConfig(), 300)
 
 
-def test_drones_follow_the_laws_that_they_were_drawn_from(files, raptor):
+def test_sampled_drones_follow_their_laws(files, raptor):
     checked = distribution.check(files, SamplingConfig())
     assert checked.ok, verdicts(checked)
     assert checked.worst_metadata_error < 1e-12
@@ -57,7 +57,7 @@ def test_drones_of_another_law_are_told_apart(files, wrong, quantities):
     assert failing == quantities
 
 
-def test_a_wrong_law_inside_the_right_range_is_told_apart(files):
+def test_a_wrong_law_in_the_right_range_is_detected(files):
     """Uniform in mass instead of in size: every value is in range, and only the test can tell."""
     quantity = next(q for q in distribution.check(files, SamplingConfig()).quantities if q.name == "mass")
     uniform_mass = np.random.default_rng(0).uniform(0.02, 5, len(files))
@@ -65,7 +65,7 @@ def test_a_wrong_law_inside_the_right_range_is_told_apart(files):
     assert quantity._replace(values=quantity.values + 5).verdict == "outside"
 
 
-def test_metadata_that_contradict_the_dynamics_are_told_apart(files):
+def test_wrong_metadata_are_detected(files):
     lying = files[0]._replace(metadata={**files[0].metadata, "thrust_to_weight": 1.0})
     checked = distribution.check([lying, *files[1:]], SamplingConfig())
     assert not checked.ok
@@ -89,14 +89,14 @@ def test_a_report_lies_beside_the_drones(tmp_path, num, width):
     assert len(load_directory(tmp_path)) == num
 
 
-def test_a_report_that_cannot_be_written_is_a_user_error(tmp_path):
+def test_an_unwritable_report_is_a_user_error(tmp_path):
     write_drones(tmp_path, SamplingConfig(), 1)
     (tmp_path / distribution.TEXT_FILE).mkdir()
-    with pytest.raises(UserError, match="the report cannot be written"):
+    with pytest.raises(UserError, match="cannot be written"):
         distribution.report(tmp_path, SamplingConfig(), Console(file=io.StringIO()))
 
 
-def test_a_quantity_that_is_not_random_is_checked_by_its_value(tmp_path):
+def test_a_constant_is_checked_by_value(tmp_path):
     fixed = {"thrust_to_weight_min": 2, "thrust_to_weight_max": 2, "mass_size_deviation": 0, "disturbance_force_max": 0}
     config = SamplingConfig(**fixed)
     checked = distribution.check(draw(config, 5), config)

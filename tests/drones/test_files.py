@@ -66,7 +66,7 @@ def test_a_file_has_the_keys_of_l2f_in_their_order(reference, content):
 
 
 @pytest.mark.parametrize("directory", ["dynamics", "registry"])
-def test_the_reference_drones_load_and_agree_with_themselves(reference, directory):
+def test_reference_drones_are_consistent(reference, directory):
     files = load_directory(reference / directory)
     assert len(files) == {"dynamics": 64, "registry": 4}[directory]
     for file in files:
@@ -118,7 +118,7 @@ def test_files_are_ordered_by_number(content, tmp_path):
     assert [file.name for file in load_directory(tmp_path, 2)] == ["0", "1"]
 
 
-def test_what_follows_from_the_rest_may_be_missing(content, tmp_path):
+def test_computed_fields_may_be_omitted(content, tmp_path):
     whole = load_drone(write(tmp_path / "whole.json", content)).drone
     for key in ("dynamics.J_inv", "dynamics.hovering_throttle_relative", "mdp", "trajectory", "disturbances"):
         put(content, key, None)
@@ -131,7 +131,7 @@ def test_what_follows_from_the_rest_may_be_missing(content, tmp_path):
     assert drone.disturbances.random_force.std == 0
 
 
-def test_a_missing_thrust_curve_follows_from_thrust_to_weight(content, tmp_path):
+def test_thrust_to_weight_replaces_a_thrust_curve(content, tmp_path):
     put(content, "dynamics.rotor_thrust_coefficients", None)
     put(content, "dynamics.mass", 1.0)
     put(content, "metadata.thrust_to_weight", 2.0)
@@ -197,8 +197,24 @@ def test_a_wrong_field_is_named_in_one_line(content, tmp_path, field, value):
     assert "; " in message
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "computed"),
+    [
+        ("dynamics.J", [[1, 0, 0], [0, 1, 0], [0, 0, 0]], "dynamics.J_inv"),
+        ("dynamics.rotor_thrust_coefficients", [[0, 0, 1e-4]] * 4, "dynamics.hovering_throttle_relative"),
+        ("dynamics.rotor_thrust_coefficients", [[0, 0, 0]] * 4, "mdp"),
+        ("dynamics.gravity", [0, 0, 0], "dynamics.rotor_thrust_coefficients"),
+    ],
+)
+def test_an_error_names_the_cause(content, tmp_path, field, value, computed):
+    put(content, computed, None)
+    put(content, field, value)
+    path = write(tmp_path / "wrong.json", content)
+    assert error_of(load_drone, path).startswith(f"{path}: {field}: ")
+
+
 @pytest.mark.parametrize("ratio", [None, 0.9, "2"])
-def test_without_a_thrust_curve_a_usable_ratio_is_needed(content, tmp_path, ratio):
+def test_a_missing_thrust_curve_needs_a_valid_ratio(content, tmp_path, ratio):
     put(content, "dynamics.rotor_thrust_coefficients", None)
     put(content, "metadata.thrust_to_weight", ratio)
     message = error_of(load_drone, write(tmp_path / "a.json", content))
@@ -217,7 +233,7 @@ def test_without_a_thrust_curve_a_usable_ratio_is_needed(content, tmp_path, rati
         (" " * (2 << 20), "bytes"),
     ],
 )
-def test_what_is_no_drone_is_said_in_one_line(tmp_path, text, reason):
+def test_invalid_json_is_refused_in_one_line(tmp_path, text, reason):
     path = tmp_path / "wrong.json"
     path.write_text(text)
     message = error_of(load_drone, path)
@@ -225,7 +241,7 @@ def test_what_is_no_drone_is_said_in_one_line(tmp_path, text, reason):
     assert reason in message
 
 
-def test_missing_and_unreadable_files_are_user_errors(content, tmp_path):
+def test_unreadable_files_are_user_errors(content, tmp_path):
     assert "no such file" in error_of(load_drone, tmp_path / "none.json")
     assert "directory" in error_of(load_drone, tmp_path)
     (tmp_path / "binary.json").write_bytes(b"\xff\xfe\x00")
@@ -234,10 +250,10 @@ def test_missing_and_unreadable_files_are_user_errors(content, tmp_path):
     (tmp_path / "empty").mkdir()
     assert "no *.json files" in error_of(load_directory, tmp_path / "empty")
     write(tmp_path / "empty" / "0.json", content)
-    assert "holds 1 drones, fewer than the 2" in error_of(load_directory, tmp_path / "empty", 2)
+    assert "contains 1 drones, fewer than the requested 2" in error_of(load_directory, tmp_path / "empty", 2)
 
 
-def test_saving_is_atomic_and_refuses_what_could_not_be_read(tmp_path):
+def test_saving_is_atomic_and_refuses_invalid_drones(tmp_path):
     drone, metadata = sample_drone(SamplingConfig(), 0)
     save_drone(tmp_path / "0.json", drone, metadata)
     before = (tmp_path / "0.json").read_bytes()
@@ -250,7 +266,7 @@ def test_saving_is_atomic_and_refuses_what_could_not_be_read(tmp_path):
     assert "cannot be written" in error_of(save_drone, tmp_path / "0.json" / "1.json", drone, {})
 
 
-def test_a_drone_with_the_other_task_is_saved_with_it(tmp_path):
+def test_the_task_is_saved(tmp_path):
     drone, metadata = sample_drone(SamplingConfig(), 0)
     save_drone(tmp_path / "0.json", with_task(drone, "raptor"), metadata)
     assert load_drone(tmp_path / "0.json").drone.mdp.reward.constant == 1.5
@@ -282,7 +298,7 @@ BARE = {
 
 
 @pytest.mark.parametrize("ending", ["yaml", "yml"])
-def test_a_drone_by_hand_is_the_one_that_is_written_out(tmp_path, ending):
+def test_short_yaml_equals_complete_json(tmp_path, ending):
     short = tmp_path / f"short.{ending}"
     short.write_text(BY_HAND)
     whole = write(tmp_path / "whole.json", {"dynamics": BARE, "integration": {"dt": 0.01}})
@@ -306,8 +322,8 @@ def test_short_forms_are_read_from_json_too(tmp_path):
     ("line", "instead", "expected"),
     [
         ("  mass: 0.8", "  mass: 0.8 kg", "dynamics.mass: '0.8 kg"),
-        ("  mass: 0.8", "  mas: 0.8", "dynamics.mas: is no field of a drone; write mass"),
-        ("  mass: 0.8", "  mass: 0.8\n  rotor_torque_direction: 1", "dynamics.rotor_torque_direction: is no field"),
+        ("  mass: 0.8", "  mas: 0.8", "dynamics.mas: is not a field of a drone; did you mean mass?"),
+        ("  mass: 0.8", "  mass: 0.8\n  rotor_torque_direction: 1", "dynamics.rotor_torque_direction: is not a field"),
         ("  mass: 0.8", "  mass: 0.8\n  mass: 0.9", "the key mass comes twice"),
         ("  mass: 0.8", "  mass: &m 0.8\n  x: *m", "aliases are not read"),
         (
@@ -315,7 +331,11 @@ def test_short_forms_are_read_from_json_too(tmp_path):
             "[3e-3, 2.5E-3]",
             "numbers (kg m^2, body frame), or its 3 diagonal entries",
         ),
-        ("  rotor_torque_constants: 1e-2", "  rotor_torque_constants: [1e-2, 1e-2]", "or those of one rotor for all"),
+        (
+            "  rotor_torque_constants: 1e-2",
+            "  rotor_torque_constants: [1e-2, 1e-2]",
+            "or the value of one rotor for all four",
+        ),
         ("  rotor_time_constants_rising: .04", "", "dynamics.rotor_time_constants_rising: is missing"),
         ("[0, 1.5, 8]", "[0, 0, 1]", "thrust-to-weight of 0.5097"),
         ("2026-11-20", ".inf", "metadata.measured: inf should be finite"),
@@ -323,7 +343,7 @@ def test_short_forms_are_read_from_json_too(tmp_path):
         ("dynamics:", "- dynamics:", "not readable as YAML"),
     ],
 )
-def test_a_mistake_by_hand_is_named_in_one_line(tmp_path, line, instead, expected):
+def test_a_mistake_in_yaml_is_named_in_one_line(tmp_path, line, instead, expected):
     path = tmp_path / "a.yaml"
     assert line in BY_HAND
     path.write_text(BY_HAND.replace(line, instead))
@@ -333,11 +353,11 @@ def test_a_mistake_by_hand_is_named_in_one_line(tmp_path, line, instead, expecte
 
 
 @pytest.mark.parametrize("text", ["", "- 1", "mass", "dynamics"])
-def test_yaml_without_fields_is_no_drone(tmp_path, text):
+def test_yaml_without_fields_is_refused(tmp_path, text):
     (tmp_path / "a.yaml").write_text(text)
-    assert "holds no fields" in error_of(load_drone, tmp_path / "a.yaml")
+    assert "contains no fields" in error_of(load_drone, tmp_path / "a.yaml")
 
 
-def test_rotors_at_one_place_are_not_a_short_form(tmp_path):
+def test_positions_have_no_short_form(tmp_path):
     (tmp_path / "a.yaml").write_text(BY_HAND.replace("[[0.08, -0.09, 0],", "[0.08, -0.09, 0] # ["))
     assert "dynamics.rotor_positions" in error_of(load_drone, tmp_path / "a.yaml")

@@ -28,7 +28,7 @@ def test_the_platforms_are_those_of_rltools_registry(reference):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_platform_flies_the_default_task_and_tells_where_it_comes_from(name):
+def test_a_platform_has_the_default_task_and_a_source(name):
     file = load_drone(platforms.path_of(name))
     assert file.name == name
     assert "RLtools" in file.metadata["source"]
@@ -40,14 +40,14 @@ def test_a_platform_flies_the_default_task_and_tells_where_it_comes_from(name):
     np.testing.assert_allclose(lift, parameters.weight(file.drone.dynamics), rtol=1e-12)
 
 
-def test_the_nominal_drone_is_the_crazyflie_with_l2fs_hovering_throttle():
+def test_the_nominal_drone_has_l2fs_hovering_throttle():
     dynamics = platforms.crazyflie()
     assert float(dynamics.mass) == 0.0306
     assert float(dynamics.hovering_throttle_relative) == 0.7261389721508553
     np.testing.assert_array_equal(dynamics.J_inv, np.linalg.inv(dynamics.J))
 
 
-def test_a_name_is_a_platform_unless_there_is_such_a_file(tmp_path, monkeypatch):
+def test_a_file_precedes_a_platform_of_its_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert find_drone("race") == platforms.path_of("race")
     os.mkdir("race")
@@ -57,23 +57,23 @@ def test_a_name_is_a_platform_unless_there_is_such_a_file(tmp_path, monkeypatch)
     assert load_drone(find_drone("race")).drone.dynamics.mass == 3.35
 
 
-def test_an_unknown_name_is_told_the_platforms():
+def test_the_error_of_an_unknown_name_lists_platforms():
     assert "did you mean race? Platforms are crazyflie, flightmare, fs, race" in error_of(find_drone, "rcae")
     assert "a platform: crazyflie, flightmare, fs, race" in error_of(find_drone, "drones/17.json")
 
 
-def test_drones_that_are_named_have_the_order_that_a_run_has_them_in(tmp_path):
+def test_named_drones_have_the_order_of_a_run(tmp_path):
     drone = load_drone(platforms.path_of("race")).drone
     for name in ("10", "9"):
         save_drone(tmp_path / f"{name}.json", drone, {})
     named = ["race", tmp_path / "10.json", "crazyflie", tmp_path / "9.json"]
     assert [file.name for file in load_named(named)] == ["9", "10", "crazyflie", "race"]
     assert [file.name for file in load_named(named, 3)] == ["9", "10", "crazyflie"]
-    assert "4 drones, fewer than the 5" in error_of(load_named, named, 5)
+    assert "4 drones, fewer than the requested 5" in error_of(load_named, named, 5)
 
 
 def test_two_drones_of_one_name_are_refused(tmp_path):
     (tmp_path / "race.yaml").write_text(to_json(load_drone(platforms.path_of("race")).drone, {}))
-    assert "both would be called race" in error_of(load_named, ["race", "fs", tmp_path / "race.yaml"])
-    with pytest.raises(UserError, match="both would be called fs"):
+    assert "both would be named race" in error_of(load_named, ["race", "fs", tmp_path / "race.yaml"])
+    with pytest.raises(UserError, match="both would be named fs"):
         load_named(["fs", "fs"])

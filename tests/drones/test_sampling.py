@@ -86,7 +86,7 @@ def test_the_task_does_not_change_the_drone():
     jax.tree.map(np.testing.assert_array_equal, default.dynamics, raptor.dynamics)
 
 
-def test_drones_that_are_there_already_are_left_alone(tmp_path):
+def test_existing_drones_are_kept(tmp_path):
     config = SamplingConfig()
     assert write_drones(tmp_path, config, 3)
     stamps = [path.stat().st_mtime_ns for path in sorted(tmp_path.iterdir())]
@@ -115,9 +115,9 @@ def test_other_drones_are_never_overwritten(tmp_path, num):
     assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
 
-def test_what_cannot_be_written_or_flown_is_a_user_error(tmp_path):
+def test_unwritable_or_impossible_drones_are_user_errors(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="cannot be made"):
+    with pytest.raises(UserError, match="cannot be written"):
         write_drones(tmp_path / "file", SamplingConfig(), 1)
     with pytest.raises(UserError, match=r"^sampling\.thrust_to_weight_max: .* cannot descend"):
         sample_drone(SamplingConfig(thrust_to_weight_min=40, thrust_to_weight_max=50), 0)

@@ -39,14 +39,14 @@ def test_the_default_task_is_that_of_the_table(drone):
 
 
 @pytest.mark.parametrize(("arm", "threshold"), [(0.03, 1.0), (0.3, 6.0)])
-def test_the_default_threshold_follows_size_but_leaves_room_for_the_start(drone, arm, threshold):
+def test_the_default_threshold_exceeds_initial_positions(drone, arm, threshold):
     positions = arm * drone.dynamics.rotor_positions / max_rotor_distance(drone.dynamics)
     sized = drone.replace(dynamics=drone.dynamics.replace(rotor_positions=positions))
     np.testing.assert_allclose(with_task(sized, "default").mdp.termination.position_threshold, threshold)
 
 
 @pytest.mark.parametrize("name", ["default", "raptor"])
-def test_a_task_leaves_the_drone_as_it_is_but_for_the_hovering_throttle(drone, name):
+def test_a_task_changes_only_the_hovering_throttle(drone, name):
     nominal = drone.replace(dynamics=drone.dynamics.replace(hovering_throttle_relative=np.array(0.726)))
     given = with_task(nominal, name)
     np.testing.assert_allclose(given.dynamics.hovering_throttle_relative, hovering_throttle(drone.dynamics))
@@ -60,7 +60,7 @@ def test_the_configuration_decides_the_task(drone):
     assert for_training(drone, EnvironmentConfig(task="raptor"), "0.json").mdp.reward.constant == 1.5
 
 
-def test_l2fs_initial_angle_replaces_every_angle_but_zero(drone):
+def test_l2fs_initial_angle_keeps_zero(drone):
     environment = EnvironmentConfig(l2f_initial_angle=True)
     assert for_training(drone, environment, "0.json").mdp.init.max_angle == 1.0
     init = drone.mdp.init.replace(max_angle=np.array(0.0))
@@ -68,7 +68,7 @@ def test_l2fs_initial_angle_replaces_every_angle_but_zero(drone):
     assert for_training(level, environment, "0.json").mdp.init.max_angle == 0.0
 
 
-def test_another_integration_step_is_an_error_that_names_the_file(drone):
+def test_another_integration_step_is_an_error(drone):
     with pytest.raises(
         UserError, match=r"^drones/7\.json: integration\.dt: 0\.01 s .* environment\.dt 0\.02 s; "
     ) as caught:

@@ -1,4 +1,4 @@
-"""What `inspect` tells of a drone: what follows from its numbers, by hand, and what in them is implausible."""
+"""The drone sheet of `inspect`: derived quantities, computed by hand, and warnings."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from raptor_jax.drones import platforms
 from raptor_jax.drones.files import load_drone
 from raptor_jax.inspection.drone_sheet import describe_sheet
 
-# A square of 0.2 m, and one number of each kind: what follows from it can be computed in the head.
+# A square of 0.2 m with simple numbers, so that derived quantities are easy to compute by hand.
 MASS, ARM, THRUST, TORQUE_CONSTANT = 1.0, 0.1, 9.81, 0.02
 DRONE = f"""
 dynamics:
@@ -46,7 +46,7 @@ def test_what_follows_by_hand(tmp_path):
     assert sheet["warnings"] == []
 
 
-def test_each_rotor_has_a_place_a_turn_and_its_share_of_the_weight(tmp_path):
+def test_rotors_have_place_rotation_and_thrust(tmp_path):
     # The centre of mass a quarter of the way from the front axle to the back: the front rotors carry three quarters.
     rotors = sheet_of(
         tmp_path,
@@ -63,30 +63,34 @@ def test_each_rotor_has_a_place_a_turn_and_its_share_of_the_weight(tmp_path):
 @pytest.mark.parametrize(
     ("line", "instead", "warning"),
     [
-        (f"mass: {MASS}", "mass: 3.5", "thrust-to-weight 1.143: little thrust is left"),
-        ("rising: 0.05", "rising: 0.5", "0.5 s is above the 0.3 s that training is known on"),
-        ("falling: 0.1", "falling: 100", "a rotor time constant of 100 s is above the 0.3 s"),
-        ("rising: 0.05", "rising: 0.003", "makes the simulation unstable; write at least 0.0036 s"),
-        (f"constants: {TORQUE_CONSTANT}", "constants: 1e-4", "hardly turns about the vertical"),
-        (f"constants: {TORQUE_CONSTANT}", "constants: 0", "no combination of the rotors"),
-        ("6e-3", "9e-3", "J: no body has it"),
-        ("[4e-3, 4e-3, 6e-3]", "[4, 4, 6]", "J: as if the mass were 2.45 m from the vertical axis"),
+        (f"mass: {MASS}", "mass: 3.5", "thrust-to-weight 1.143: little thrust remains"),
+        ("rising: 0.05", "rising: 0.5", "0.5 s is above 0.3 s, the largest in the default distribution"),
+        ("falling: 0.1", "falling: 100", "a time constant of 100 s is above 0.3 s"),
+        ("rising: 0.05", "rising: 0.003", "makes the simulation unstable; use at least 0.0036 s"),
+        (f"constants: {TORQUE_CONSTANT}", "constants: 1e-4", "yaw control is very weak"),
+        (f"constants: {TORQUE_CONSTANT}", "constants: 0", "the rotors cannot control each axis"),
+        ("6e-3", "9e-3", "J: physically impossible"),
+        ("[4e-3, 4e-3, 6e-3]", "[4, 4, 6]", "J: a radius of gyration of 2.45 m about the vertical axis"),
         (
             f"[{ARM}, -{ARM}, 0], [-{ARM}, -{ARM}, 0]",
             f"[-{ARM}, -{ARM}, 0], [{ARM}, -{ARM}, 0]",
-            "not front right",
+            "the order is not L2F's",
         ),
-        ("rotor_positions:", "rotor_positions: [[9, -9, 0], [-9, -9, 0], [-9, 9, 0], [9, 9, 0]] #", "are they in m?"),
+        (
+            "rotor_positions:",
+            "rotor_positions: [[9, -9, 0], [-9, -9, 0], [-9, 9, 0], [9, 9, 0]] #",
+            "check that they are in m",
+        ),
         (
             "rotor_positions:",
             "rotor_positions: [[.4, -.1, 0], [.1, -.1, 0], [.1, .1, 0], [.4, .1, 0]] #",
             "hover level",
         ),
-        ("[0, 0, 9.81]", "[-0.5, 0, 10]", "pulls down at the lowest throttle, by 0.5 N"),
-        ("[0, 0, 9.81]", "[0, 30, -20]", "the thrust falls with the throttle"),
+        ("[0, 0, 9.81]", "[-0.5, 0, 10]", "pushes down with 0.5 N at the lowest throttle"),
+        ("[0, 0, 9.81]", "[0, 30, -20]", "the thrust decreases with the throttle"),
     ],
 )
-def test_what_is_implausible_is_told_in_words(tmp_path, line, instead, warning):
+def test_an_implausible_value_causes_a_warning(tmp_path, line, instead, warning):
     assert any(warning in told for told in sheet_of(tmp_path, line, instead)["warnings"])
 
 
@@ -99,7 +103,7 @@ def test_a_plus_has_places_too(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "warnings"),
-    [("crazyflie", ["little thrust"]), ("fs", []), ("race", ["pulls down"]), ("flightmare", ["pulls down"])],
+    [("crazyflie", ["little thrust"]), ("fs", []), ("race", ["pushes down"]), ("flightmare", ["pushes down"])],
 )
 def test_the_platforms_are_plausible(name, warnings):
     told = describe_sheet(load_drone(platforms.path_of(name)).drone)["warnings"]
@@ -111,6 +115,6 @@ def test_inspect_shows_a_platform_by_its_name(capsys):
     assert cli.main(["inspect", "crazyflie"]) == exit_status.PASSED
     shown = capsys.readouterr().out
     assert "outside" in shown
-    assert "warning: thrust-to-weight 1.467: little thrust is left" in shown
+    assert "warning: thrust-to-weight 1.467: little thrust remains" in shown
     assert cli.main(["inspect", "fs"]) == exit_status.PASSED
-    assert "nothing about its numbers is unusual" in capsys.readouterr().out
+    assert "no unusual values" in capsys.readouterr().out

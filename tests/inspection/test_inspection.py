@@ -38,7 +38,7 @@ def shown(capsys, *arguments) -> str:
     return capsys.readouterr().out
 
 
-def test_a_run_tells_of_its_teachers_its_curves_and_its_checkpoints(capsys, saved):
+def test_a_run_lists_teachers_curves_and_checkpoints(capsys, saved):
     found = told(capsys, saved)
     assert found["kind"] == "run"
     assert [teacher["mean_return"] for teacher in found["teachers"]] == [1.5, 2.5]
@@ -47,7 +47,7 @@ def test_a_run_tells_of_its_teachers_its_curves_and_its_checkpoints(capsys, save
     assert of == [("best", STEP, True, True), ("latest", STEP, True, True)]
     assert found["checkpoints"][0]["kept"]["mean_return"] == [1.0, 2.0]
     text = shown(capsys, saved)
-    assert text.count("yes, by its digest") == 2
+    assert text.count("yes (digest verified)") == 2
     assert "eval_reward" in text
     assert "actor/hidden_0/kernel" in text
     assert "sac.actor_hidden_dim 8" in text
@@ -55,7 +55,7 @@ def test_a_run_tells_of_its_teachers_its_curves_and_its_checkpoints(capsys, save
 
 # As a path of any form: of the kind, of the step, of what lies in it; from elsewhere, and from within.
 @pytest.mark.parametrize("place", ["best", f"best/{STEP}", f"best/{STEP}/default", "."])
-def test_a_checkpoint_tells_its_step_teachers_arrays_metrics_and_settings(capsys, saved, place, monkeypatch):
+def test_a_checkpoint_lists_its_content(capsys, saved, place, monkeypatch):
     monkeypatch.chdir(saved / layout.CHECKPOINTS / ("best" if place == "." else "."))
     found = told(capsys, place)
     (one,) = found["checkpoints"]
@@ -81,16 +81,16 @@ def test_what_learns_is_told_of_too(capsys, saved):
     assert "updates 0" in shown(capsys, saved / layout.CHECKPOINTS / "latest" / str(STEP))
 
 
-def test_checkpoints_under_another_name_are_told_of_without_their_run(capsys, saved, tmp_path):
+def test_checkpoints_need_no_run(capsys, saved, tmp_path):
     shutil.copytree(saved / layout.CHECKPOINTS / "best", tmp_path / "backup" / "best")
     (one,) = told(capsys, tmp_path / "backup")["checkpoints"]
     assert (one["whole"], one["has_digest"]) == (True, False)
-    assert "readable; no digest beside it" in shown(capsys, tmp_path / "backup")
+    assert "readable, without a digest" in shown(capsys, tmp_path / "backup")
 
 
 @pytest.mark.parametrize("kind", ["best", "latest"])
 @pytest.mark.parametrize("asked", ["run", "one"])
-def test_a_damaged_checkpoint_is_told_of_after_the_rest_was_shown(capsys, saved, tmp_path, kind, asked):
+def test_a_damaged_checkpoint_is_reported_last(capsys, saved, tmp_path, kind, asked):
     shutil.copytree(saved, tmp_path / "run")
     damaged = tmp_path / "run" / layout.CHECKPOINTS / kind / str(STEP)
     for data in (damaged / "default").rglob("d/*"):
@@ -106,7 +106,7 @@ def test_a_damaged_checkpoint_is_told_of_after_the_rest_was_shown(capsys, saved,
     assert [one["whole"] for one in found["checkpoints"] if one["of"] == kind] == [False]
 
 
-def test_a_checkpoint_of_other_numbers_than_were_saved_is_not_whole(capsys, saved, tmp_path):
+def test_changed_numbers_are_detected(capsys, saved, tmp_path):
     shutil.copytree(saved, tmp_path / "run")
     step, tree = checkpoints.load_best(saved)
     path = tmp_path / "run" / layout.best_arrays(step)
@@ -120,7 +120,7 @@ def test_a_checkpoint_of_other_numbers_than_were_saved_is_not_whole(capsys, save
     assert "the content differs from what was saved" in capsys.readouterr().err
 
 
-def test_a_checkpoint_without_a_list_of_teachers_is_told_of(capsys, tmp_path):
+def test_a_checkpoint_may_lack_teacher_ids(capsys, tmp_path):
     path = tmp_path / "best" / "7"
     with ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save((path / "default").absolute(), {"teacher_id": np.int32(3)})
@@ -174,7 +174,7 @@ def test_the_files_that_we_write_are_told_of(capsys, saved, tmp_path):
     assert drone["parameters"]["dynamics.gravity"] == {"value": [0, 0, -9.81], "unit": "m/s^2, world frame"}
 
 
-def test_what_json_cannot_hold_is_refused_in_one_line(capsys, saved, tmp_path):
+def test_values_that_json_lacks_are_refused(capsys, saved, tmp_path):
     shutil.copytree(saved, tmp_path / "run")
     path = tmp_path / "run" / layout.RESULTS
     path.write_text(path.read_text().replace('"step": 0', '"step": 0, "stranger": NaN', 1))

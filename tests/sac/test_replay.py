@@ -49,7 +49,7 @@ def drawn(replay: replays.Replay, batch_size: int = 500) -> Transition:
     return replays.sample(replay, jax.random.split(jax.random.key(0), TEACHERS), batch_size)
 
 
-def test_a_transition_comes_back_with_the_observation_that_followed():
+def test_a_sample_has_the_next_observation():
     batch = drawn(filled_with(inserts=3))
     np.testing.assert_array_equal(batch.observation, np.repeat(batch.reward[..., None], OBSERVATION_DIM, -1))
     np.testing.assert_array_equal(batch.action, np.repeat(-batch.reward[..., None], ACTION_DIM, -1))
@@ -57,7 +57,7 @@ def test_a_transition_comes_back_with_the_observation_that_followed():
     np.testing.assert_array_equal(batch.terminated, np.zeros_like(batch.reward))
 
 
-def test_at_an_end_the_observation_stands_in_for_the_next_and_only_a_termination_is_one():
+def test_at_an_end_the_observation_replaces_the_next():
     replay = filled_with(inserts=1)
     replay = replays.insert(replay, numbered(1, terminated=(0,), cut=(2,)))
     batch = drawn(replays.insert(replay, numbered(2)))
@@ -70,7 +70,7 @@ def test_at_an_end_the_observation_stands_in_for_the_next_and_only_a_termination
 
 
 @pytest.mark.parametrize("inserts", [2, 3, 4, 5, 6, 7, 8])
-def test_samples_reach_every_row_whose_successor_is_there_and_no_other(inserts):
+def test_samples_reach_every_complete_row(inserts):
     replay = filled_with(inserts)
     kept = min(inserts, 4) * ENVIRONMENTS
     assert (replay.cursor, replay.filled) == (inserts * ENVIRONMENTS % 12, kept)
@@ -79,14 +79,14 @@ def test_samples_reach_every_row_whose_successor_is_there_and_no_other(inserts):
         np.testing.assert_array_equal(np.unique(rewards) - 100 * teacher, np.arange(last - kept, last - ENVIRONMENTS))
 
 
-def test_samples_are_uniform_and_differ_between_teachers():
+def test_samples_are_uniform_per_teacher():
     numbers = np.asarray(drawn(filled_with(inserts=5), 24_000).reward, int) % 100 - ENVIRONMENTS
     for own in numbers:
         assert stats.chisquare(np.bincount(own, minlength=9)).pvalue > 1e-3
     assert np.mean(numbers[0] == numbers[1]) == pytest.approx(1 / 9, abs=0.01)
 
 
-def test_float16_takes_64_bytes_a_transition_and_keeps_eleven_bits():
+def test_float16_rows_have_64_bytes():
     config = SacConfig(replay_precision="float16")
     replay = filled_with(inserts=3, config=config)
     assert replay.rows.nbytes == TEACHERS * 12 * 64 == TEACHERS * 12 * replays.row_bytes(config)
@@ -103,7 +103,7 @@ def test_float16_takes_64_bytes_a_transition_and_keeps_eleven_bits():
         np.testing.assert_allclose(batch.observation[teacher][stored], observation[teacher][environment], rtol=2**-11)
 
 
-def test_inserts_that_do_not_divide_the_buffer_are_an_error():
+def test_inserts_must_divide_the_buffer():
     with pytest.raises(ValueError, match=r"5 rows .* 12"):
         replays.create(CONFIG, TEACHERS, 12, 5)
 
@@ -112,5 +112,5 @@ def test_inserts_that_do_not_divide_the_buffer_are_an_error():
     ("capacity", "transitions", "insert", "rows"),
     [(1000, 96, 16, 96), (1000, 100, 16, 112), (96, 1000, 16, 96), (100, 1000, 16, 112), (5, 5, 1, 5), (1, 9, 4, 8)],
 )
-def test_rows_are_no_more_than_needed_and_a_whole_number_of_inserts(capacity, transitions, insert, rows):
+def test_rows_needed_are_whole_inserts(capacity, transitions, insert, rows):
     assert replays.rows_needed(capacity, transitions, insert) == rows

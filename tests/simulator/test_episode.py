@@ -136,7 +136,7 @@ def collected(tiny_config) -> Collected:
 def test_cut_episodes_are_stored_as_cut_and_the_next_row_begins_afresh(collected):
     stored = collected.stored(0)
     cut = (np.arange(collected.steps) + 1) % collected.config.environment.episode_steps == 0
-    expected = np.where(cut[:, None], replays.CUT, replays.GOES_ON)
+    expected = np.where(cut[:, None], replays.TRUNCATED, replays.CONTINUES)
     np.testing.assert_array_equal(stored.ending, np.broadcast_to(expected, stored.ending.shape))
     # Where a reset went is far from where the drone would have got to: at most 1/2 a dt^2 beyond its velocity.
     dt, greatest_acceleration = collected.config.environment.dt, 100.0
@@ -154,7 +154,7 @@ def test_crashes_are_stored_as_terminated(collected):
 def test_the_stored_action_is_the_one_that_the_next_row_shows_where_the_episode_goes_on(collected):
     for teacher in (0, 2):
         stored = collected.stored(teacher)
-        on = stored.ending[:-1] == replays.GOES_ON
+        on = stored.ending[:-1] == replays.CONTINUES
         assert on.any()
         np.testing.assert_array_equal(stored.observation[1:][on][:, 18:22], stored.action[:-1][on])
 

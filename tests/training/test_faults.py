@@ -465,5 +465,5 @@ def test_counters_hold_a_billion_steps():
 def test_steps_beyond_the_counters_are_refused(steps, rescue_rounds):
     chunk = min(steps * 3 // 2, 2**31 - 2)
     config = longest(steps, rescue_rounds, log_frequency=chunk, eval_frequency=chunk, checkpoint_frequency=chunk)
-    with pytest.raises(UserError, match=r"training.steps_per_teacher: .* more than can be counted"):
+    with pytest.raises(UserError, match=r"training.steps_per_teacher: .* exceeds"):
         rounds.most_steps(config)

@@ -1,12 +1,12 @@
-"""Real quadrotors by name, one JSON file each: those of RLtools' registry.
+"""Real quadrotors by name, one JSON file each, from RLtools' registry.
 
-Their files hold the drone alone, without a task; `metadata` says where the numbers come from.
+The files contain the drone without a task; `metadata` names the source of the numbers.
 """
 
 from pathlib import Path
 
+from raptor_jax.drones.fields import parse
 from raptor_jax.drones.parameters import Dynamics
-from raptor_jax.drones.schema import read_group
 from raptor_jax.utils.files import read_object
 
 _DIRECTORY = Path(__file__).parent
@@ -19,14 +19,13 @@ def names() -> list[str]:
 
 
 def path_of(name: str) -> Path:
-    """Returns the file of a platform."""
+    """Returns the path of a platform's file."""
     return _DIRECTORY / f"{name}.json"
 
 
 def crazyflie() -> Dynamics:
     """Returns the Crazyflie 2.1 with the optical flow and SD card decks, the nominal drone of the sampler.
 
-    The hovering throttle is the one that L2F gives; its thrust curve has another.
+    The hovering throttle is L2F's value, which differs from that of the thrust curve.
     """
-    dynamics: Dynamics = read_group(Dynamics, read_object(path_of("crazyflie"), _MAX_BYTES)["dynamics"], "dynamics")
-    return dynamics
+    return parse(Dynamics, read_object(path_of("crazyflie"), _MAX_BYTES)["dynamics"], "dynamics")

@@ -1,0 +1,244 @@
+"""Every setting, with its type, range, unit and default; the defaults are those of `configs/pre_training.yaml`."""
+
+from typing import Annotated, Any, Literal
+
+import pydantic
+from pydantic import Field
+
+# The device counts steps and sizes in int32.
+PositiveInt = Annotated[int, Field(gt=0, lt=2**31)]
+Decay = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Section(pydantic.BaseModel):
+    """A section of the configuration: frozen and hashable; unknown keys are refused."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @pydantic.field_validator("*", mode="before")
+    @classmethod
+    def _a_bool_is_no_number(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
+        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
+            raise ValueError("should be a number, not true or false")
+        return value
+
+
+class EnvironmentConfig(Section):
+    """The simulator and the task."""
+
+    dt: float = Field(0.01, gt=0, le=0.1, description="integration and control period, as in the drones' files [s]")
+    episode_steps: PositiveInt = Field(500, description="longest episode [steps]; a longer one is truncated")
+    task: Literal["file", "default", "raptor"] = Field(
+        "file",
+        description="reward, initial states, limits and trajectories: as in each drone's file, or one of two built-in"
+        " tasks",
+    )
+    environments_per_teacher: PositiveInt = Field(
+        8, description="parallel environments of each teacher; an update uses one window of each"
+    )
+    l2f_initial_angle: bool = Field(
+        False, description="draw initial angles from U(0, 1) rad as l2f 2.0.18 does, instead of U(0, max_angle)"
+    )
+
+
+class SamplingConfig(Section):
+    """The distribution that `sample` draws drones from; names as in L2F's domain_randomization."""
+
+    num_drones: PositiveInt = Field(1000, description="number of drones")
+    seed: int = Field(0, ge=0, description="seed of the drones; drone i depends only on (seed, i)")
+    task: Literal["default", "raptor"] = Field("default", description="task that is written into the files")
+    thrust_to_weight_min: float = Field(1.5, gt=1, description="[-]")
+    thrust_to_weight_max: float = Field(5.0, gt=1, description="[-]")
+    torque_to_inertia_min: float = Field(40.0, gt=0, description="[1/s^2]")
+    torque_to_inertia_max: float = Field(1200.0, gt=0, description="[1/s^2]")
+    mass_min: float = Field(0.02, gt=0, description="[kg]; uniform in the cube root")
+    mass_max: float = Field(5.0, gt=0, description="[kg]; uniform in the cube root")
+    mass_size_deviation: float = Field(
+        0.1,
+        ge=0,
+        lt=1,
+        description="d: arm lengths scale with the cube root of the mass times 1 + x",
+    )
+    mass_size_deviation_law: Literal["uniform", "l2f"] = Field(
+        "uniform", description="x ~ U(-d, d), or N(-d, d) as in L2F; for x < 0 the factor is 1/(1 - x)"
+    )
+    rotor_time_constant_rising_min: float = Field(0.03, gt=0, description="[s]")
+    rotor_time_constant_rising_max: float = Field(0.30, gt=0, description="[s]")
+    rotor_time_constant_falling_min: float = Field(0.07, gt=0, description="[s]")
+    rotor_time_constant_falling_max: float = Field(0.30, gt=0, description="[s]")
+    rotor_torque_constant_min: float = Field(0.005, ge=0, description="[m]")
+    rotor_torque_constant_max: float = Field(0.05, ge=0, description="[m]")
+    disturbance_force_max: float = Field(
+        0.3, ge=0, description="largest disturbance force relative to thrust-to-weight minus 1"
+    )
+
+    @property
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        """The least and the greatest value of each quantity with the keys `NAME_min` and `NAME_max`, by NAME."""
+        values = self.model_dump()
+        names = [key.removesuffix("_min") for key in values if key.endswith("_min")]
+        return {name: (values[f"{name}_min"], values[f"{name}_max"]) for name in names}
+
+    @pydantic.model_validator(mode="after")
+    def _ranges_are_ordered(self) -> "SamplingConfig":
+        for name, (least, most) in self.ranges.items():
+            if least > most:
+                raise ValueError(f"{name}_min {least} is above {name}_max {most}")
+        return self
+
+
+class SacConfig(Section):
+    """Soft actor-critic: horizon, networks, losses, optimizers and replay."""
+
+    horizon: int = Field(
+        100,
+        ge=0,
+        le=10_000,
+        description="H, steps of the simulator through which the actor's objective is differentiated, in on-policy"
+        " windows of H steps; 0 is model-free SAC with a replay buffer",
+    )
+    actor_hidden_dim: PositiveInt = Field(64, description="units in each of the actor's two hidden layers")
+    critic_hidden_dim: PositiveInt = Field(32, description="units in each of a critic's two hidden layers")
+    gamma: float = Field(0.99, ge=0, lt=1, description="discount per step")
+    td_lambda: float = Field(
+        0.95, ge=0, le=1, description="lambda of the critics' targets over a window; only for horizon > 0"
+    )
+    tau: float = Field(0.02, gt=0, le=1, description="Polyak rate of the target critics")
+    target_entropy: float = Field(-12.0, description="entropy that alpha is adapted to [nat]")
+    initial_alpha: float = Field(1e-3, gt=0, description="initial entropy weight")
+    actor_learning_rate: float = Field(
+        8e-3, gt=0, description="learning rate of the actor; for horizon > 0 it decays to 0 along a cosine"
+    )
+    critic_learning_rate: float = Field(2e-3, gt=0, description="learning rate of the critics")
+    alpha_learning_rate: float = Field(1e-2, gt=0, description="learning rate of log alpha")
+    gradient_clip: float = Field(
+        1.0,
+        gt=0,
+        description="largest norm of the gradient of a step's mean reward with respect to the actor; only for horizon"
+        " > 0",
+    )
+    state_gradient_limit: float = Field(
+        200.0,
+        gt=0,
+        description="largest norm of the gradient of a window's return with respect to the state of a step; only for"
+        " horizon > 0",
+    )
+    survival_width: float = Field(
+        0.1,
+        gt=0,
+        description="width, as a share of the limits, over which the probability of termination rises; only for"
+        " horizon > 0",
+    )
+    adam_beta1: Decay = Field(0.9, description="decay of Adam's first moment")
+    adam_beta2: Decay = Field(0.99, description="decay of Adam's second moment")
+    adam_epsilon: float = Field(1e-8, ge=0, description="added to Adam's denominator")
+    adam_variance_floor: float = Field(
+        0.0, ge=0, description="lower bound of the second moment under the root in Adam's denominator"
+    )
+    n_warmup_steps: PositiveInt = Field(
+        8000,
+        description="environment steps of a teacher that the untrained policy collects before learning; only at"
+        " horizon 0",
+    )
+    steps_per_update: PositiveInt = Field(
+        1, description="steps of each environment between two critic updates; only at horizon 0"
+    )
+    actor_update_interval: PositiveInt = Field(2, description="critic updates per update of actor and alpha")
+    critic_batch_size: PositiveInt = Field(
+        256, description="transitions per critic update, from the replay, or from the windows for horizon > 0"
+    )
+    actor_batch_size: PositiveInt = Field(256, description="transitions of these per actor update; only at horizon 0")
+    replay_capacity: PositiveInt = Field(
+        65_536,
+        description="capacity of the replay per teacher [transitions], at most what it will collect; only at horizon 0",
+    )
+    replay_precision: Literal["float16", "float32"] = Field(
+        "float16", description="number format of the replay: 64 or 128 bytes per transition; only at horizon 0"
+    )
+    matmul_precision: Literal["float32", "tensorfloat32", "bfloat16"] = Field(
+        "float32",
+        description="precision of matrix products, accumulated in float32; without an NVIDIA GPU tensorfloat32 is"
+        " float32",
+    )
+    soft_target: Literal["reference", "textbook"] = Field(
+        "reference",
+        description="entropy term of the target at horizon 0: reference, as in RLtools, is neither discounted nor"
+        " masked"
+        " at termination; textbook is both",
+    )
+    log_std_min: float = Field(-20.0, description="lower bound of the policy's log standard deviation")
+    log_std_max: float = Field(2.0, description="upper bound of the policy's log standard deviation")
+    log_probability_epsilon: float = Field(1e-6, gt=0, description="added to 1 - tanh^2 in the log-probability")
+
+    @pydantic.model_validator(mode="after")
+    def _batches_nest(self) -> "SacConfig":
+        if self.actor_batch_size > self.critic_batch_size:
+            raise ValueError(
+                f"actor_batch_size {self.actor_batch_size} is above critic_batch_size {self.critic_batch_size}"
+            )
+        if self.log_std_min >= self.log_std_max:
+            raise ValueError(f"log_std_min {self.log_std_min} is not below log_std_max {self.log_std_max}")
+        return self
+
+
+class TrainingConfig(Section):
+    """A run: its length, evaluation, checkpoints and logs."""
+
+    start: str = Field(
+        "packaged",
+        description="initial actor of every teacher: packaged, the one that ships with raptor_jax; scratch, random"
+        " weights;"
+        " or a file that train-start wrote. At sac.horizon 0 it is always scratch",
+    )
+    steps_per_teacher: PositiveInt = Field(
+        640_000, lt=2**31, description="environment steps of a teacher, summed over its environments"
+    )
+    rescue_rounds: int = Field(
+        2,
+        ge=0,
+        le=8,
+        description="additional rounds for teachers at or below pass_return, each with new seeds and twice as long as"
+        " the"
+        " previous one",
+    )
+    eval_frequency: PositiveInt = Field(80_000, description="environment steps of a teacher between two evaluations")
+    eval_episodes: PositiveInt = Field(
+        64, description="episodes per evaluation, with fixed seeds; they select the best actor"
+    )
+    final_eval_episodes: PositiveInt = Field(
+        100, description="episodes of the final evaluation of the best actor, with seeds that selected nothing"
+    )
+    checkpoint_frequency: PositiveInt = Field(
+        320_000, description="environment steps of a teacher between two checkpoints"
+    )
+    checkpoint_replay: Literal["auto", "always", "never"] = Field(
+        "auto",
+        description="whether checkpoints contain the replay; a run resumed without it collects new experience before it"
+        " learns. auto: up to 1 GiB",
+    )
+    log_frequency: PositiveInt = Field(
+        16_000, description="environment steps of a teacher between two points of the training curves"
+    )
+    pass_return: float = Field(200.0, description="mean return above which a teacher passes")
+    seed: int = Field(0, ge=0, lt=2**31, description="seed of initial weights, exploration and evaluation")
+    tensorboard_teachers: int = Field(16, ge=0, description="number of teachers with their own TensorBoard curves")
+
+    @pydantic.model_validator(mode="after")
+    def _steps_can_be_counted(self) -> "TrainingConfig":
+        if self.rescue_rounds and self.steps_per_teacher * 2 ** (self.rescue_rounds + 1) >= 2**31:
+            raise ValueError(
+                f"steps_per_teacher {self.steps_per_teacher} doubled in each of {self.rescue_rounds} rescue_rounds"
+                " exceeds 2^31 - 1; lower one of them"
+            )
+        return self
+
+
+class Config(pydantic.BaseModel):
+    """All sections; frozen and hashable, so that it can be a static argument of a jitted function."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+    environment: EnvironmentConfig = EnvironmentConfig()
+    sampling: SamplingConfig = SamplingConfig()
+    sac: SacConfig = SacConfig()
+    training: TrainingConfig = TrainingConfig()

@@ -76,7 +76,7 @@ def most_steps(config: Config) -> int:
     if steps >= 2**31:
         raise UserError(
             f"training.steps_per_teacher: {config.training.steps_per_teacher} and the rescue rounds make {steps:,}"
-            " steps in whole chunks, more than can be counted (2^31 - 1); lower it or training.rescue_rounds"
+            " steps in whole chunks, which exceeds the limit of 2^31 - 1; lower it or training.rescue_rounds"
         )
     return steps
 

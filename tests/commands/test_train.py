@@ -190,10 +190,10 @@ def test_the_default_settings_log_what_sac_learns_and_keep_its_critics(directory
         assert np.isfinite(teacher["stochastic_mean_return"])
     with ocp.StandardCheckpointer() as checkpointer:
         best = checkpointer.restore((run / results["teachers"][0]["final_path"]).absolute())
-        latest = checkpointer.restore((run / "checkpoints" / "latest" / "3200" / "default").absolute())
-    assert best["critic"]["hidden_0"]["kernel"].shape == (2, 2, 36, 64)
+        latest = checkpointer.restore((run / "checkpoints" / "latest" / "1600" / "default").absolute())
+    assert best["critic"]["hidden_0"]["kernel"].shape == (2, 2, 36, 32)
     assert best["alpha"].shape == (2,)
-    assert latest["teachers"]["target_critic"]["params"]["mlp"]["hidden_0"]["kernel"].shape == (2, 2, 36, 64)
+    assert latest["teachers"]["target_critic"]["params"]["mlp"]["hidden_0"]["kernel"].shape == (2, 2, 36, 32)
     assert "replay" not in latest
 
 

@@ -28,7 +28,7 @@ def test_plain_orbax_opens_a_checkpoint_in_five_lines(run_of_4):
     exec(code, names)
     kept = names["kept"]
     assert kept["actor"]["hidden_0"]["kernel"].shape == (4, 26, 64)
-    assert kept["critic"]["hidden_0"]["kernel"].shape == (4, 2, 36, 64)
+    assert kept["critic"]["hidden_0"]["kernel"].shape == (4, 2, 36, 32)
     assert kept["alpha"].shape == (4,)
     np.testing.assert_array_equal(kept["teacher_id"], np.arange(4))
 

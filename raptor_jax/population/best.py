@@ -1,4 +1,4 @@
-"""The best actor of each teacher so far, by evaluation, with the critics and the temperature that it had."""
+"""The best evaluated actor of each teacher so far, with its critics and its temperature."""
 
 import functools
 
@@ -12,7 +12,7 @@ from raptor_jax.sac import Teacher
 
 
 class Best(struct.PyTreeNode):
-    """What is kept of T teachers, and the evaluations that it won by."""
+    """The best networks of T teachers, and the evaluations that selected them."""
 
     actor: sac.Parameters
     """The weights, each [T, ...]."""
@@ -42,7 +42,7 @@ def create(teachers: Teacher) -> Best:
 def keep(
     best: Best, rows: jax.Array, teachers: Teacher, mean_return: jax.Array, std_return: jax.Array, step: jax.Array
 ) -> Best:
-    """Keeps every actor that beats its teacher's best so far.
+    """Keeps every actor with a higher mean return than the best of its teacher so far.
 
     Args:
         best: of all T teachers; donated.

@@ -1,4 +1,4 @@
-"""A chunk of a population, block after block of teachers, so that what a processor works on stays in its cache."""
+"""A chunk in blocks of teachers, so that the working set of a processor stays in its cache."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -15,13 +15,13 @@ Trained = tuple[Population, ChunkMetrics]
 TrainBlock = Callable[[Population, Drone], Trained]
 
 CACHE_BYTES = 4 * 2**20
-"""Weights, moments and targets that a core keeps at hand while it trains a block: about its second-level cache."""
+"""Most bytes of weights, moments and targets in a block: about the second-level cache of a core."""
 
 LARGEST = 4
-"""Teachers in a block where more would fit: enough to hide what a small operation costs beside its arithmetic."""
+"""Most teachers in a block: enough to amortise the overhead of small operations."""
 
 LARGEST_OF_WINDOWS = 16
-"""The same at a horizon above 0, where more is small operations: weights and windows fit a second-level cache."""
+"""The same at a horizon above 0, which has more small operations; weights and windows fit a second-level cache."""
 
 
 def block_size(teachers: int, learner_bytes: int, platform: str, largest: int = LARGEST) -> int:

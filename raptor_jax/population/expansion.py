@@ -1,4 +1,4 @@
-"""Training at a horizon above 0: windows of flight, and an update of every teacher on its own."""
+"""Training at a horizon above 0: every teacher flies windows and updates itself on them."""
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,7 @@ def steps_per_update(config: Config) -> int:
 
 
 def total_updates(config: Config) -> int:
-    """Returns the updates of a whole run, over which the actor's learning rate falls."""
+    """Returns the number of updates of a whole run, over which the actor's learning rate decays."""
     return -(-config.training.steps_per_teacher // steps_per_update(config))
 
 
@@ -31,7 +31,7 @@ def schedule(config: Config) -> Schedule:
 
 
 def start_episodes(config: Config, drones: Drone, key: jax.Array) -> Episode:
-    """Returns fresh episodes of drones [E, ...], of different ages: else all would end in the same window."""
+    """Returns new episodes of drones [E, ...] with random lengths so far; else all would end in one window."""
     age_key, start_key = jax.random.split(key)
     environments = drones.dynamics.mass.shape[0]
     episodes = jax.vmap(episode.start)(drones, jax.random.split(start_key, environments))

@@ -1,4 +1,4 @@
-"""What holds for each teacher of a population, whatever it learns by: its key, and whether its numbers are finite."""
+"""Per-teacher functions that both horizons share: random keys, and the rollback of teachers that diverge."""
 
 from typing import Any
 
@@ -9,17 +9,17 @@ from raptor_jax.config import Config
 
 
 def teacher_key(config: Config, teacher_id: jax.Array, attempt: int) -> jax.Array:
-    """Returns the random key that all draws of one attempt at a teacher follow from."""
+    """Returns the random key of one attempt at a teacher; all its draws follow from it."""
     return jax.random.fold_in(jax.random.fold_in(jax.random.key(config.training.seed), teacher_id), attempt)
 
 
 def revive(population: Any, broken: jax.Array, times: jax.Array) -> Any:
-    """Lets teachers that were put back go on from there with fresh random draws.
+    """Reseeds and reactivates teachers that were rolled back.
 
     Args:
         population: T teachers.
-        broken: [T] bool, who is to go on.
-        times: [T] int32, how often each of them has been put back by now.
+        broken: [T] bool, the teachers to reactivate.
+        times: [T] int32, how often each teacher has been rolled back so far.
     """
     fresh = jax.vmap(jax.random.fold_in)(population.keys, jnp.uint32(2**31) + times.astype(jnp.uint32))
     keys = select(broken, fresh, population.keys)
@@ -27,12 +27,12 @@ def revive(population: Any, broken: jax.Array, times: jax.Array) -> Any:
 
 
 def freeze_non_finite(before: Any, after: Any, parts: tuple[str, ...]) -> Any:
-    """Puts teachers whose numbers are no longer finite back to where they were, and leaves them there.
+    """Rolls back teachers with non-finite numbers, and freezes them.
 
     Args:
-        before: a population.
-        after: the same, later.
-        parts: the fields that must stay finite and are put back; every array in them [T, ...].
+        before: the population before a chunk.
+        after: the population after it.
+        parts: the fields that must stay finite and are rolled back; every array in them [T, ...].
     """
 
     def of(population: Any) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def _all_finite(tree: Any) -> jax.Array:
 
 
 def select(condition: jax.Array, yes: Any, no: Any) -> Any:
-    """Chooses between two trees of arrays [T, ...] by a condition [T], teacher by teacher."""
+    """Selects from two trees of arrays [T, ...], teacher by teacher, by a condition [T]."""
 
     def choose(a: jax.Array, b: jax.Array) -> jax.Array:
         return jnp.where(condition.reshape(condition.shape + (1,) * (a.ndim - 1)), a, b)

@@ -1,4 +1,4 @@
-"""One teacher for many drones at once: its actor is what other teachers may begin with."""
+"""Trains one teacher on many drones at once; its actor is the warm start of other teachers."""
 
 import functools
 

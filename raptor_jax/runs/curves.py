@@ -9,9 +9,6 @@ import numpy as np
 from raptor_jax.errors import UserError
 from raptor_jax.utils.files import Unreadable, read_arrays, write_atomically
 
-CURVES = "curves.npz"
-"""Where a run keeps its curves, under its output directory."""
-
 _MAX_BYTES = 1 << 30
 """The curves of a thousand teachers take some 20 MB."""
 

@@ -26,11 +26,11 @@ class Experience(struct.PyTreeNode):
     observation: jax.Array
     """[E, H, 26]"""
     disturbance: jax.Array
-    """[E, 6] what the critics see beside the observation."""
+    """[E, 6] external force and torque, which only the critics observe."""
     action: jax.Array
     """[E, H, 4]"""
     target: jax.Array
-    """[E, H] what the critics should say, in their own scale."""
+    """[E, H] regression targets of the critics, in their scale."""
     valid: jax.Array
     """[E, H] bool, False after a termination."""
 
@@ -38,7 +38,7 @@ class Experience(struct.PyTreeNode):
 def update(
     config: Config, updates: int, teacher: Teacher, drones: Drone, episodes: Episode, key: jax.Array
 ) -> tuple[Teacher, Episode, Window, Losses]:
-    """Flies a window in every environment, and improves actor, alpha and critics.
+    """Flies a window in every environment, and updates actor, alpha and critics.
 
     Args:
         config: settings.
@@ -59,9 +59,9 @@ def update(
 
     def loss(actor: Parameters) -> tuple[jax.Array, tuple[Episode, Window]]:
         fly = jax.vmap(functools.partial(window.fly, config, actor, future), in_axes=(drone_axis, 0, 0))
-        worth, flown = fly(drones, episodes, keys)
+        objective, flown = fly(drones, episodes, keys)
         # A sum: the limit of the gradient in a state is that of one window's return.
-        return -jnp.sum(worth), flown
+        return -jnp.sum(objective), flown
 
     (total, (following, windows)), gradient = jax.value_and_grad(loss, has_aux=True)(teacher.actor)
     actor_loss, gradient = jax.tree.map(lambda leaf: leaf / (keys.shape[0] * config.sac.horizon), (total, gradient))
@@ -124,7 +124,7 @@ def _with_targets(config: Config, teacher: Teacher, windows: Window) -> Experien
 def _update_critics(
     config: Config, teacher: Teacher, experience: Experience, key: jax.Array
 ) -> tuple[Teacher, jax.Array, jax.Array]:
-    """Improves the critics and their targets on `actor_update_interval` random batches; returns mean loss and value."""
+    """Updates the critics and their targets on `actor_update_interval` random batches; returns mean loss and value."""
     shape = (config.sac.actor_update_interval, config.sac.critic_batch_size)
 
     def step(teacher: Teacher, drawn: jax.Array) -> tuple[Teacher, tuple[jax.Array, jax.Array]]:

@@ -1,7 +1,7 @@
-"""A flight of H steps that a gradient can go through: policy, simulator, reward, and a smooth survival.
+"""A differentiable rollout of H steps: policy, simulator, reward, and a smooth probability of survival.
 
-Termination has no gradient. A flight therefore goes on beyond its limits, and each reward counts by a smooth
-probability of having survived so far, which falls as the greatest `limit_ratio` of the flight passes 1.
+Termination has no gradient. A rollout therefore continues beyond the limits, and each reward is weighted by a smooth
+probability of having survived so far, which falls as the greatest `limit_ratio` of the rollout passes 1.
 """
 
 import functools
@@ -33,11 +33,11 @@ from raptor_jax.simulator.episode import Episode
 from raptor_jax.simulator.vector import scalars
 
 _LOST = 10.0
-"""Survival widths beyond its limits at which a flight is over for all purposes: it has survived with 5e-5."""
+"""Survival widths beyond the limits at which a flight is held in place; its probability of survival is 5e-5 there."""
 
 _LIMITED = OBSERVATION_DIM + 25
-"""Leading numbers of a packed flight whose gradient is limited: all but a moving target, which does not depend on the
-policy, and `nearest`."""
+"""Leading numbers of a packed flight whose gradient is limited: all but `nearest` and a moving target, which does not
+depend on the policy."""
 
 
 class Rollout(NamedTuple):
@@ -103,11 +103,11 @@ def rollout(
         action_noise: [H, 4] standard normal draws of the policy.
     """
     changing, constant = _split(drone, start.state)
-    # One array: each array that a step carries would be stored for the gradient by a kernel of its own.
+    # One array: on a GPU each array of the carry would be stored for the gradient by a kernel of its own.
     first, unpack = ravel_pytree(_Flight(start.observation, changing, limit_ratio(drone, start.state)))
     take_step = kept_together(functools.partial(_take_step, config, unpack))
 
-    # What a step computes is computed again for its gradient: to store it costs more, in kernels and in memory.
+    # Each step is recomputed for its gradient: storing its values costs more, in kernels and in memory.
     @functools.partial(jax.checkpoint, prevent_cse=False)
     def step(before: jax.Array, noises: tuple[Noise, jax.Array]) -> tuple[jax.Array, tuple[jax.Array, ...]]:
         output = policy(config.sac, actor, unpack(before).observation)
@@ -131,7 +131,7 @@ def rollout(
 
 
 def survival(config: Config, nearest: jax.Array) -> jax.Array:
-    """Returns the smooth probability that a flight has survived whose greatest `limit_ratio` so far is `nearest`."""
+    """Returns the probability of survival of a flight whose greatest `limit_ratio` so far is `nearest`."""
     return jax.nn.sigmoid((1 - nearest) / config.sac.survival_width)
 
 
@@ -146,7 +146,7 @@ def _take_step(
     noise: Noise,
     action_noise: jax.Array,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Takes one step: all of it but the network.
+    """Takes one step, without the network.
 
     Returns:
         The flight after it, packed; the soft reward []; action, log-probability, reward and termination [7].
@@ -165,7 +165,7 @@ def _take_step(
     left = terminated(drone, next_state)
     record = jnp.stack([*entries, log_probability, jnp.where(left, penalty, alive), left.astype(alive.dtype)])
     moved = ravel_pytree((observe(drone, next_state, noise.observation), _split(drone, next_state)[0]))[0]
-    # Far beyond its limits a flight stays where it is: rates without bounds would overflow.
+    # Far beyond its limits the state is held: unbounded rates would overflow.
     lost = before.nearest > 1 + _LOST * config.sac.survival_width
     held = jnp.where(lost, packed[:-1], moved)
     limited = _limit_gradient(config.sac.state_gradient_limit, held[:_LIMITED])
@@ -187,10 +187,10 @@ def _joined(changing: State, constant: _Constant) -> State:
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _limit_gradient(limit: float, values: jax.Array) -> jax.Array:
-    """Returns the values as they are; the gradient that flows back through them is cut to the norm `limit`.
+    """Returns the values unchanged; the gradient that flows back through them is clipped to the norm `limit`.
 
-    A tumbling vehicle amplifies gradients beyond all bounds, and one such flight would drown the others; one that is
-    not finite counts as 0.
+    A tumbling vehicle amplifies gradients without bound, and one such flight would dominate all others. A non-finite
+    gradient counts as 0.
     """
     del limit
     return values

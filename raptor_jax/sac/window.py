@@ -1,6 +1,6 @@
-"""A window of flight: the part of SAC's actor objective that is known, because the simulator can be differentiated.
+"""The actor's objective over a window: H differentiable steps through the simulator, and the critics' value after them.
 
-One window of H steps in one environment is worth
+The objective of one window of H steps in one environment is
 
     J = sum_{k<H} gamma^k (r_k - alpha log pi(a_k|s_k)) + gamma^H (min_j Q'_j(s_H, a_H) - alpha log pi(a_H|s_H)),
 
@@ -8,7 +8,7 @@ the H-step value expansion SVG(H) (Heess et al. 2015) of the soft value (Haarnoj
 reparameterisation, so that the gradient of J goes through policy, simulator and reward, and beyond the window through
 the target critics. The action a_H is that of a frozen actor.
 
-Each reward counts by the probability of having survived so far (`rollout`), relative to that at the window's start.
+Rewards are weighted by the probability of having survived so far (`rollout`), relative to the window's start.
 """
 
 from typing import NamedTuple
@@ -25,7 +25,7 @@ from raptor_jax.simulator import ACTION_DIM, State, draw_noise, episode, limit_r
 from raptor_jax.simulator.episode import Episode
 
 _ANGULAR_ACCELERATION = 10.0
-"""rad/s^2 that count as 1 where the critics see the external torque."""
+"""Unit of the external torque in the critics' observation, as an angular acceleration in rad/s^2."""
 
 
 class Step(struct.PyTreeNode):
@@ -63,7 +63,7 @@ class Window(struct.PyTreeNode):
 
 
 class Value(NamedTuple):
-    """What the future after a window is worth: frozen networks, and the entropy weight."""
+    """The value after a window: frozen networks, and the entropy weight."""
 
     actor: Parameters
     target_critic: Parameters
@@ -95,7 +95,7 @@ def fly(
     Args:
         config: settings.
         actor: the weights that the gradient is of.
-        future: what comes after the window is worth.
+        future: the value after the window.
         drone: one drone.
         start: a running episode.
         key: random key of the window.
@@ -114,10 +114,10 @@ def fly(
     terminated = jnp.any(steps.terminated)
     after = gamma**horizon * flown.survived * ~terminated * value
     at_start = survival(config, limit_ratio(drone, start.state))
-    worth = (jnp.sum(gamma ** jnp.arange(horizon) * flown.soft_reward) + after) / at_start
+    objective = (jnp.sum(gamma ** jnp.arange(horizon) * flown.soft_reward) + after) / at_start
     over = terminated | (last.length >= config.environment.episode_steps)
     fresh = episode.start(drone, fresh_key)
-    return worth, (jax.tree.map(lambda new, old: jnp.where(over, new, old), fresh, last), window)
+    return objective, (jax.tree.map(lambda new, old: jnp.where(over, new, old), fresh, last), window)
 
 
 def _steps(start: Episode, flown: Rollout) -> Step:

@@ -247,9 +247,9 @@ def test_a_teacher_that_breaks_later_keeps_what_it_had_learnt(tiny_config, drone
     start, faulty_drones = broken_drone(learnt, drones)
     now = trained(tiny_config, start, faulty_drones, chunks=1)
     assert_equal({"teachers": of(now, [FAULTY])["teachers"]}, {"teachers": before["teachers"]})
-    # Its drone and its experience are mended, but a frozen teacher stays frozen.
-    mended = now.replay.replace(rows=jnp.nan_to_num(now.replay.rows))
-    now = trained(tiny_config, now.replace(replay=mended), drones, chunks=1)
+    # Its drone and its experience are repaired, but a frozen teacher stays frozen.
+    repaired = now.replay.replace(rows=jnp.nan_to_num(now.replay.rows))
+    now = trained(tiny_config, now.replace(replay=repaired), drones, chunks=1)
     np.testing.assert_array_equal(now.active, [True, False, True])
     assert_equal({"teachers": of(now, [FAULTY])["teachers"]}, {"teachers": before["teachers"]})
 

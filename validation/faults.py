@@ -1,6 +1,6 @@
 """Short runs that are killed with SIGKILL, resumed, and compared with a run that nobody killed; and long ones, watched.
 
-A killed run came through if it goes on with --resume, ends with the status of the undisturbed one, and has the same
+A killed run has recovered if it resumes with --resume, ends with the status of the undisturbed one, and has the same
 numbers in the end, bit for bit: every teacher in results.json, every curve, every array of the newest checkpoint of
 both kinds. Where a kill hit is read from what it left on disk.
 """
@@ -98,7 +98,7 @@ def numbers(run: Path) -> dict[str, np.ndarray]:
     }
     with np.load(run / layout.CURVES) as curves:
         found |= {f"curves {name}": curves[name] for name in curves.files}
-    for kind in ("best", "latest"):
+    for kind in layout.KINDS:
         newest = max((run / layout.CHECKPOINTS / kind).iterdir(), key=lambda path: int(path.name))
         with ocp.StandardCheckpointer() as checkpointer:
             tree = checkpointer.restore((newest / "default").absolute())
@@ -150,7 +150,7 @@ def after(seconds: float) -> Callable[[Path], bool]:
 
 
 def nth(number: int, inside: Callable[[Path], bool]) -> Callable[[Path], bool]:
-    """Returns the moment when what `inside` tells of begins for the n-th time, from 1."""
+    """Returns the moment when `inside` becomes true for the n-th time, from 1."""
     state = {"begun": 0, "inside": False}
 
     def moment(run: Path) -> bool:
@@ -165,9 +165,7 @@ def nth(number: int, inside: Callable[[Path], bool]) -> Callable[[Path], bool]:
 def inside_a_save(run: Path) -> bool:
     """Returns whether there is a checkpoint that is not finished."""
     return any(
-        "orbax-checkpoint-tmp" in name
-        for kind in ("best", "latest")
-        for name in _names(run / layout.CHECKPOINTS / kind)
+        "orbax-checkpoint-tmp" in name for kind in layout.KINDS for name in _names(run / layout.CHECKPOINTS / kind)
     )
 
 

@@ -16,7 +16,6 @@ from raptor_jax.runs import checkpoints, layout, results, stored_config, warm_st
 from raptor_jax.runs.curves import load_curves
 from raptor_jax.utils.files import json_number
 
-_KINDS = ("best", "latest")
 _LARGEST_VERIFIED = 1 << 30
 """Largest checkpoint in bytes that is read and verified when a whole run is inspected."""
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from raptor_jax.drones.parameters import Drone
 from raptor_jax.population.state import ChunkMetrics, Population
+from raptor_jax.utils.numbers import largest_divisor
 
 _Tree = TypeVar("_Tree")
 
@@ -36,7 +37,7 @@ def block_size(teachers: int, learner_bytes: int, platform: str, largest: int = 
     if platform != "cpu":
         return teachers
     most = max(1, min(largest, CACHE_BYTES // learner_bytes))
-    return max(size for size in range(1, most + 1) if teachers % size == 0)
+    return largest_divisor(teachers, most)
 
 
 def block_by_block(train: TrainBlock, population: Population, drones: Drone, size: int) -> Trained:

@@ -16,7 +16,10 @@ from raptor_jax.drones.parameters import same
 from raptor_jax.errors import UserError
 from raptor_jax.runs import layout
 from raptor_jax.utils.console import readable_bytes
-from raptor_jax.utils.files import remove_temporaries, write_text
+from raptor_jax.utils.files import remove_temporaries, write_text, writing
+
+FIX = "make room, or name another with --output-dir"
+"""How to fix an output directory that cannot be written."""
 
 CHANGEABLE = {
     f"training.{key}"
@@ -125,22 +128,13 @@ def _flat(config: Config) -> dict[str, object]:
 
 
 @contextlib.contextmanager
-def writing(path: Path, fix: str = "make room, or name another with --output-dir") -> Iterator[None]:
-    """Converts write errors to a one-line UserError that names a path and how to fix it."""
-    try:
-        yield
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror or error}; {fix}") from None
-
-
-@contextlib.contextmanager
 def locked(output_dir: Path) -> Iterator[None]:
     """Locks a directory for this process; the lock ends with the process, however that ends.
 
     Raises:
         UserError: another process holds it, or it cannot be written.
     """
-    with writing(output_dir):
+    with writing(output_dir, FIX):
         output_dir.mkdir(parents=True, exist_ok=True)
         lock = open(output_dir / layout.LOCK, "a")  # noqa: SIM115 (kept open for as long as the lock is held)
     with lock:

@@ -15,6 +15,7 @@ from raptor_jax.sac.optimizer import actor_optimizer
 from raptor_jax.sac.teacher import Losses, Teacher, improve_critics, update_alpha
 from raptor_jax.sac.window import Value, Window
 from raptor_jax.simulator.episode import Episode
+from raptor_jax.utils.numbers import largest_divisor
 
 _MOST_STEPS_AT_ONCE = 32
 """Steps of a window whose values are computed together."""
@@ -92,20 +93,17 @@ def _with_targets(config: Config, teacher: Teacher, windows: Window) -> Experien
     """
     steps = windows.steps
 
-    def value(observation: jax.Array, action: jax.Array, disturbance: jax.Array) -> jax.Array:
-        seen = jnp.concatenate([observation, disturbance], axis=-1)
-        return jnp.min(critic_values(config.sac, teacher.target_critic, seen, action), axis=0)
-
     def values_of_part(first: jax.Array) -> jax.Array:
         part = (steps.observation, steps.action)
         observation, action = (jax.lax.dynamic_slice_in_dim(leaf, first, part_steps, axis=1) for leaf in part)
         disturbance = jnp.broadcast_to(windows.disturbance[:, None], (*observation.shape[:2], 6))
-        return value(observation, action, disturbance)
+        seen = jnp.concatenate([observation, disturbance], axis=-1)
+        return jnp.min(critic_values(config.sac, teacher.target_critic, seen, action), axis=0)
 
     def following(values: jax.Array, last: jax.Array) -> jax.Array:
         return jnp.concatenate([values[:, 1:], last[:, None]], axis=1)
 
-    part_steps = max(steps for steps in range(1, _MOST_STEPS_AT_ONCE + 1) if config.sac.horizon % steps == 0)
+    part_steps = largest_divisor(config.sac.horizon, _MOST_STEPS_AT_ONCE)
     # [parts, E, steps]: the hidden layers of all steps at once would be most of the memory of a training.
     values = jax.lax.map(values_of_part, jnp.arange(0, config.sac.horizon, part_steps))
     values = jnp.moveaxis(values, 0, 1).reshape(steps.reward.shape)
@@ -114,7 +112,7 @@ def _with_targets(config: Config, teacher: Teacher, windows: Window) -> Experien
         config.sac,
         window.value_scale(config) * steps.reward,
         steps.terminated,
-        following(values, value(windows.last_observation, windows.last_action, windows.disturbance)),
+        following(values, windows.last_value),
         window.value_scale(config) * -jnp.exp(teacher.log_alpha) * log_probability,
     )
     ended_before = jnp.cumsum(steps.terminated, axis=1) - steps.terminated

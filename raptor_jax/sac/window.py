@@ -52,10 +52,8 @@ class Window(struct.PyTreeNode):
 
     steps: Step
     """Every array [H, ...]. What follows a termination belongs to no episode."""
-    last_observation: jax.Array
-    """[26] of s_H."""
-    last_action: jax.Array
-    """[4] a_H."""
+    last_value: jax.Array
+    """[] min_j Q'_j(s_H, a_H), in the critics' scale."""
     last_log_probability: jax.Array
     """[] of a_H."""
     disturbance: jax.Array
@@ -141,6 +139,6 @@ def _evaluate_end(
     seen_by_critics = disturbance(drone, last.state)
     action, log_pi = sample_action(config.sac, future.actor, last.observation, noise)
     observation = jnp.concatenate([last.observation, seen_by_critics])
-    values = critic_values(config.sac, future.target_critic, observation, action)
-    soft_value = jnp.min(values) / value_scale(config) - future.alpha * log_pi
-    return Window(steps, last.observation, action, log_pi, seen_by_critics), soft_value
+    value = jnp.min(critic_values(config.sac, future.target_critic, observation, action))
+    soft_value = value / value_scale(config) - future.alpha * log_pi
+    return Window(steps, value, log_pi, seen_by_critics), soft_value

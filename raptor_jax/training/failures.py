@@ -7,8 +7,8 @@ import jax
 
 from raptor_jax.errors import UserError
 from raptor_jax.population import memory
-from raptor_jax.runs import directory
 from raptor_jax.training.state import Job
+from raptor_jax.utils.files import writing
 
 
 @contextmanager
@@ -21,7 +21,7 @@ def reported(job: Job, step: Callable[[], int] = lambda: 0) -> Iterator[None]:
     """
     fix = "the last checkpoint is whole: make room and continue with --resume"
     try:
-        with directory.writing(job.output_dir, fix):
+        with writing(job.output_dir, fix):
             yield
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):

@@ -15,7 +15,7 @@ from raptor_jax.training import progress, rounds
 from raptor_jax.training.output import Output
 from raptor_jax.training.state import Job, RunState, Setup, prepare_round, state_of_round
 from raptor_jax.utils.console import say
-from raptor_jax.utils.files import move_aside
+from raptor_jax.utils.files import move_aside, writing
 from raptor_jax.utils.trees import take
 
 
@@ -44,7 +44,7 @@ def own_directory(job: Job, console: Console, resume: bool) -> Iterator[None]:
     """Locks the output directory for this run, and writes the settings and the drones there."""
     with ExitStack() as at_the_end:
         at_the_end.enter_context(directory.locked(job.output_dir))
-        with directory.writing(job.output_dir):
+        with writing(job.output_dir, directory.FIX):
             if resume:
                 directory.clear_leftovers(job.output_dir)
                 directory.write_config(job.output_dir, job.config)

@@ -19,7 +19,7 @@ from raptor_jax.population import warm_start as pooled
 from raptor_jax.population.expansion import schedule
 from raptor_jax.population.schedule import crossed
 from raptor_jax.runs import warm_start
-from raptor_jax.runs.directory import writing
+from raptor_jax.utils.files import writing
 from raptor_jax.utils.machine import machine, versions
 from raptor_jax.utils.trees import leading_size
 

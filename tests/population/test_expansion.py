@@ -127,7 +127,7 @@ def test_an_episode_counts_up_to_its_length_or_its_termination(config):
     rewards = jnp.arange(12.0).reshape(3, 4)
     absent = jnp.zeros((3, 4))
     steps = Step(absent, absent, absent, absent, ended, lengths, rewards)
-    windows = Window(jax.tree.map(lambda leaf: leaf[None], steps), absent, absent, absent, absent)
+    windows = Window(jax.tree.map(lambda leaf: leaf[None], steps), absent, absent, absent)
     found = expansion.finished(config, windows)
     assert (found.episodes, found.reward, found.length) == (2, 1 + 6, length + 3)
 

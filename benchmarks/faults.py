@@ -2,7 +2,7 @@
 
     python -m benchmarks.faults --kills 50
 
-A killed run counts only if it goes on with --resume, ends with status 0, and has the same numbers in the end, bit for
+A killed run counts only if it resumes with --resume, ends with status 0, and has the same numbers in the end, bit for
 bit: every teacher in results.json, every curve, every array of the newest checkpoint of both kinds. Where a kill hit is
 read from what it left on disk. Status 1 where one of them did not come through.
 

@@ -3,7 +3,7 @@
     python -m benchmarks.fuzz [--inputs 100000] [--guided 20000] [--seed 0] [--only READER]
 
 The inputs (`validation/fuzz`) are valid ones that were edited and damaged. With --guided, atheris (extra `fuzz`) tries
-so many more on each reader of a file: it changes bytes, and goes on from those changes that reach new code. Every input
+so many more on each reader of a file: it mutates bytes, and keeps mutations that reach new code. Every input
 must be accepted, or refused in one line, without side effects; the first of each kind that is not is shown, and the
 status is 1.
 """

@@ -19,4 +19,4 @@ ruff check .
 ruff format --check .
 mypy
 lint-imports
-python -m pytest "$@"
+python -m pytest --numprocesses 2 --dist loadfile "$@"

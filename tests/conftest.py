@@ -16,6 +16,13 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 TEACHERS = 3
 
 
+@pytest.fixture(scope="module", autouse=True)
+def compiled_programs_are_dropped():
+    """After each module: a process has room for 65 530 memory maps, and XLA:CPU crashes when its programs have used them up."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture(scope="session")
 def tiny_config() -> Config:
     """Small networks and short episodes, and a replay (14 MB) beside which everything else is small."""

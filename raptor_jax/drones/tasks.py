@@ -36,6 +36,11 @@ _L2F_MAX_ANGLE = 1.0
 """rad, the largest initial angle that l2f 2.0.18 samples, regardless of max_angle."""
 
 
+_RECOVERY_DISTANCE = 8.0
+"""m, position limit of the default task: more than any drone of the default distribution falls in a flight that it can
+recover from (docs/methods.md)."""
+
+
 def task(name: TaskName, dynamics: Dynamics) -> tuple[Mdp, Trajectory]:
     """Returns a task for a drone; limits that depend on size are multiples of the distance of its outermost rotor."""
     build = {"default": _default, "raptor": _raptor}[name]
@@ -103,8 +108,7 @@ def _default(rotor_distance: float) -> tuple[Mdp, Trajectory]:
     )
     termination = Termination(
         enabled=True,
-        # A small drone would otherwise start outside of its limits.
-        position_threshold=max(20 * rotor_distance, 2 * max_position),
+        position_threshold=max(20 * rotor_distance, _RECOVERY_DISTANCE),
         linear_velocity_threshold=10.0,
         angular_velocity_threshold=35.0,
     )

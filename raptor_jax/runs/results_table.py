@@ -12,7 +12,7 @@ from raptor_jax.runs.results import TeacherResult
 
 
 def _verdict(entry: TeacherResult) -> tuple[str, str, str, str, str]:
-    """Returns the texts of the mean return, the episode length, the offset, the rounds and whether it passed."""
+    """Returns the texts of mean return, share of terminated episodes, offset, rounds and whether it passed."""
     rounds = str(entry.rounds)
     if entry.passed is None:
         best = entry.best_eval_reward
@@ -21,7 +21,7 @@ def _verdict(entry: TeacherResult) -> tuple[str, str, str, str, str]:
         return "not finite", "-", "-", rounds, "[red]no[/]"
     return (
         f"{entry.mean_return:.0f} +- {entry.std_return:.0f}",
-        f"{entry.episode_length:.0f}",
+        "-" if entry.share_terminated is None else f"{entry.share_terminated:.0%}",
         "-" if entry.position_offset is None else f"{entry.position_offset:.2f}",
         rounds,
         "[green]yes[/]" if entry.passed else "[red]no[/]",
@@ -34,7 +34,7 @@ def print_table(teachers: Sequence[TeacherResult], pass_return: float, console: 
     shown = sorted(order[:longest], key=lambda entry: entry.teacher_id) if len(order) <= longest else order[:longest]
     console.print("Teachers:" if len(order) <= longest else f"The {longest} lowest of {len(order)} teachers:")
     table = Table()
-    numbers = ("thrust/weight", "mass [kg]", "mean return", "episode length", "offset [m]", "rounds", "passed")
+    numbers = ("thrust/weight", "mass [kg]", "mean return", "terminated", "offset [m]", "rounds", "passed")
     for heading in ("teacher", "drone", *numbers):
         table.add_column(heading, justify="left" if heading == "drone" else "right", no_wrap=True)
     for entry in shown:
@@ -61,3 +61,8 @@ def _print_summary(teachers: Sequence[TeacherResult], pass_return: float, consol
     )
     passed = sum(bool(entry.passed) for entry in evaluated)
     console.print(f"{passed} of {len(teachers)} passed (mean return above {pass_return:g}); {distribution}")
+    shares = [entry.share_terminated for entry in evaluated if entry.share_terminated is not None]
+    if shares:
+        console.print(
+            f"{np.mean(shares):.2%} of the judged episodes ended by termination, of {np.count_nonzero(shares)} teachers"
+        )

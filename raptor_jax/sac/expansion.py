@@ -108,9 +108,10 @@ def _with_targets(config: Config, teacher: Teacher, windows: Window) -> Experien
     values = jax.lax.map(values_of_part, jnp.arange(0, config.sac.horizon, part_steps))
     values = jnp.moveaxis(values, 0, 1).reshape(steps.reward.shape)
     log_probability = following(steps.log_probability, windows.last_log_probability)
+    penalised = jnp.minimum(steps.reward, config.sac.termination_penalty)
     target = losses.lambda_targets(
         config.sac,
-        window.value_scale(config) * steps.reward,
+        window.value_scale(config) * jnp.where(steps.terminated, penalised, steps.reward),
         steps.terminated,
         following(values, windows.last_value),
         window.value_scale(config) * -jnp.exp(teacher.log_alpha) * log_probability,

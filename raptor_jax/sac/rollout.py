@@ -159,9 +159,10 @@ def _take_step(
     state = _joined(before.state, constant)
     next_state = simulate(drone, state, action, noise)
     alive, penalty = alive_reward(drone, state, action, next_state), drone.mdp.reward.termination_penalty
+    learned_penalty = jnp.minimum(penalty, config.sac.termination_penalty)
     nearest = jnp.maximum(before.nearest, limit_ratio(drone, next_state))
     survived, survives = survival(config, before.nearest), survival(config, nearest)
-    soft_reward = survives * alive + (survived - survives) * penalty - survived * alpha * log_probability
+    soft_reward = survives * alive + (survived - survives) * learned_penalty - survived * alpha * log_probability
     left = terminated(drone, next_state)
     record = jnp.stack([*entries, log_probability, jnp.where(left, penalty, alive), left.astype(alive.dtype)])
     moved = ravel_pytree((observe(drone, next_state, noise.observation), _split(drone, next_state)[0]))[0]

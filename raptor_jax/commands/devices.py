@@ -34,6 +34,17 @@ def join_processes() -> None:
         ) from None
 
 
+def use_cores(most: int) -> None:
+    """Makes a device of every core that this process may use, up to `most`; without effect on other platforms.
+
+    XLA runs a training on one core of a device: its operations are too small to be divided.
+    """
+    import jax
+
+    if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+        jax.config.update("jax_num_cpu_devices", min(len(os.sched_getaffinity(0)), most))
+
+
 def require_device(device: str) -> None:
     """Raises UserError if jax has no such device."""
     import jax

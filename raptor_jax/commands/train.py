@@ -5,7 +5,7 @@ from pathlib import Path
 
 from raptor_jax import config as configs
 from raptor_jax.commands import sample
-from raptor_jax.commands.devices import join_processes, require_device
+from raptor_jax.commands.devices import join_processes, require_device, use_cores
 from raptor_jax.commands.exit_status import NOT_PASSED, PASSED, STOPPED
 from raptor_jax.commands.options import (
     Command,
@@ -79,6 +79,8 @@ def _run(options: argparse.Namespace) -> int:
         drones = files.load_directory(options.dynamics_dir, last)[first:]
     if options.distributed:
         join_processes()
+    else:
+        use_cores(len(drones))
     require_device(options.device)
     import numpy as np
 

@@ -72,7 +72,7 @@ def train(options: argparse.Namespace, name: str, dynamics: Path, arguments: lis
     run = options.work / "".join(c if c.isalnum() else "_" for c in name)
     if not (run / "results.json").is_file():
         command = [sys.executable, "-m", "raptor_jax.cli", "train", "--dynamics-dir", str(dynamics), "--device", "cpu"]
-        command += ["--output-dir", str(run), "--training.rescue-rounds", "0", *arguments]
+        command += ["--output-dir", str(run), "--training.extra-rounds", "0", *arguments]
         # Status 3: not every teacher passed.
         if (status := subprocess.run(command, check=False).returncode) not in (0, 3):
             sys.exit(status)

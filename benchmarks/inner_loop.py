@@ -120,7 +120,7 @@ def training_times(checkouts: dict[str, Path], teachers: int, turns: int = 3) ->
         "log-frequency": steps,
         "eval-episodes": 2,
         "final-eval-episodes": 2,
-        "rescue-rounds": 0,
+        "extra-rounds": 0,
         "pass-return": -1e6,
         "tensorboard-teachers": 0,
     }

@@ -39,7 +39,7 @@ print("5th, 50th, 95th percentile of the returns:", np.round(np.nanpercentile(re
 # %% [markdown]
 # ## Reward curves
 #
-# Left, what each teacher's actor reached as it was; a curve that starts again lower is a rescue round. Right, the kept
+# Left, what each teacher's actor reached as it was; a curve that starts again lower is an extra round. Right, the kept
 # actors, which are the best so far.
 
 # %%

@@ -18,7 +18,7 @@ TEACHERS = 3
 
 @pytest.fixture(scope="module", autouse=True)
 def compiled_programs_are_dropped():
-    """After each module: a process has room for 65 530 memory maps, and XLA:CPU crashes when its programs have used them up."""
+    """After each module: a process has 65 530 memory maps, and XLA:CPU crashes when its programs have used them up."""
     yield
     jax.clear_caches()
 

@@ -31,7 +31,7 @@ training:
   log_frequency: 100
   eval_episodes: 2
   final_eval_episodes: 3
-  rescue_rounds: 0
+  extra_rounds: 0
   tensorboard_teachers: 0
 """
 

@@ -43,19 +43,19 @@ RUNS = {
         **_SHARED,
         "config": "configs/model_free.yaml",
         "training.steps-per-teacher": 1024,
-        "training.rescue-rounds": 0,
+        "training.extra-rounds": 0,
         "training.pass-return": -1e6,
         "sac.critic-hidden-dim": 8,
         "sac.critic-batch-size": 8,
         "sac.actor-batch-size": 8,
         "sac.n-warmup-steps": 32,
     },
-    # Nobody clears this bar by two standard errors, so that there is a rescue round.
+    # Nobody clears this bar by two standard errors, so that there is an extra round.
     "windows": {
         **_SHARED,
         "training.start": "scratch",
         "training.steps-per-teacher": 512,
-        "training.rescue-rounds": 1,
+        "training.extra-rounds": 1,
         "training.pass-return": 1e6,
         "environment.environments-per-teacher": 2,
         "sac.horizon": 8,

@@ -28,17 +28,27 @@ class EnvironmentConfig(Section):
 
     dt: float = Field(0.01, gt=0, le=0.1, description="integration and control period, as in the drones' files [s]")
     episode_steps: PositiveInt = Field(500, description="longest episode [steps]; a longer one is truncated")
+    training_episode_steps: PositiveInt = Field(
+        300,
+        description="the same for training at sac.horizon > 0, at most episode_steps: shorter episodes show more of the"
+        " recovery from initial states, and less of hovering",
+    )
     task: Literal["file", "default", "raptor"] = Field(
         "file",
         description="reward, initial states, limits and trajectories: as in each drone's file, or one of two built-in"
         " tasks",
     )
     environments_per_teacher: PositiveInt = Field(
-        8, description="parallel environments of each teacher; an update uses one window of each"
+        4, description="parallel environments of each teacher; an update uses one window of each"
     )
     l2f_initial_angle: bool = Field(
         False, description="draw initial angles from U(0, 1) rad as l2f 2.0.18 does, instead of U(0, max_angle)"
     )
+
+    @property
+    def longest_in_training(self) -> int:
+        """Returns the steps after which training in windows truncates an episode."""
+        return min(self.training_episode_steps, self.episode_steps)
 
 
 class SamplingConfig(Section):
@@ -91,7 +101,7 @@ class SacConfig(Section):
     """Soft actor-critic: horizon, networks, losses, optimizers and replay."""
 
     horizon: int = Field(
-        100,
+        200,
         ge=0,
         le=10_000,
         description="H, steps of the simulator through which the actor's objective is differentiated, in on-policy"
@@ -128,6 +138,12 @@ class SacConfig(Section):
         gt=0,
         description="width, as a share of the limits, over which the probability of termination rises; only for"
         " horizon > 0",
+    )
+    termination_penalty: float = Field(
+        -500.0,
+        le=0,
+        description="reward of a termination in what the teacher learns, unless the task's own penalty is lower; the"
+        " return that is evaluated has the task's; only for horizon > 0",
     )
     adam_beta1: Decay = Field(0.9, description="decay of Adam's first moment")
     adam_beta2: Decay = Field(0.99, description="decay of Adam's second moment")
@@ -191,15 +207,25 @@ class TrainingConfig(Section):
         " or a file that train-start wrote. At sac.horizon 0 it is always scratch",
     )
     steps_per_teacher: PositiveInt = Field(
-        640_000, lt=2**31, description="environment steps of a teacher, summed over its environments"
+        320_000,
+        lt=2**31,
+        description="environment steps of a teacher in the main round, summed over its environments",
     )
-    rescue_rounds: int = Field(
-        2,
+    extra_rounds: int = Field(
+        4,
         ge=0,
         le=8,
-        description="additional rounds for teachers at or below pass_return, each with new seeds and twice as long as"
-        " the"
-        " previous one",
+        description="most additional rounds, of the teachers that fall short of pass_return or are worth refining, from"
+        " their kept actors and with new seeds; the first is as long as the main round, each other twice the previous",
+    )
+    refine_below: float = Field(
+        420.0, description="mean return below which a teacher that passes is trained in extra rounds, while it improves"
+    )
+    converged_gain: float = Field(
+        8.0,
+        ge=0,
+        description="a teacher that passes has converged if its mean return rose by less than this for every"
+        " steps_per_teacher steps of an extra round",
     )
     eval_frequency: PositiveInt = Field(80_000, description="environment steps of a teacher between two evaluations")
     eval_episodes: PositiveInt = Field(
@@ -225,9 +251,9 @@ class TrainingConfig(Section):
 
     @pydantic.model_validator(mode="after")
     def _steps_can_be_counted(self) -> "TrainingConfig":
-        if self.rescue_rounds and self.steps_per_teacher * 2 ** (self.rescue_rounds + 1) >= 2**31:
+        if self.extra_rounds and self.steps_per_teacher * 2**self.extra_rounds >= 2**31:
             raise ValueError(
-                f"steps_per_teacher {self.steps_per_teacher} doubled in each of {self.rescue_rounds} rescue_rounds"
+                f"steps_per_teacher {self.steps_per_teacher} doubled in {self.extra_rounds} extra_rounds"
                 " exceeds 2^31 - 1; lower one of them"
             )
         return self

@@ -35,7 +35,7 @@ def start_episodes(config: Config, drones: Drone, key: jax.Array) -> Episode:
     age_key, start_key = jax.random.split(key)
     environments = drones.dynamics.mass.shape[0]
     episodes = jax.vmap(episode.start)(drones, jax.random.split(start_key, environments))
-    ages = jax.random.randint(age_key, (environments,), 0, config.environment.episode_steps, jnp.int32)
+    ages = jax.random.randint(age_key, (environments,), 0, config.environment.longest_in_training, jnp.int32)
     return episodes.replace(length=ages)
 
 
@@ -71,7 +71,7 @@ def finished(config: Config, windows: Window) -> Finished:
 
     A window flies on to its end; the episode counts up to the step at which it would have been cut.
     """
-    ended = windows.steps.terminated | (windows.steps.length >= config.environment.episode_steps)
+    ended = windows.steps.terminated | (windows.steps.length >= config.environment.longest_in_training)
     first = jnp.argmax(ended, axis=-1, keepdims=True)
 
     def at_first(values: jax.Array) -> jax.Array:

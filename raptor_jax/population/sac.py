@@ -9,6 +9,7 @@ from raptor_jax import sac
 from raptor_jax.config import Config
 from raptor_jax.drones.parameters import Drone
 from raptor_jax.population import expansion, model_free
+from raptor_jax.population.best import Best
 from raptor_jax.population.blocks import LARGEST, LARGEST_OF_WINDOWS, block_by_block, block_size
 from raptor_jax.population.per_teacher import teacher_key
 from raptor_jax.population.schedule import Schedule
@@ -35,6 +36,7 @@ def create(
     teacher_ids: jax.Array,
     start: sac.Parameters | None = None,
     attempt: int = 0,
+    kept: Best | None = None,
 ) -> Population:
     """Returns a population before its first update.
 
@@ -44,19 +46,21 @@ def create(
         teacher_ids: [T] identity of each teacher, which seeds it.
         start: weights of one actor that every teacher begins with; None for random ones, each its own.
         attempt: at training these teachers; every attempt has seeds of its own.
+        kept: what each teacher continues with, [T, ...], instead of `start`.
     """
     environments = config.environment.environments_per_teacher
 
-    def one(drone: Drone, teacher_id: jax.Array) -> tuple[Teacher, Episode, jax.Array]:
+    def one(drone: Drone, teacher_id: jax.Array, kept: Best | None) -> tuple[Teacher, Episode, jax.Array]:
         weights_key, episodes_key, run_key = jax.random.split(teacher_key(config, teacher_id, attempt), 3)
         if config.sac.horizon:
             of_each = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (environments, *leaf.shape)), drone)
             episodes = expansion.start_episodes(config, of_each, episodes_key)
         else:
             episodes = jax.vmap(episode.start, in_axes=(None, 0))(drone, jax.random.split(episodes_key, environments))
-        return sac.create(config.sac, weights_key, start), episodes, run_key
+        networks = (start,) if kept is None else (kept.actor, kept.critic, kept.alpha)
+        return sac.create(config.sac, weights_key, *networks), episodes, run_key
 
-    teachers, episodes, keys = jax.vmap(one)(drones, teacher_ids)
+    teachers, episodes, keys = jax.vmap(one)(drones, teacher_ids, kept)
     count = teacher_ids.shape[0]
     return Population(
         teachers=teachers,

@@ -31,7 +31,7 @@ class Curves:
     """Curves of T teachers at S points; `curves["reward"]` is one of them."""
 
     step: np.ndarray
-    """[S] environment steps of a teacher; the step at which a rescue round begins occurs twice, before and after."""
+    """[S] environment steps of a teacher; the step at which an extra round begins occurs twice, before and after."""
     values: dict[str, np.ndarray]
     """[T, S] by name; NaN where a teacher has nothing to report, as outside the rounds that trained it."""
 

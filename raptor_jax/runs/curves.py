@@ -26,7 +26,7 @@ class Curves:
         self._points: dict[str, list[tuple[int, Mapping[str, np.ndarray]]]] = {}
 
     def counts(self) -> dict[str, int]:
-        """Returns the number of points of each group; the last step would not do, as a rescue round repeats it."""
+        """Returns the number of points of each group; the last step would not do, as an extra round repeats it."""
         return {group: len(points) for group, points in self._points.items()}
 
     def restore(self, path: Path, counts: Mapping[str, int]) -> None:
@@ -45,7 +45,7 @@ class Curves:
             False if it was left out, because it is closer to the last one than the bound on the points allows.
         """
         points = self._points.setdefault(group, [])
-        # A rescue round begins at the step at which the previous round ended.
+        # An extra round begins at the step at which the previous round ended.
         if points and 0 < step - points[-1][0] < self._spacing:
             return False
         points.append((step, values))

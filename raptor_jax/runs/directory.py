@@ -25,7 +25,7 @@ CHANGEABLE = {
     f"training.{key}"
     for key in (
         "steps_per_teacher",
-        "rescue_rounds",
+        "extra_rounds",
         "eval_frequency",
         "final_eval_episodes",
         "checkpoint_frequency",

@@ -45,11 +45,14 @@ def translate(values: Any) -> Any:
     if not isinstance(values, dict) or not all(isinstance(section, dict) for section in values.values()):
         return values
     sections = {name: dict(section) for name, section in values.items()}
+    training = sections.get("training", {})
+    if "rescue_rounds" in training:
+        training["extra_rounds"] = training.pop("rescue_rounds")
     algorithm = sections.get("training", {}).pop("algorithm", None)
     analytic = sections.pop("apg", {})
     rate = sections.get("sac", {}).pop("learning_rate", None)
     if algorithm is None and not analytic and rate is None:
-        return values
+        return sections
     renamed: dict[str, dict[str, Any]] = {"environment": {}, "sac": {}}
     if rate is not None:
         renamed["sac"].update(actor_learning_rate=rate, critic_learning_rate=rate)

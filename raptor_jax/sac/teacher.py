@@ -61,13 +61,20 @@ class Losses(struct.PyTreeNode):
     """Mean of -log pi."""
 
 
-def create(config: SacConfig, key: jax.Array, actor: Parameters | None = None) -> Teacher:
-    """Returns a teacher before its first update; its actor has random weights unless they are given."""
+def create(
+    config: SacConfig,
+    key: jax.Array,
+    actor: Parameters | None = None,
+    critic: Parameters | None = None,
+    alpha: jax.Array | None = None,
+) -> Teacher:
+    """Returns a teacher before its first update; what is not given is random, or for alpha [] as configured."""
     actor_key, critic_key = jax.random.split(key)
     observation, action = jnp.zeros((1, OBSERVATION_DIM)), jnp.zeros((1, ACTION_DIM))
     actor = Actor(config).init(actor_key, observation) if actor is None else actor
-    critic = TwinCritic(config).init(critic_key, jnp.zeros((1, critic_observation_dim(config))), action)
-    log_alpha = jnp.log(jnp.float32(config.initial_alpha))
+    if critic is None:
+        critic = TwinCritic(config).init(critic_key, jnp.zeros((1, critic_observation_dim(config))), action)
+    log_alpha = jnp.log(jnp.float32(config.initial_alpha) if alpha is None else alpha)
     return Teacher(
         actor=actor,
         critic=critic,

@@ -113,7 +113,7 @@ def fly(
     after = gamma**horizon * flown.survived * ~terminated * value
     at_start = survival(config, limit_ratio(drone, start.state))
     objective = (jnp.sum(gamma ** jnp.arange(horizon) * flown.soft_reward) + after) / at_start
-    over = terminated | (last.length >= config.environment.episode_steps)
+    over = terminated | (last.length >= config.environment.longest_in_training)
     fresh = episode.start(drone, fresh_key)
     return objective, (jax.tree.map(lambda new, old: jnp.where(over, new, old), fresh, last), window)
 

@@ -6,7 +6,7 @@ startup.py       everything before the first chunk: the output directory, the me
 resume.py        the newest whole checkpoint, read, and the state that it gives
 rounds.py        the teachers of a round on the devices, and its compiled programs
 divergence.py    rolls back teachers whose numbers became non-finite
-rescue.py        which teachers get a rescue round, and its beginning
+extra_rounds.py  which teachers are trained on after a round, and how such a round begins
 evaluations.py   during a round, to keep the best actors; at the end, of the kept actors
 saving.py        what a checkpoint contains
 output.py        the files that a training writes

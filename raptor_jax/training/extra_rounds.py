@@ -1,4 +1,4 @@
-"""Rescue rounds: the teachers that fall short are trained again, each time twice as long and with fresh seeds."""
+"""Extra rounds: teachers that fall short, or that still improve, are trained on, each time for longer."""
 
 import jax
 import numpy as np
@@ -9,28 +9,40 @@ from raptor_jax.training.output import Output
 from raptor_jax.training.state import RunState, Setup, prepare_round
 
 
-def teachers_to_rescue(config: TrainingConfig, state: RunState) -> np.ndarray:
-    """Returns the rows of the teachers to train again after a round; none once all rescue rounds are used up."""
-    if state.round.attempt >= config.rescue_rounds:
+def teachers_to_train_on(config: TrainingConfig, state: RunState) -> np.ndarray:
+    """Returns the rows of the teachers of another round; none once all extra rounds are used up."""
+    if state.round.attempt >= config.extra_rounds:
         return np.empty(0, int)
-    return falling_short(config, state.best)
+    kept: Best = jax.device_get(state.best)
+    rows, steps = state.round.rows, state.step - state.began
+    worth_it = worth_refining(config, np.asarray(kept.mean_return)[rows], state.began_with, steps)
+    return np.union1d(falling_short(config, kept), rows[worth_it])
 
 
-def falling_short(config: TrainingConfig, best: Best) -> np.ndarray:
+def worth_refining(config: TrainingConfig, kept: np.ndarray, before: np.ndarray, steps: int) -> np.ndarray:
+    """Returns which teachers [R] are below `refine_below` and still gained enough in a round.
+
+    Args:
+        config: the settings of the run.
+        kept: [R] mean returns after the round.
+        before: [R] the same before the round; -inf before the main round.
+        steps: environment steps of each teacher in the round.
+    """
+    return (kept < config.refine_below) & (kept - before > config.converged_gain * steps / config.steps_per_teacher)
+
+
+def falling_short(config: TrainingConfig, kept: Best) -> np.ndarray:
     """Returns the rows of the teachers whose best return is not above the pass return by two standard errors."""
-    kept = jax.device_get(best)
     uncertainty = 2 * kept.std_return / np.sqrt(config.eval_episodes)
     return np.flatnonzero(~(kept.mean_return - uncertainty > config.pass_return))
 
 
-def begin_rescue_round(setup: Setup, output: Output, state: RunState, rows: np.ndarray) -> None:
-    """Brings the state to the beginning of a rescue round of these teachers."""
+def begin_extra_round(setup: Setup, output: Output, state: RunState, rows: np.ndarray) -> None:
+    """Brings the state to the beginning of another round, of these teachers."""
     attempt = state.round.attempt + 1
-    setup.console.print(f"rescue round {attempt}: trains the {rows.size} teachers that fall short again")
+    setup.console.print(f"extra round {attempt}: {rows.size} teachers fall short or still improve; the others are done")
     # Freed before the next one is made: two replays might not fit.
     del state.population
     with output.timed("compiling"):
-        state.round = prepare_round(setup, attempt, rows)
-    state.population = state.round.create()
-    state.began = state.step
-    state.active, state.restarts = np.ones(rows.size, bool), np.zeros(rows.size, int)
+        now = prepare_round(setup, attempt, rows, jax.device_get(state.best))
+    state.begin_round(now)

@@ -9,7 +9,7 @@ from rich.console import Console
 from raptor_jax.population import sharding
 from raptor_jax.population.schedule import crossed
 from raptor_jax.runs.results_table import print_table
-from raptor_jax.training import failures, progress, rescue, rounds, signals, startup
+from raptor_jax.training import extra_rounds, failures, progress, rounds, signals, startup
 from raptor_jax.training.divergence import roll_back_diverged
 from raptor_jax.training.evaluations import evaluate_and_keep, evaluate_kept
 from raptor_jax.training.output import Output
@@ -78,14 +78,14 @@ def _begin(setup: Setup, planned: startup.Planned, resume: bool, at_the_end: Exi
 
 
 def _train_all_rounds(setup: Setup, output: Output, state: RunState, requests: Requests) -> bool:
-    """Trains the main round and the rescue rounds; returns False if it was asked to stop before the end."""
+    """Trains the main round and the extra rounds; returns False if it was asked to stop before the end."""
     while _train_round(setup, output, state, requests):
-        rows = rescue.teachers_to_rescue(setup.config.training, state)
+        rows = extra_rounds.teachers_to_train_on(setup.config.training, state)
         if not rows.size:
             # The files that results.json names must exist before it says that the run is finished.
             output.checkpoints.wait()
             return True
-        rescue.begin_rescue_round(setup, output, state, rows)
+        extra_rounds.begin_extra_round(setup, output, state, rows)
     return False
 
 

@@ -15,7 +15,7 @@ from raptor_jax.runs import checkpoints, layout
 from raptor_jax.runs.checkpoints import Notes
 from raptor_jax.training.output import Output
 from raptor_jax.training.rounds import Round
-from raptor_jax.training.state import RunState, Setup, prepare_round, state_of_round
+from raptor_jax.training.state import RunState, Setup, prepare_round
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +65,8 @@ def resume_from(setup: Setup, output: Output, point: ResumePoint) -> RunState:
         console.print(f"[yellow]{escape(str(error))}; the curves start again at step {step:,}[/]", soft_wrap=True)
     output.checkpoints.delete_after(step)
     console.print(f"resumed from step {step:,}")
-    state = state_of_round(point.round, point.population, point.best, step, notes.began, notes.teacher_updates)
+    began_with = np.array([-np.inf if value is None else value for value in notes.began_with])
+    state = RunState(point.round, point.population, point.best, began_with, step, notes.began, notes.teacher_updates)
     _refill_replay(setup, state, notes.replay_rows)
     return state
 
@@ -74,10 +75,10 @@ def _read(setup: Setup, step: int) -> ResumePoint:
     """Reads the checkpoint of a step, and compiles its round. Raises UserError where it is damaged."""
     output_dir = setup.job.output_dir
     notes = checkpoints.load_notes(output_dir, step)
-    _, kept = checkpoints.load_best(output_dir, step)
-    now = prepare_round(setup, notes.attempt, np.asarray(notes.rows))
+    kept = checkpoints.best_of(checkpoints.load_best(output_dir, step)[1])
+    now = prepare_round(setup, notes.attempt, np.asarray(notes.rows), kept if notes.attempt else None)
     population = _population(setup, now, output_dir, step)
-    return ResumePoint(step, notes, now, population, checkpoints.best_of(kept))
+    return ResumePoint(step, notes, now, population, kept)
 
 
 def _population(setup: Setup, now: Round, output_dir: Path, step: int) -> Population:

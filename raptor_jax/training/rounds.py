@@ -1,4 +1,4 @@
-"""A round of training: all teachers or those to rescue, placed on the devices, with their compiled programs."""
+"""A round of training: all teachers or those to train on, placed on the devices, with their compiled programs."""
 
 import functools
 from typing import Any, NamedTuple
@@ -14,6 +14,7 @@ from raptor_jax.drones.parameters import Drone
 from raptor_jax.errors import UserError
 from raptor_jax.population import sac as populations
 from raptor_jax.population import sharding
+from raptor_jax.population.best import Best
 from raptor_jax.population.schedule import Schedule
 from raptor_jax.population.state import Population
 from raptor_jax.utils.trees import leading_size, take
@@ -33,7 +34,7 @@ class Round(NamedTuple):
     """The teachers that are trained together, and how."""
 
     attempt: int
-    """0 in the main round, then the number of the rescue round."""
+    """0 in the main round, then the number of the extra round."""
     rows: np.ndarray
     """[R] indices of its teachers among all T."""
     config: Config
@@ -42,11 +43,13 @@ class Round(NamedTuple):
     """Every array [R', ...] on the devices: R, and repetitions of the last one so that all devices have as many."""
     teacher_ids: jax.Array
     """[R'] on the devices."""
+    kept: Best | None
+    """What its teachers continue with, every array [R', ...] on the devices; None in the main round."""
     programs: Programs
 
     def create(self) -> Population:
         """Returns the population before its first step."""
-        return self.programs.create(self.drones, self.teacher_ids)
+        return self.programs.create(self.drones, self.teacher_ids, self.kept)
 
     def of_real_teachers(self, values: Any) -> Any:
         """Returns arrays [R', ...] on the devices as NumPy arrays [R, ...]."""
@@ -60,8 +63,8 @@ class Round(NamedTuple):
 
 
 def config_of(config: Config, attempt: int) -> Config:
-    """Returns the settings of a round: each rescue round is twice as long as the one before."""
-    longer = {"steps_per_teacher": config.training.steps_per_teacher * 2**attempt}
+    """Returns the settings of a round: from the second extra round on, each is twice as long as the one before."""
+    longer = {"steps_per_teacher": config.training.steps_per_teacher * 2 ** max(0, attempt - 1)}
     return config.model_copy(update={"training": config.training.model_copy(update=longer)})
 
 
@@ -71,12 +74,12 @@ def most_steps(config: Config) -> int:
     Raises:
         UserError: they exceed the range of the counters.
     """
-    attempts = range(config.training.rescue_rounds + 1)
+    attempts = range(config.training.extra_rounds + 1)
     steps = sum(populations.schedule(config_of(config, attempt)).total_steps for attempt in attempts)
     if steps >= 2**31:
         raise UserError(
-            f"training.steps_per_teacher: {config.training.steps_per_teacher} and the rescue rounds make {steps:,}"
-            " steps in whole chunks, which exceeds the limit of 2^31 - 1; lower it or training.rescue_rounds"
+            f"training.steps_per_teacher: {config.training.steps_per_teacher} and the extra rounds make {steps:,}"
+            " steps in whole chunks, which exceeds the limit of 2^31 - 1; lower it or training.extra_rounds"
         )
     return steps
 
@@ -95,6 +98,7 @@ def prepare(
     drones: Drone,
     teacher_ids: np.ndarray,
     warm_start: sac.Parameters | None,
+    kept: Best | None,
 ) -> Round:
     """Puts the drones of a round on the devices and compiles its programs.
 
@@ -106,13 +110,16 @@ def prepare(
         drones: of all T teachers, on the host.
         teacher_ids: [T] their identities.
         warm_start: the actor that every teacher begins with; None for random weights.
+        kept: of all T teachers, on the host: what they continue with; None in the main round.
     """
     config = config_of(config, attempt)
     filled = sharding.padded(rows, mesh)
     placed = sharding.shard(mesh, take(drones, filled))
     ids = sharding.shard(mesh, teacher_ids[filled])
     plan = populations.schedule(config)
-    return Round(attempt, rows, config, plan, placed, ids, compiled(mesh, config, attempt, placed, ids, warm_start))
+    begun = None if kept is None else sharding.shard(mesh, take(kept, filled))
+    programs = compiled(mesh, config, attempt, placed, ids, warm_start, begun)
+    return Round(attempt, rows, config, plan, placed, ids, begun, programs)
 
 
 def compiled(
@@ -122,6 +129,7 @@ def compiled(
     drones: Drone,
     teacher_ids: jax.Array | jax.ShapeDtypeStruct,
     warm_start: sac.Parameters | None,
+    kept: Best | None = None,
 ) -> Programs:
     """Compiles the programs of a round; shapes and a description of the devices suffice.
 
@@ -132,16 +140,17 @@ def compiled(
         drones: every array [R', ...], or its shape.
         teacher_ids: [R'], or its shape.
         warm_start: see `prepare`.
+        kept: see `Round`, or its shape.
     """
     plan = populations.schedule(config)
 
-    def create(drones: Drone, teacher_ids: jax.Array) -> Population:
-        return populations.create(config, drones, teacher_ids, warm_start, attempt)
+    def create(drones: Drone, teacher_ids: jax.Array, kept: Best | None) -> Population:
+        return populations.create(config, drones, teacher_ids, warm_start, attempt, kept)
 
     def evaluate(actors: sac.Parameters, drones: Drone) -> evaluation.Evaluation:
         return evaluation.evaluate(config, actors, drones, config.training.eval_episodes, evaluation.SELECTION)
 
-    population = jax.eval_shape(create, drones, teacher_ids)
+    population = jax.eval_shape(create, drones, teacher_ids, kept)
     train = functools.partial(
         populations.train, config, iterations=plan.chunk_iterations, platform=sharding.platform(mesh)
     )
@@ -150,7 +159,7 @@ def compiled(
         collect = functools.partial(populations.collect, config, iterations=plan.warmup_iterations)
         warm_up = sharding.compile_sharded(mesh, collect, population, drones, donate=True)
     return Programs(
-        create=sharding.compile_sharded(mesh, create, drones, teacher_ids, runs_once=True),
+        create=sharding.compile_sharded(mesh, create, drones, teacher_ids, kept, runs_once=True),
         warm_up=warm_up,
         train=sharding.compile_sharded(mesh, train, population, drones, donate=True),
         select=sharding.compile_sharded(mesh, evaluate, population.teachers.actor, drones),

@@ -6,6 +6,7 @@ from raptor_jax.population.state import Population
 from raptor_jax.runs.checkpoints import Notes
 from raptor_jax.training.output import Output
 from raptor_jax.training.state import RunState, Setup
+from raptor_jax.utils.files import json_number
 from raptor_jax.utils.trees import tree_bytes
 
 SAVED_REPLAY_BYTES = 2**30
@@ -20,6 +21,7 @@ def save_checkpoint(setup: Setup, output: Output, state: RunState) -> None:
         attempt=state.round.attempt,
         rows=state.round.rows.tolist(),
         began=state.began,
+        began_with=[json_number(value) for value in state.began_with],
         teacher_updates=state.teacher_updates,
         replay_rows=int(replay.filled) if replay is not None else 0,
         curves=output.curves.counts(),

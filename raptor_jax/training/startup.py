@@ -13,7 +13,7 @@ from raptor_jax.population.memory import MemoryTable
 from raptor_jax.runs import checkpoints, directory
 from raptor_jax.training import progress, rounds
 from raptor_jax.training.output import Output
-from raptor_jax.training.state import Job, RunState, Setup, prepare_round, state_of_round
+from raptor_jax.training.state import Job, RunState, Setup, prepare_round
 from raptor_jax.utils.console import say
 from raptor_jax.utils.files import move_aside, writing
 from raptor_jax.utils.trees import take
@@ -104,4 +104,4 @@ def first_state(setup: Setup, output: Output) -> RunState:
     output.checkpoints.delete_after(-1)
     population = now.create()
     kept = jax.device_get(best.create(now.of_real_teachers(population.teachers)))
-    return state_of_round(now, population, kept)
+    return RunState(now, population, kept, began_with=kept.mean_return)

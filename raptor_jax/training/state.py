@@ -70,16 +70,28 @@ class RunState:
     """The round's teachers, on the devices; donated to each chunk."""
     best: Best
     """Of all T teachers."""
-    step: int
+    began_with: np.ndarray
+    """[R] mean return of each teacher's kept actor when the round began; -inf before the first evaluation."""
+    step: int = 0
     """Environment steps of a teacher, over all rounds."""
-    began: int
+    began: int = 0
     """The step at which this round began."""
-    teacher_updates: int
+    teacher_updates: int = 0
     """Updates of all teachers, added up."""
-    active: np.ndarray
+    active: np.ndarray = dataclasses.field(init=False)
     """[R] bool, False once a teacher of the round is frozen."""
-    restarts: np.ndarray
+    restarts: np.ndarray = dataclasses.field(init=False)
     """[R] how often a teacher of the round was rolled back."""
+
+    def __post_init__(self) -> None:
+        """Begins to count the restarts of the round."""
+        self.active, self.restarts = np.ones(self.round.rows.size, bool), np.zeros(self.round.rows.size, int)
+
+    def begin_round(self, now: Round) -> None:
+        """Begins another round at this step, with its teachers as they are kept."""
+        self.round, self.population = now, now.create()
+        self.began, self.began_with = self.step, np.asarray(self.best.mean_return)[now.rows]
+        self.__post_init__()
 
 
 def set_up(job: Job, console: Console) -> Setup:
@@ -95,17 +107,8 @@ def set_up(job: Job, console: Console) -> Setup:
     )
 
 
-def prepare_round(setup: Setup, attempt: int, rows: np.ndarray) -> Round:
+def prepare_round(setup: Setup, attempt: int, rows: np.ndarray, kept: Best | None = None) -> Round:
     """Returns a round of the teachers in these rows, compiled; see `rounds.prepare`."""
     return rounds.prepare(
-        setup.mesh, setup.config, attempt, rows, setup.drones, setup.job.teacher_ids, setup.warm_start
+        setup.mesh, setup.config, attempt, rows, setup.drones, setup.job.teacher_ids, setup.warm_start, kept
     )
-
-
-def state_of_round(
-    now: Round, population: Population, best: Best, step: int = 0, began: int = 0, teacher_updates: int = 0
-) -> RunState:
-    """Returns the state in a round in which no teacher was rolled back yet."""
-    teachers = now.rows.size
-    active, restarts = np.ones(teachers, bool), np.zeros(teachers, int)
-    return RunState(now, population, best, step, began, teacher_updates, active, restarts)

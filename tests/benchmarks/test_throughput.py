@@ -29,7 +29,7 @@ training:
   steps_per_teacher: 256
   eval_episodes: 2
   final_eval_episodes: 2
-  rescue_rounds: 0
+  extra_rounds: 0
 """
 """Compiles quickly; a run makes 120 updates."""
 

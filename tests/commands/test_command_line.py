@@ -40,8 +40,8 @@ def refusal(capsys, *arguments):
         (("train", "--sac.actor_learning_rat", "1"), "did you mean --sac.actor-learning-rate?"),
         (("train", "--fast"), "--fast: unknown option"),
         (("sample", "--training.seed", "1"), "--training.seed: unknown option; it is a setting of another command"),
-        (("train", "--training.rescue-rounds", "9"), "--training.rescue-rounds: '9' should be less than or equal to 8"),
-        (("train", "--training.steps-per-teacher", "2000000000"), "doubled in each of 2 rescue_rounds"),
+        (("train", "--training.extra-rounds", "9"), "--training.extra-rounds: '9' should be less than or equal to 8"),
+        (("train", "--training.steps-per-teacher", "2000000000"), "doubled in each of 2 extra_rounds"),
         (("train", "--sac.tau", "7"), "--sac.tau: '7' should be less than or equal to 1"),
         (("train", "--sac.tau"), "expected one argument"),
         (("train", "--sac.actor-batch-size", "512"), "--sac.actor-batch-size: actor_batch_size 512 is above"),
@@ -122,7 +122,7 @@ def test_a_run_that_ends_before_it_learns(capsys, drones, tmp_path):
 def test_a_replay_that_does_not_fit_names_the_capacity_that_does(capsys, drones, tmp_path, monkeypatch):
     monkeypatch.setattr("raptor_jax.population.memory.available_bytes", lambda device: 2**30)
     steps = ("--training.steps-per-teacher", 10**9, "--sac.replay-capacity", 10**9)
-    steps += ("--sac.horizon", 0, "--training.rescue-rounds", 0)
+    steps += ("--sac.horizon", 0, "--training.extra-rounds", 0)
     line = refusal(capsys, "train", "--dynamics-dir", drones, "--output-dir", tmp_path / "run", *steps)
     fitting = int(line.split("--sac.replay-capacity ")[1].split()[0])
     # Two teachers, 64 bytes a transition, and a little for the rest.

@@ -29,7 +29,7 @@ TINY = {
     "sac.horizon": 4,
     "training.start": "scratch",
     "training.steps-per-teacher": 64,
-    "training.rescue-rounds": 0,
+    "training.extra-rounds": 0,
     "training.log-frequency": 32,
     "training.eval-frequency": 32,
     "training.eval-episodes": 2,

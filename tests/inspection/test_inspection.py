@@ -134,7 +134,7 @@ def test_a_teacher_tells_its_result_drone_and_curves(capsys, tmp_path):
     found = told(capsys, tmp_path / "run", "--teacher", 1)
     assert found["result"]["mean_return"] == returns[1]
     assert found["drone"]["parameters"]["dynamics.mass"] == {"value": found["result"]["mass"], "unit": "kg"}
-    # Four chunks of the main round; the rescue round trained another teacher.
+    # Four chunks of the main round; the extra round trained another teacher.
     assert found["evaluation"]["step"] == [0, 1000, 2000, 3000, 4000]
     np.testing.assert_allclose(found["evaluation"]["reward"], returns[1] * np.arange(5) / 4, rtol=1e-6)
     assert found["training"]["step"] == [1000, 2000, 3000, 4000]

@@ -110,7 +110,7 @@ def heading(driver, text):
 
 def test_it_says_what_was_run_and_fetches_nothing(opened, address):
     assert opened.title == "Report of a run"
-    assert "4 teachers, SAC at horizon 100" in element(opened, "about").text
+    assert "4 teachers, SAC at horizon 200" in element(opened, "about").text
     assert "3 of 4" in element(opened, "tiles").text
     element(opened, "run").find_element(By.XPATH, "..").click()
     assert '"steps_per_teacher"' in element(opened, "run").text

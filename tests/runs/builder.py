@@ -18,11 +18,11 @@ from raptor_jax.utils.files import write_json, write_text
 CHUNK = 1000
 """Environment steps between two evaluations."""
 POINTS = 5
-"""Evaluations in the main round, the one before it included; a rescue round has as many again."""
+"""Evaluations in the main round, the one before it included; an extra round has as many again."""
 
 
 def write_run(run: Path, teachers: int, seed: int = 0) -> np.ndarray:
-    """Writes a finished run of sampled drones, whose last teacher fails, and fails again in a rescue round.
+    """Writes a finished run of sampled drones, whose last teacher fails, and fails again in an extra round.
 
     Returns are made up, and rise with the thrust-to-weight. There is no checkpoint; `write_actors` adds one.
 

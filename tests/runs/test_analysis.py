@@ -42,7 +42,7 @@ def test_a_row_is_the_same_teacher_everywhere(runs):
     assert np.isnan(population.teachers["position_offset"]).tolist() == [False, False, False, True]
 
 
-def test_the_start_of_a_rescue_round_is_a_point_of_its_own(runs):
+def test_the_start_of_an_extra_round_is_a_point_of_its_own(runs):
     population = analysis.load(runs[0][0])
     step, reward = population.evaluation.step, population.evaluation["reward"]
     assert step.tolist() == [0, 1000, 2000, 3000, 4000, 4000, 5000, 6000, 7000, 8000]

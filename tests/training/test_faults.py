@@ -441,8 +441,8 @@ def test_curve_points_are_bounded():
     assert curves.add("train", last, {"x": np.zeros(1)})
 
 
-def longest(steps, rescue_rounds, **more):
-    training = {"steps_per_teacher": steps, "rescue_rounds": rescue_rounds, **more}
+def longest(steps, extra_rounds, **more):
+    training = {"steps_per_teacher": steps, "extra_rounds": extra_rounds, **more}
     return build({"training": training}, {}, "test")
 
 
@@ -458,12 +458,12 @@ def test_counters_hold_a_billion_steps():
 
 
 @pytest.mark.parametrize(
-    ("steps", "rescue_rounds"),
+    ("steps", "extra_rounds"),
     # Each is less than 2^31 in itself; the rounding up to whole chunks takes it over.
     [(2**31 - 1, 0), (2**28 - 1, 2)],
 )
-def test_steps_beyond_the_counters_are_refused(steps, rescue_rounds):
+def test_steps_beyond_the_counters_are_refused(steps, extra_rounds):
     chunk = min(steps * 3 // 2, 2**31 - 2)
-    config = longest(steps, rescue_rounds, log_frequency=chunk, eval_frequency=chunk, checkpoint_frequency=chunk)
+    config = longest(steps, extra_rounds, log_frequency=chunk, eval_frequency=chunk, checkpoint_frequency=chunk)
     with pytest.raises(UserError, match=r"training.steps_per_teacher: .* exceeds"):
         rounds.most_steps(config)

@@ -1,4 +1,4 @@
-"""The host loop: divergence, interruption, rescue rounds, and the schedule of chunks."""
+"""The host loop: divergence, interruption, extra rounds, and the schedule of chunks."""
 
 import itertools
 import json
@@ -18,7 +18,7 @@ from raptor_jax.errors import UserError
 from raptor_jax.population import sac as population
 from raptor_jax.population.schedule import crossed
 from raptor_jax.runs import checkpoints
-from raptor_jax.training import divergence, loop, rounds, startup
+from raptor_jax.training import divergence, extra_rounds, loop, rounds, startup
 from validation.drones import calm, replaced
 
 CONFIG = build(
@@ -33,7 +33,7 @@ CONFIG = build(
             "n_warmup_steps": 32,
         },
         "training": {
-            "rescue_rounds": 0,
+            "extra_rounds": 0,
             "steps_per_teacher": 128,
             "log_frequency": 32,
             "eval_frequency": 32,
@@ -204,52 +204,62 @@ WINDOWS = build(
         "training.start": "scratch",
         "environment.environments_per_teacher": 2,
         "sac.horizon": 8,
-        "training.rescue_rounds": 2,
+        "training.extra_rounds": 2,
     },
     "test",
 )
 
 
-def test_rescue_rounds_retrain_failing_teachers_longer(tmp_path, drones):
+def test_extra_rounds_train_failing_teachers_on_and_for_longer(tmp_path, drones):
     # The second teacher's drone is blown away; the others start level and at rest.
     files = [file._replace(drone=calm(file.drone)) for file in drones]
     blown_away = replaced(files[1].drone, disturbances__random_force__std=np.float64(1e4))
     files[1] = files[1]._replace(drone=blown_away)
-    config = build(WINDOWS.model_dump(), {"training.pass_return": -50}, "test")
+    config = build(WINDOWS.model_dump(), {"training.pass_return": -50, "training.refine_below": -1e6}, "test")
     console = Console(record=True, width=200)
     assert train(config, files, tmp_path / "run", console) is loop.Ending.NOT_PASSED
     results = results_of(tmp_path / "run")
     assert [(r["teacher_ids"], r["steps"]) for r in results["run"]["rounds"]] == [
         ([0, 1, 2], 128),
+        ([1], 128),
         ([1], 256),
-        ([1], 512),
     ]
     assert [teacher["rounds"] for teacher in results["teachers"]] == [1, 3, 1]
     assert [teacher["passed"] for teacher in results["teachers"]] == [True, False, True]
     assert "2 of 3 passed" in console.export_text()
     with np.load(tmp_path / "run" / "curves.npz") as curves:
-        rescued = curves["eval_step"] > 128
-        assert np.all(np.isfinite(curves["eval_reward"][rescued, 1]))
-        assert np.all(np.isnan(curves["eval_reward"][rescued][:, [0, 2]]))
+        longer = np.arange(curves["eval_step"].size) > np.argmax(curves["eval_step"] == 128)
+        assert np.all(np.isfinite(curves["eval_reward"][longer, 1]))
+        assert np.all(np.isnan(curves["eval_reward"][longer][:, [0, 2]]))
+        # It continues from the kept actor.
+        assert curves["eval_reward"][longer, 1][0] == np.max(curves["eval_reward"][~longer, 1])
         assert curves["eval_step"].tolist() == sorted(curves["eval_step"])
     step, tree = checkpoints.load_best(tmp_path / "run")
-    assert step == results["run"]["step"] == 128 + 256 + 512
+    assert step == results["run"]["step"] == 128 + 128 + 256
     assert tree["teacher_id"].tolist() == [0, 1, 2]
 
 
-def test_run_killed_in_a_rescue_round_repeats_it(tmp_path, drones):
-    overrides = {"training.pass_return": 1e6, "training.rescue_rounds": 1, "training.checkpoint_frequency": 1000}
+def test_teachers_are_refined_while_they_are_low_and_gain():
+    settings = WINDOWS.training.model_copy(update={"converged_gain": 2.0, "refine_below": 20.0})
+    kept, before = np.array([10.0, 10.0, 10.0, 20.0]), np.array([9.0, 7.0, -np.inf, 0.0])
+    length = settings.steps_per_teacher
+    assert extra_rounds.worth_refining(settings, kept, before, length).tolist() == [False, True, True, False]
+    assert extra_rounds.worth_refining(settings, kept, before, 2 * length).tolist() == [False, False, True, False]
+
+
+def test_run_killed_in_an_extra_round_repeats_it(tmp_path, drones):
+    overrides = {"training.pass_return": 1e6, "training.extra_rounds": 1, "training.checkpoint_frequency": 1000}
     config = build(WINDOWS.model_dump(), overrides, "test")
     train(config, drones, tmp_path / "run")
     shutil.copytree(tmp_path / "run", tmp_path / "killed")
     for kind in ("best", "latest"):
-        shutil.rmtree(tmp_path / "killed" / "checkpoints" / kind / "384")
+        shutil.rmtree(tmp_path / "killed" / "checkpoints" / kind / "256")
     train(config, drones, tmp_path / "killed", resume=True)
     runs = [results_of(tmp_path / name) for name in ("run", "killed")]
     assert runs[0]["teachers"] == runs[1]["teachers"]
     assert runs[0]["run"]["rounds"] == runs[1]["run"]["rounds"]
     with np.load(tmp_path / "run" / "curves.npz") as expected, np.load(tmp_path / "killed" / "curves.npz") as found:
-        # Once at the end of the main round, once at the beginning of the rescue round.
+        # Once at the end of the main round, once at the beginning of the extra round.
         assert np.sum(expected["eval_step"] == 128) == 2
         for name in expected.files:
             np.testing.assert_array_equal(found[name], expected[name], err_msg=name)

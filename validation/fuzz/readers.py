@@ -65,7 +65,7 @@ def make_run(directory: Path) -> None:
     stacked = jax.tree.map(jnp.asarray, stack([file.drone for file in drones]))
     population = populations.create(SETTINGS, stacked, jnp.arange(TEACHERS), None)
     kept = best.create(population.teachers).replace(mean_return=jnp.array([1.0, 2.0]))
-    notes = checkpoints.Notes(0, list(range(TEACHERS)), 0, 0, 0, {}, {})
+    notes = checkpoints.Notes(0, list(range(TEACHERS)), 0, [None] * TEACHERS, 0, 0, {}, {})
     writer = checkpoints.Writer(directory, range(TEACHERS))
     writer.save(STEP, kept, population, np.arange(TEACHERS), with_replay=False, notes=notes)
     writer.close()

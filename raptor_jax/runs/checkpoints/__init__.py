@@ -5,7 +5,7 @@ reader.py     reads them back, and says whether one is whole
 content.py    what they hold: trees of named arrays, the notes beside them, and the digest of both
 
 Every array has a name. Counters (`flown`, `updates`, `replay.cursor`, `replay.filled`) are scalars; all other arrays
-have the teacher axis first, in the order of the checkpoint's own `teacher_id`. A rescue round saves the teachers that
+have the teacher axis first, in the order of the checkpoint's own `teacher_id`. An extra round saves the teachers that
 it trains; the last one is repeated where the number of devices does not divide theirs. Plain Orbax opens a checkpoint
 without this package, as nested dictionaries of NumPy arrays.
 

@@ -17,11 +17,13 @@ class Notes(NamedTuple):
     """The state of a run at a checkpoint, besides its arrays; every value is one that JSON can hold."""
 
     attempt: int
-    """0 in the main round, then the number of the rescue round."""
+    """0 in the main round, then the number of the extra round."""
     rows: list[int]
     """[R] places of the round's teachers among all T."""
     began: int
     """Environment steps of a teacher at the beginning of the round."""
+    began_with: list[float | None]
+    """[R] mean return of each teacher's kept actor then; None before its first evaluation."""
     teacher_updates: int
     """Updates of all teachers so far, added up."""
     replay_rows: int

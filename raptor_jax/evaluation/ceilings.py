@@ -28,7 +28,7 @@ REACTIONS = (Start(-1.0, 0.15), Start(-0.75, 0.3), Start(-0.5, 1.0), Start(0.5, 
 _TOGETHER = 8
 """Largest number of searches with one teacher's weights in a job, so that a layer is a product of two matrices."""
 
-_JOBS = {"cpu": 4}
+_JOBS = {"cpu": 8}
 """Largest number of jobs in a block: on a CPU its 0.3 MB a search should fit the cache."""
 _JOBS_OF_ACCELERATORS = 512
 

@@ -1,4 +1,4 @@
-"""The command line: `raptor-jax sample | train | train-start | evaluate | report | inspect | export | rollout`.
+"""The command line: `raptor-jax COMMAND`; `_COMMANDS` lists the commands.
 
 The options are parsed before jax is imported, because jax reads its platform and its compilation cache from the
 environment on import. The commands therefore import jax only when they run.
@@ -12,14 +12,14 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from raptor_jax import config as configs
-from raptor_jax.commands import evaluate, export, inspect, report, rollout, sample, train, train_start
+from raptor_jax.commands import ceiling, evaluate, export, inspect, report, rollout, sample, train, train_start
 from raptor_jax.commands.devices import set_environment
 from raptor_jax.commands.exit_status import INTERRUPTED, USAGE
 from raptor_jax.errors import UserError
 
 _COMMANDS = {
     module.COMMAND.name: module.COMMAND
-    for module in (sample, train, train_start, evaluate, report, inspect, export, rollout)
+    for module in (sample, train, train_start, evaluate, ceiling, report, inspect, export, rollout)
 }
 
 

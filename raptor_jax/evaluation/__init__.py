@@ -5,6 +5,8 @@ foundation.py      the published foundation policy, as an evaluator (extra `foun
 l2f_simulator.py   the original simulator (extra `l2f`)
 l2f_flights.py     the same episodes in the original simulator, as an evaluator
 matrix.py          every actor on every drone
+ceiling.py         the best flight of one episode that gradient ascent finds
+ceilings.py        these of many teachers and episodes, in blocks
 """
 
 from raptor_jax.evaluation.flights import (

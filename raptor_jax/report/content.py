@@ -18,6 +18,8 @@ _COLUMNS = (
     "share_terminated",
     "position_offset",
     "rounds",
+    "ceiling",
+    "ceiling_return",
     *PARAMETERS,
 )
 _TITLES = {
@@ -43,6 +45,7 @@ def of(population: Population, flights: list[PackedFlight | None]) -> dict[str, 
     training, environment = run["config"]["training"], run["config"]["environment"]
     columns = {name: values(teachers[name]) for name in _COLUMNS}
     columns["return"] = values(analysis.returns(population))
+    columns["ceiling_share"] = values(analysis.ceiling_shares(population))
     if not judged:
         columns["passed"] = [None] * len(population)
     return {
@@ -61,6 +64,7 @@ def of(population: Population, flights: list[PackedFlight | None]) -> dict[str, 
             name: {"title": _TITLES.get(name, name), "unit": parameter.unit} for name, parameter in PARAMETERS.items()
         },
         "teachers": columns,
+        "ceiling_episodes": _ceiling_episodes(population),
         "rotors": np.round(population.drones.dynamics.rotor_positions, 4).tolist(),
         "curves": {
             "step": population.evaluation.step.tolist(),
@@ -69,6 +73,13 @@ def of(population: Population, flights: list[PackedFlight | None]) -> dict[str, 
         },
         "flights": flights,
     }
+
+
+def _ceiling_episodes(population: Population) -> str:
+    """Returns how many episodes the ceilings are of; an empty text if there are none."""
+    episodes = population.teachers["ceiling_episodes"]
+    counts = sorted({int(count) for count in episodes[np.isfinite(episodes)]})
+    return "" if not counts else f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
 
 
 def values(array: np.ndarray, digits: int = 6) -> list[Any]:

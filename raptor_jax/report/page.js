@@ -21,6 +21,9 @@ function showSummary() {
     ["median episode length", `${at(lengths, 0.5)} of ${data.episode_steps}`],
     ["episodes that crash", crashed.length ? `${((100 * crashed.reduce((a, b) => a + b, 0)) / crashed.length).toFixed(1)} %` : "–"],
   ];
+  const shares = sortedNumbers(teachers.ceiling_share);
+  if (shares.length) tiles.push([`share of the ceiling, median (${data.ceiling_episodes} episodes)`, `${(100 * quantile(shares, 0.5)).toFixed(1)} %`]);
+  find("ceiling-hint").hidden = !shares.length;
   find("tiles").append(...tiles.map(([term, value]) => {
     const tile = document.createElement("div"), name = document.createElement("dt"), number = document.createElement("dd");
     name.textContent = term;

@@ -16,10 +16,18 @@ const COLUMNS = [
   ["rotor_time_constant_falling", "rotors\nfalling [s]", (value) => value.toFixed(3)],
   ["rounds", "rounds", (value) => String(value)],
 ];
+// Shown where the command `ceiling` found something.
+const CEILING_COLUMNS = [
+  ["ceiling_return", "return in the\nceiling's episodes", (value) => value.toFixed(1)],
+  ["ceiling", "ceiling", (value) => value.toFixed(1)],
+  ["ceiling_share", "share of\nthe ceiling", (value) => `${(100 * value).toFixed(1)} %`],
+];
 
 // Builds the table in `place`. Calls `choose(row)` for a row that the user selects, and `open()` for Enter.
 // Returns `select(row)`, which marks a row without calling `choose`.
 function teacherTable(place, teachers, choose, open) {
+  const hasCeilings = teachers.ceiling.some((value) => value !== null);
+  const columns = hasCeilings ? [...COLUMNS.slice(0, 3), ...CEILING_COLUMNS, ...COLUMNS.slice(3)] : COLUMNS;
   const table = document.createElement("table");
   table.setAttribute("role", "grid");
   const heading = table.createTHead().insertRow();
@@ -28,7 +36,7 @@ function teacherTable(place, teachers, choose, open) {
     const line = body.insertRow();
     line.dataset.row = row;
     line.tabIndex = -1;
-    for (const [key, , show] of COLUMNS) {
+    for (const [key, , show] of columns) {
       const value = teachers[key][row], cell = line.insertCell();
       cell.textContent = value === null ? "–" : show(value);
       if (key === "passed" && value === false) cell.className = "no";
@@ -37,7 +45,7 @@ function teacherTable(place, teachers, choose, open) {
   });
 
   function sort(column, ascending) {
-    const values = teachers[COLUMNS[column][0]];
+    const values = teachers[columns[column][0]];
     const order = rows.map((_, row) => row).sort((a, b) => {
       if (values[a] === null || values[b] === null) return (values[a] === null) - (values[b] === null);
       const before = values[a] < values[b] ? -1 : values[a] > values[b] ? 1 : 0;
@@ -49,7 +57,7 @@ function teacherTable(place, teachers, choose, open) {
     });
   }
 
-  COLUMNS.forEach(([, title], column) => {
+  columns.forEach(([, title], column) => {
     const cell = document.createElement("th"), button = document.createElement("button");
     cell.scope = "col";
     button.type = "button";
@@ -83,7 +91,7 @@ function teacherTable(place, teachers, choose, open) {
     if (event.key === "Enter") open();
   });
 
-  sort(COLUMNS.findIndex(([key]) => key === "return"), true);
+  sort(columns.findIndex(([key]) => key === "return"), true);
   place.replaceChildren(table);
   return select;
 }

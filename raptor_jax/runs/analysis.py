@@ -88,6 +88,12 @@ def returns(population: Population) -> np.ndarray:
     return np.where(teachers["judged"], teachers["mean_return"], teachers["best_eval_reward"])
 
 
+def ceiling_shares(population: Population) -> np.ndarray:
+    """Returns the returns as shares of the ceilings [T], in the same episodes; NaN without a positive ceiling."""
+    ceiling, own = population.teachers["ceiling"], population.teachers["ceiling_return"]
+    return np.divide(own, ceiling, out=np.full(len(population), np.nan), where=ceiling > 0)
+
+
 def best_so_far(population: Population) -> np.ndarray:
     """Returns the evaluated return of the actor kept at each point of `population.evaluation`, [T, S]."""
     return np.fmax.accumulate(population.evaluation["reward"], axis=1)

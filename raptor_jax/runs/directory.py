@@ -134,6 +134,17 @@ def locked(output_dir: Path) -> Iterator[None]:
     Raises:
         UserError: another process holds it, or it cannot be written.
     """
+    with locked_if_free(output_dir) as free:
+        if not free:
+            raise UserError(
+                f"{output_dir}: another run is writing there; wait for it, or name another with --output-dir"
+            )
+        yield
+
+
+@contextlib.contextmanager
+def locked_if_free(output_dir: Path) -> Iterator[bool]:
+    """Locks a directory as `locked` does, and returns whether no other process held it. Raises UserError."""
     with writing(output_dir, FIX):
         output_dir.mkdir(parents=True, exist_ok=True)
         lock = open(output_dir / layout.LOCK, "a")  # noqa: SIM115 (kept open for as long as the lock is held)
@@ -141,7 +152,6 @@ def locked(output_dir: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UserError(
-                f"{output_dir}: another run is writing there; wait for it, or name another with --output-dir"
-            ) from None
-        yield
+            yield False
+        else:
+            yield True

@@ -22,7 +22,7 @@ from raptor_jax.runs import stored_config
 from raptor_jax.utils.files import Unreadable, json_number, read_object
 from raptor_jax.utils.machine import machine, versions
 
-_MAX_BYTES = 1 << 24
+MAX_BYTES = 1 << 24
 """A teacher takes less than 1 kB."""
 
 Count = Annotated[int, pydantic.Field(ge=0, lt=2**63)]
@@ -119,6 +119,13 @@ class TeacherResult(_Model):
     passed: bool | None
     final_path: str | None = None
     """The checkpoint of the kept actor, relative to the output directory."""
+    ceiling: Number | None = None
+    """Mean of the best returns found by `ceiling` in its episodes: a lower bound of the best possible mean return."""
+    ceiling_return: Number | None = None
+    """Mean return of the kept actor in these episodes, the first `ceiling_episodes` of the final evaluation."""
+    ceiling_episodes: Count | None = None
+    ceiling_share_terminated: Number | None = None
+    """Fraction of them in which the best flight found ends by termination."""
     restarts: Count = 0
     """How often its numbers became non-finite, and it was rolled back and restarted."""
     frozen_at_step: Count | None = None
@@ -130,12 +137,16 @@ class TeacherResult(_Model):
     def _evaluated_completely(self) -> "TeacherResult":
         if self.mean_return is not None and None in (self.std_return, self.episode_length):
             raise ValueError("a mean_return without std_return and episode_length")
+        if self.ceiling is not None and self.ceiling_return is None:
+            raise ValueError("a ceiling without ceiling_return")
         return self
 
 
 _FINAL = tuple(field.name for field in dataclasses.fields(Evaluation))
 """What the final evaluation finds of each teacher."""
-_BEFORE_FINAL: dict[str, Any] = dict.fromkeys((*_FINAL, "stochastic_mean_return", "passed", "final_path"))
+CEILING = ("ceiling", "ceiling_return", "ceiling_episodes", "ceiling_share_terminated")
+"""What the command `ceiling` finds of each teacher; None until then, and after the teacher is trained on."""
+_BEFORE_FINAL: dict[str, Any] = dict.fromkeys((*_FINAL, "stochastic_mean_return", "passed", "final_path", *CEILING))
 """A teacher's fields before the final evaluation."""
 
 _Run = TypeVar("_Run")
@@ -253,7 +264,7 @@ def read(path: Path) -> Results:
         UserError: there is no such file, or it does not hold the results of a run.
     """
     try:
-        content = read_object(path, _MAX_BYTES)
+        content = read_object(path, MAX_BYTES)
         return Results.model_validate(content)
     except Unreadable as error:
         raise UserError(f"{path}: {error}; name the output directory of a run") from None

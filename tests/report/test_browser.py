@@ -15,7 +15,7 @@ from selenium.webdriver.support.select import Select
 from selenium.webdriver.support.wait import WebDriverWait
 
 from raptor_jax.report import content, flights, page
-from raptor_jax.runs import analysis
+from raptor_jax.runs import analysis, layout
 from tests.report.flights import made_up
 
 pytestmark = pytest.mark.browser
@@ -117,6 +117,27 @@ def test_it_says_what_was_run_and_fetches_nothing(opened, address):
     messages = [json.loads(entry["message"])["message"] for entry in opened.get_log("performance")]
     requested = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
     assert {url for url in requested if not url.startswith("data:")} == {address}
+
+
+def test_ceilings_are_columns_only_where_they_were_searched_for(opened, run_of_4, recording, tmp_path):
+    titles = [button.text for button in opened.find_elements(By.CSS_SELECTOR, "#teachers th button")]
+    assert "ceiling" not in titles
+    assert not element(opened, "ceiling-hint").is_displayed()
+    run = tmp_path / "run"
+    shutil.copytree(run_of_4, run)
+    results = json.loads((run / layout.RESULTS).read_text())
+    results["teachers"][1].update(ceiling=480.0, ceiling_return=360.0, ceiling_episodes=7)
+    (run / layout.RESULTS).write_text(json.dumps(results))
+    opened.get(written(run, recording, tmp_path))
+    titles = [button.text for button in opened.find_elements(By.CSS_SELECTOR, "#teachers th button")]
+    number = titles.index("ceiling") + 1
+    heading(opened, "teacher").click()
+    assert cells(opened, number) == [MISSING, "480.0", MISSING, MISSING]
+    assert cells(opened, number - 1) == [MISSING, "360.0", MISSING, MISSING]
+    assert cells(opened, number + 1) == [MISSING, "75.0 %", MISSING, MISSING]
+    assert element(opened, "ceiling-hint").is_displayed()
+    assert "7 episodes" in element(opened, "tiles").text
+    assert "75.0 %" in element(opened, "tiles").text
 
 
 def test_every_chart_shows_its_data(opened):

@@ -15,9 +15,13 @@ RUN = [
 TEACHER = [
     *("teacher_id", "drone", "thrust_to_weight", "torque_to_inertia", "mass", "best_eval_reward", "best_step"),
     *("mean_return", "std_return", "episode_length", "share_terminated", "final_position_error", "position_offset"),
-    *("yaw_offset", "stochastic_mean_return", "passed", "final_path", "restarts", "frozen_at_step", "rounds"),
+    *("yaw_offset", "stochastic_mean_return", "passed", "final_path", *results.CEILING),
+    *("restarts", "frozen_at_step", "rounds"),
 ]
-NEWER = ("stochastic_mean_return", "position_offset", "yaw_offset", "restarts", "frozen_at_step", "rounds")
+NEWER = (
+    *("stochastic_mean_return", "position_offset", "yaw_offset", "restarts", "frozen_at_step", "rounds"),
+    *results.CEILING,
+)
 """Fields that the first versions did not write."""
 
 
@@ -49,6 +53,7 @@ def test_a_file_without_newer_fields(path):
     teacher = results.read(path).teachers[0]
     assert teacher.stochastic_mean_return is None
     assert teacher.restarts == 0
+    assert teacher.ceiling is None
 
 
 def test_unknown_fields_are_kept(path):

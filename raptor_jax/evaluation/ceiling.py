@@ -1,0 +1,192 @@
+"""The best flight that a search finds for somebody who knows an episode in advance: how high its return can be.
+
+The search adds an offset to the kept actor's output, before tanh, at every step of an episode, and raises the return of
+the whole episode by gradient ascent through the simulator (Adam). The actor stays in the loop: a sequence of actions
+alone is ill-conditioned, because every step amplifies the errors of the steps before. The objective weights rewards
+with a smooth probability of survival, as `sac.rollout` does, because a termination has no gradient; flights are
+compared by the return that `flights.evaluate` judges. The result is a lower bound of the best possible return.
+
+A search from the kept actor's own flight finds the same return as other starts do, unless that flight terminates. Only
+episodes whose best flight terminates are therefore searched again, from weaker and stronger first reactions.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+
+from raptor_jax import sac
+from raptor_jax.config import Config
+from raptor_jax.drones.parameters import Drone
+from raptor_jax.evaluation import flights
+from raptor_jax.evaluation.flights import Flight
+from raptor_jax.sac.networks import policy
+from raptor_jax.sac.rollout import Rollout, rollout
+from raptor_jax.simulator import ACTION_DIM, Noise, draw_noise, episode
+from raptor_jax.simulator.episode import Episode
+
+
+class Search(NamedTuple):
+    """Settings of the gradient ascent. Measured on eight hard drones (docs/evaluation.md)."""
+
+    learning_rate: float = 0.2
+    """Of Adam; it falls along a cosine. The costs are norms, around whose zeros a constant rate would oscillate."""
+    last_rate: float = 0.002
+    """Learning rate of the last iteration, as a share of the first one."""
+    beta1: float = 0.7
+    beta2: float = 0.9
+    state_gradient_limit: float = 1000.0
+    """As the setting of this name. Windows are shorter than an episode; with their limit of 200 the ceilings are 1 %
+    lower."""
+
+
+class Start(NamedTuple):
+    """Where a search begins: the kept actor's outputs, multiplied by 1 + scale * exp(-t / time_constant)."""
+
+    scale: jax.Array | float
+    time_constant: jax.Array | float
+    """s."""
+
+
+class Found(struct.PyTreeNode):
+    """The best flight of an episode that a search found, never worse than that of the kept actor."""
+
+    kept_return: jax.Array
+    """[] return of the kept actor."""
+    best_return: jax.Array
+    """[] return of the best flight."""
+    terminated: jax.Array
+    """[] bool, whether the best flight ends by termination."""
+    kept_terminated: jax.Array
+    """[] bool, whether the kept actor's flight does."""
+    offsets: jax.Array
+    """[steps, 4] added to the kept actor's output in the best flight."""
+
+
+class _Ascent(NamedTuple):
+    """What changes from iteration to iteration."""
+
+    offsets: jax.Array
+    """[steps, 4]."""
+    moments: optax.OptState
+    best: jax.Array
+    """[steps, 4] offsets of the best flight so far."""
+    best_return: jax.Array
+
+
+def find(
+    config: Config,
+    search: Search,
+    iterations: jax.Array,
+    actor: sac.Parameters,
+    drone: Drone,
+    key: jax.Array,
+    start: Start,
+) -> Found:
+    """Searches for the best flight of one drone in one episode.
+
+    Args:
+        config: settings.
+        search: settings of the gradient ascent.
+        iterations: [] int32, of the ascent.
+        actor: weights of the kept actor.
+        drone: its drone.
+        key: of the episode, from `flights.episode_keys`.
+        start: where the search begins.
+    """
+    offsets = _ascend(config, search, iterations, actor, drone, key, start)
+    best = fly(config, actor, drone, key, offsets)
+    kept = fly(config, actor, drone, key, jnp.zeros_like(offsets))
+    # The search flies the same steps in another order of operations, so its return decides nothing here.
+    better = best.episode.total_reward > kept.episode.total_reward
+    return Found(
+        kept_return=kept.episode.total_reward,
+        best_return=jnp.where(better, best.episode.total_reward, kept.episode.total_reward),
+        terminated=jnp.where(better, best.terminated, kept.terminated),
+        kept_terminated=kept.terminated,
+        offsets=jnp.where(better, offsets, 0),
+    )
+
+
+def fly(config: Config, actor: sac.Parameters, drone: Drone, key: jax.Array, offsets: jax.Array) -> Flight:
+    """Flies an episode of `flights.evaluate` with the action tanh(mean + offset); the offsets are [steps, 4]."""
+
+    def step(flight: Flight, inputs: tuple[jax.Array, jax.Array]) -> tuple[Flight, None]:
+        step_key, offset = inputs
+        action = jnp.tanh(policy(config.sac, actor, flight.episode.observation)[:ACTION_DIM] + offset)
+        return flights.advance(config, drone, flight, action, step_key), None
+
+    reset_key, step_keys = flights.flight_keys(config, key)
+    return jax.lax.scan(step, flights.reset(drone, reset_key), (step_keys, offsets))[0]
+
+
+def _ascend(
+    config: Config,
+    search: Search,
+    iterations: jax.Array,
+    actor: sac.Parameters,
+    drone: Drone,
+    key: jax.Array,
+    start: Start,
+) -> jax.Array:
+    """Returns the offsets [steps, 4] of the best flight of all iterations."""
+    config = _with_offsets_as_noise(config, search)
+    first, noise = _inputs(config, drone, key)
+    adam = optax.scale_by_adam(search.beta1, search.beta2)
+
+    def cost(offsets: jax.Array) -> tuple[jax.Array, jax.Array]:
+        flown = rollout(config, actor, jnp.zeros(()), drone, first, noise, offsets)
+        return -flown.soft_reward.sum(), _judged_return(flown)
+
+    def iterate(number: jax.Array, carried: _Ascent) -> _Ascent:
+        (_, judged), gradient = jax.value_and_grad(cost, has_aux=True)(carried.offsets)
+        better = judged > carried.best_return
+        step, moments = adam.update(jnp.where(jnp.isfinite(gradient), gradient, 0), carried.moments)
+        return _Ascent(
+            offsets=carried.offsets - _rate(search, number / iterations) * step,
+            moments=moments,
+            best=jnp.where(better, carried.offsets, carried.best),
+            best_return=jnp.where(better, judged, carried.best_return),
+        )
+
+    offsets = _first_offsets(config, actor, drone, first, noise, start)
+    begin = _Ascent(offsets, adam.init(offsets), offsets, jnp.full((), -jnp.inf))
+    return jax.lax.fori_loop(0, iterations, iterate, begin).best
+
+
+def _rate(search: Search, progress: jax.Array) -> jax.Array:
+    """Returns the learning rate at a progress from 0 to 1."""
+    falling = (1 + jnp.cos(jnp.pi * progress)) / 2
+    return search.learning_rate * (search.last_rate + (1 - search.last_rate) * falling)
+
+
+def _with_offsets_as_noise(config: Config, search: Search) -> Config:
+    """Returns settings in which `rollout` draws tanh(mean + noise): the policy's standard deviation is 1."""
+    changed = {"log_std_min": 0.0, "log_std_max": 0.0, "state_gradient_limit": search.state_gradient_limit}
+    return config.model_copy(update={"sac": config.sac.model_copy(update=changed)})
+
+
+def _inputs(config: Config, drone: Drone, key: jax.Array) -> tuple[Episode, Noise]:
+    """Returns the beginning of an episode and the noise of its steps, as `flights.rollout` draws them."""
+    reset_key, step_keys = flights.flight_keys(config, key)
+    return episode.start(drone, reset_key), jax.vmap(lambda key: draw_noise(drone, key))(step_keys)
+
+
+def _first_offsets(
+    config: Config, actor: sac.Parameters, drone: Drone, first: Episode, noise: Noise, start: Start
+) -> jax.Array:
+    """Returns the offsets [steps, 4] of a start, from the outputs of the kept actor's own flight."""
+    steps = config.environment.episode_steps
+    flown = rollout(config, actor, jnp.zeros(()), drone, first, noise, jnp.zeros((steps, ACTION_DIM)))
+    # Beyond the limits, outputs are large and mean nothing.
+    outputs = jnp.clip(policy(config.sac, actor, flown.observation)[:, :ACTION_DIM], -3, 3)
+    time = jnp.arange(steps)[:, None] * drone.integration.dt
+    return start.scale * jnp.exp(-time / start.time_constant) * outputs
+
+
+def _judged_return(flown: Rollout) -> jax.Array:
+    """Returns the return [] of a flight up to its first termination."""
+    before = jnp.cumsum(flown.terminated) - flown.terminated
+    return jnp.where(before == 0, flown.reward, 0).sum()

@@ -18,7 +18,7 @@ TEACHERS = 3
 
 @pytest.fixture(scope="module", autouse=True)
 def compiled_programs_are_dropped():
-    """After each module: a process has room for 65 530 memory maps, and XLA:CPU crashes when its programs have used them up."""
+    """After each module: XLA:CPU crashes when its programs have used up the 65 530 memory maps of a process."""
     yield
     jax.clear_caches()
 

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from raptor_jax import __version__
 from raptor_jax import config as configs
 from raptor_jax.commands import evaluate, export, inspect, report, rollout, sample, train, train_start
 from raptor_jax.commands.devices import set_environment
@@ -47,6 +48,7 @@ class _Parser(argparse.ArgumentParser):
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Returns the options, with the name of the command as `command`. Raises UserError for an invalid command line."""
     parser = _Parser(prog="raptor-jax", description="Trains a population of quadrotor teachers in one JAX program.")
+    parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(
         title="commands", dest="command", required=True, metavar="COMMAND", parser_class=_Parser
     )

@@ -18,7 +18,7 @@ from raptor_jax.commands.devices import set_environment
 from raptor_jax.commands.exit_status import INTERRUPTED, USAGE
 from raptor_jax.errors import UserError
 
-_COMMANDS = {
+COMMANDS = {
     module.COMMAND.name: module.COMMAND
     for module in (sample, train, train_start, evaluate, report, inspect, export, rollout)
 }
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = _parse(sys.argv[1:] if arguments is None else arguments)
         set_environment(getattr(options, "device", "cpu"))
-        return _COMMANDS[options.command].run(options)
+        return COMMANDS[options.command].run(options)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return USAGE
@@ -52,7 +52,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     commands = parser.add_subparsers(
         title="commands", dest="command", required=True, metavar="COMMAND", parser_class=_Parser
     )
-    for command in _COMMANDS.values():
+    for command in COMMANDS.values():
         command.add_options(
             commands.add_parser(
                 command.name,

@@ -80,7 +80,7 @@ def settings_page() -> str:
     for name, section in configs.sections().items():
         lines += [f"## {name}", "", section.__doc__ or "", ""]
         rows = (_setting(key, field) for key, field in section.model_fields.items())
-        lines += [*_table(("key", "type", "range", "unit", "default", "meaning"), rows), ""]
+        lines += [*_table(("key", "type and range", "unit", "default", "meaning"), rows), ""]
     return "\n".join(lines)
 
 
@@ -118,8 +118,7 @@ def _setting(key: str, field: FieldInfo) -> Sequence[str]:
     kind = configs.type_name(field.annotation).strip("{}").lower().replace(",", " or ")
     return (
         f"`{key}`",
-        kind,
-        _range(field),
+        f"{kind} {_range(field)}".strip(),
         unit.group(1) if unit else "",
         f"`{str(field.default).lower() if isinstance(field.default, bool) else field.default}`",
         description or _bound(key),

@@ -1,9 +1,7 @@
 """Recomputes the fields of a drone's file that its other fields determine."""
 
-import copy
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +9,7 @@ import numpy as np
 
 from raptor_jax.drones.fields import FieldError, Leaf, derived_names, leaves, shown
 from raptor_jax.drones.files import find_drone, from_content, read_content
-from raptor_jax.drones.parameters import Drone
+from raptor_jax.drones.parameters import Dynamics
 from raptor_jax.errors import UserError
 from raptor_jax.utils.files import write_text, writing
 
@@ -37,27 +35,27 @@ def write_repaired(drone: str | Path, output: Path) -> list[str]:
     if os.path.lexists(output):
         raise UserError(f"--repair {output}: already exists; name another file, or remove it")
     path = find_drone(drone)
-    content = read_content(path)
-    changes = list(_correct(content, path))
+    content, changes = _correct(read_content(path), path)
     try:
         text = json.dumps(content, allow_nan=False)
-    except ValueError:
-        raise UserError(f"{path}: holds NaN or infinity, which JSON cannot represent; remove them") from None
+    except (ValueError, RecursionError):
+        problem = "holds NaN or infinity, which JSON cannot represent, or is nested too deeply"
+        raise UserError(f"{path}: {problem}; remove these values") from None
     with writing(output, "name another file", "--repair"):
         write_text(output, text + "\n")
     return changes
 
 
-def _correct(content: dict[str, Any], path: Path) -> Iterator[str]:
-    """Replaces the wrong derived fields of an object, and yields a line for each."""
-    rest = copy.deepcopy(content)
-    given = dict(_pop_derived(rest))
-    found = dict(leaves(from_content(path, rest).drone))
-    for name, value in given.items():
-        if not _agrees(name, value, found[name]):
-            *groups, key = name.split(".")
-            _group(content, groups)[key] = found[name].value.tolist()
-            yield f"{name}: was {shown(value)}, is {shown(found[name].value)}"
+def _correct(content: dict[str, Any], path: Path) -> tuple[dict[str, Any], list[str]]:
+    """Returns the object of a file with correct derived fields, and a line for each that was replaced."""
+    given, names = content.get("dynamics", {}), list(derived_names(Dynamics))
+    rest = {key: value for key, value in given.items() if key not in names} if isinstance(given, dict) else given
+    found = dict(leaves(from_content(path, content | {"dynamics": rest}).drone.dynamics))
+    assert isinstance(given, dict)  # from_content accepts nothing else
+    wrong = [name for name in names if name in given and not _agrees(name, given[name], found[name])]
+    corrected = given | {name: found[name].value.tolist() for name in wrong}
+    changes = [f"dynamics.{name}: was {shown(given[name])}, is {shown(found[name].value)}" for name in wrong]
+    return content | {"dynamics": corrected}, changes
 
 
 def _agrees(name: str, given: object, computed: Leaf) -> bool:
@@ -66,18 +64,3 @@ def _agrees(name: str, given: object, computed: Leaf) -> bool:
     except FieldError:
         return False
     return bool(np.abs(value - computed.value).max() <= _TOLERANCE * np.abs(computed.value).max())
-
-
-def _pop_derived(content: dict[str, Any]) -> Iterator[tuple[str, object]]:
-    """Removes the derived fields of an object, and yields their names and values."""
-    for name in derived_names(Drone):
-        *groups, key = name.split(".")
-        if key in (group := _group(content, groups)):
-            yield name, group.pop(key)
-
-
-def _group(content: dict[str, Any], groups: list[str]) -> dict[str, Any]:
-    for name in groups:
-        inner = content.get(name)
-        content = inner if isinstance(inner, dict) else {}
-    return content

@@ -12,6 +12,7 @@ from raptor_jax.drones.fields import derived_names
 from raptor_jax.drones.files import load_drone
 from raptor_jax.drones.parameters import Drone
 from raptor_jax.drones.repair import write_repaired
+from raptor_jax.errors import UserError
 from tests.drones.test_files import error_of, put, write
 
 # As two drones of RLtools' registry have them: a throttle in revolutions, and the inverse of another drone's inertia.
@@ -78,6 +79,18 @@ def test_yaml_and_platforms_become_json(tmp_path):
         (change,) = write_repaired(drone, output)
         assert change.startswith("dynamics.hovering_throttle_relative: was 0.13")
         assert load_drone(output).drone.dynamics.mass == load_drone(platforms.path_of("race")).drone.dynamics.mass
+
+
+def test_deep_nesting_is_kept_or_refused(content, tmp_path):
+    for depth in (100, 900, 980):
+        text = json.dumps(content)[:-1] + ', "unknown": ' + "[" * depth + "]" * depth + "}"
+        (tmp_path / "a.json").write_text(text)
+        try:
+            write_repaired(tmp_path / "a.json", tmp_path / f"{depth}.json")
+        except UserError as error:
+            assert "nested too deeply" in str(error)
+        else:
+            assert json.loads((tmp_path / f"{depth}.json").read_text()) == json.loads(text)
 
 
 def test_refusals(content, tmp_path, capsys):

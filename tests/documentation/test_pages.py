@@ -37,7 +37,8 @@ PAGES = [path.stem for path in sorted(DOCS.glob("*.md")) if blocks(path.read_tex
 pytestmark = pytest.mark.usefixtures("cached_programs")
 RUN = "experiments/pre_training"
 """What RUN stands for in the pages."""
-TEACHERS = 16
+TEACHERS = 50
+"""Of that run; pages name teachers up to 49."""
 DRONES = 10
 SMALLER = {"sample": [f"--num-drones={DRONES}"], "train": ["--device=cpu"]}
 """Options by command, which replace those of the page."""

@@ -14,8 +14,8 @@
 # # Reward curves of all teachers
 #
 # How a population learned, which drones were hard, and what failed. Paths are seen from this directory, `examples`;
-# several runs of the same task are read as one population. The notebook is made from the script:
-# `jupytext --to ipynb reward_curves.py`.
+# several runs of the same task are read as one population. It needs `pip install 'raptor-jax[notebook]'`. The notebook
+# is made from the script: `jupytext --to ipynb reward_curves.py`.
 
 # %%
 RUNS = ["../experiments/pre_training"]
@@ -106,30 +106,20 @@ for name in analysis.PARAMETERS:
 # ## The hardest and the easiest
 
 # %%
-SHOWN = ("thrust_to_weight", "torque_to_inertia", "mass", "rotor_time_constant_rising", "rotor_time_constant_falling")
-
-
-def print_teachers(rows):
-    """Prints a line for each of these rows of the population."""
-    names = [f"{name.replace('rotor_time_constant_', 'rotor '):>17s}" for name in SHOWN]
-    print(" run  teacher    return  length  crashed", *names)
-    for row in rows:
-        one = {name: values[row] for name, values in teachers.items()}
-        print(
-            f"{one['run']:4d}  {one['teacher_id']:7d}  {returns[row]:8.1f}  {one['episode_length']:6.0f}"
-            f"  {one['share_terminated']:7.0%}",
-            *(f"{one[name]:17.3f}" for name in SHOWN),
-        )
-
-
-order = np.argsort(returns)
+SHOWN = [
+    *("run", "teacher_id", "return", "episode_length", "share_terminated", "thrust_to_weight", "torque_to_inertia"),
+    *("mass", "rotor_time_constant_rising", "rotor_time_constant_falling"),
+]
+table = population.to_dataframe().assign(**{"return": returns}).sort_values("return")
 few = max(1, min(10, len(population) // 2))
-print_teachers(order[:few])
-print_teachers(order[::-1][:few])
+table[SHOWN].head(few).round(3)
+
+# %%
+table[SHOWN].tail(few)[::-1].round(3)
 
 # %%
 figure, axis = plt.subplots(figsize=(8, 4.5))
-for rows, color, label in ((order[:few], "C3", "hardest"), (order[::-1][:few], "C0", "easiest")):
+for rows, color, label in ((table.index[:few], "C3", "hardest"), (table.index[-few:], "C0", "easiest")):
     lines = axis.plot(step, kept[rows].T, color=color, linewidth=1, alpha=0.7)
     lines[0].set_label(f"the {few} {label}")
 axis.axhline(pass_return, color="black", linestyle=":")
@@ -143,7 +133,6 @@ axis.legend()
 # Teachers that were judged and did not pass, or whose numbers became non-finite.
 
 # %%
-failed = np.flatnonzero((teachers["judged"] & ~teachers["passed"]) | np.isfinite(teachers["frozen_at_step"]))
-print(f"{failed.size} of {len(population)}")
-if failed.size:
-    print_teachers(failed[np.argsort(returns[failed])])
+failed = table[(table["judged"] & ~table["passed"]) | table["frozen_at_step"].notna()]
+print(f"{len(failed)} of {len(population)}")
+failed[SHOWN].round(3)

@@ -12,6 +12,7 @@ These names come from `raptor_jax.api` when they are first used, and jax with th
 environment before that. For other trainers there is `raptor_jax.gymnasium_env`.
 """
 
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from raptor_jax.errors import UserError
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from raptor_jax.api import evaluate, load_config, load_drones, load_teacher, make_environment, sample_drones, train
     from raptor_jax.runs import analysis
     from raptor_jax.runs.analysis import load
+
+__version__ = version("raptor-jax")
 
 __all__ = [
     "UserError",

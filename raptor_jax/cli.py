@@ -1,4 +1,4 @@
-"""The command line: `raptor-jax COMMAND`; `_COMMANDS` lists the commands.
+"""The command line: `raptor-jax COMMAND`; `COMMANDS` lists the commands.
 
 The options are parsed before jax is imported, because jax reads its platform and its compilation cache from the
 environment on import. The commands therefore import jax only when they run.
@@ -11,13 +11,14 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from raptor_jax import __version__
 from raptor_jax import config as configs
 from raptor_jax.commands import ceiling, evaluate, export, inspect, report, rollout, sample, train, train_start
 from raptor_jax.commands.devices import set_environment
 from raptor_jax.commands.exit_status import INTERRUPTED, USAGE
 from raptor_jax.errors import UserError
 
-_COMMANDS = {
+COMMANDS = {
     module.COMMAND.name: module.COMMAND
     for module in (sample, train, train_start, evaluate, ceiling, report, inspect, export, rollout)
 }
@@ -28,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = _parse(sys.argv[1:] if arguments is None else arguments)
         set_environment(getattr(options, "device", "cpu"))
-        return _COMMANDS[options.command].run(options)
+        return COMMANDS[options.command].run(options)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return USAGE
@@ -47,10 +48,11 @@ class _Parser(argparse.ArgumentParser):
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Returns the options, with the name of the command as `command`. Raises UserError for an invalid command line."""
     parser = _Parser(prog="raptor-jax", description="Trains a population of quadrotor teachers in one JAX program.")
+    parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(
         title="commands", dest="command", required=True, metavar="COMMAND", parser_class=_Parser
     )
-    for command in _COMMANDS.values():
+    for command in COMMANDS.values():
         command.add_options(
             commands.add_parser(
                 command.name,

@@ -1,9 +1,11 @@
 """A population that is small enough to compile quickly, model-free, for the tests of everything that learns."""
 
+import os
 from pathlib import Path
 
 import jax
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 
 from raptor_jax import config
 from raptor_jax.config import Config
@@ -18,9 +20,22 @@ TEACHERS = 3
 
 @pytest.fixture(scope="module", autouse=True)
 def compiled_programs_are_dropped():
-    """After each module: a process has 65 530 memory maps, and XLA:CPU crashes when its programs have used them up."""
+    """After each module: XLA:CPU crashes when its programs have used up the 65 530 memory maps of a process."""
     yield
     jax.clear_caches()
+
+
+@pytest.fixture(scope="module")
+def cached_programs():
+    """Keeps compiled programs where the commands do, for modules whose trainings are of few shapes."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "raptor_jax", "xla")
+    before = jax.config.jax_compilation_cache_dir
+    jax.config.update("jax_compilation_cache_dir", str(cache))
+    # JAX has looked for a cache already.
+    compilation_cache.reset_cache()
+    yield
+    jax.config.update("jax_compilation_cache_dir", before)
+    compilation_cache.reset_cache()
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 """The library as a Python prompt has it: what `import raptor_jax` offers, its doctests, and docs/library.md."""
 
 import doctest
-import os
 import re
 import subprocess
 import sys
@@ -11,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 
 import raptor_jax
 from raptor_jax import api, gymnasium_env
@@ -36,17 +34,8 @@ training:
 """
 
 
-@pytest.fixture(scope="module", autouse=True)
-def compiled_programs():
-    """Keeps compiled programs where the commands do, for the trainings here are all of one shape."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "raptor_jax", "xla")
-    before = jax.config.jax_compilation_cache_dir
-    jax.config.update("jax_compilation_cache_dir", str(cache))
-    # JAX has looked for a cache already.
-    compilation_cache.reset_cache()
-    yield
-    jax.config.update("jax_compilation_cache_dir", before)
-    compilation_cache.reset_cache()
+# The trainings here are all of one shape.
+pytestmark = pytest.mark.usefixtures("cached_programs")
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from rich.console import Console
 from raptor_jax.commands.exit_status import PASSED
 from raptor_jax.commands.options import Command, number_of
 from raptor_jax.errors import UserError
-from raptor_jax.utils.console import make_console
+from raptor_jax.utils.console import make_console, say
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
@@ -24,11 +24,37 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         "--teacher", type=number_of(0), metavar="N", help="show the drone, the result and the curve of one teacher"
     )
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
+    parser.add_argument(
+        "--repair",
+        type=Path,
+        metavar="OUT.json",
+        help="write a drone's file with its derived fields (J_inv, hovering_throttle_relative) computed anew, and print"
+        " what was changed",
+    )
 
 
 def _run(options: argparse.Namespace) -> int:
-    inspect(options.path, options.teacher, options.json, make_console())
+    console = make_console()
+    if options.repair is None:
+        inspect(options.path, options.teacher, options.json, console)
+    elif options.json or options.teacher is not None:
+        raise UserError("--repair: writes a drone's file and shows nothing else; leave --json and --teacher out")
+    else:
+        repair(options.path, options.repair, console)
     return PASSED
+
+
+def repair(path: Path, output: Path, console: Console) -> None:
+    """Writes a drone's file with its derived fields computed anew, and prints a line for each change.
+
+    Raises:
+        UserError: it is no drone, a field that is not derived is wrong, or the file cannot be written.
+    """
+    from raptor_jax.drones.repair import write_repaired
+
+    for change in write_repaired(path, output) or ["nothing to change"]:
+        say(console, change)
+    say(console, f"wrote {output}")
 
 
 def inspect(path: Path, teacher: int | None, as_json: bool, console: Console) -> None:

@@ -21,6 +21,9 @@ _SHOWN_CHARACTERS = 100
 CORRECT = "correct it or remove the file"
 """The usual fix of a wrong value."""
 
+OMIT = "leave it out, and it is computed (raptor-jax inspect FILE --repair OUT.json writes the file that way)"
+"""The fix of a wrong value that the other fields determine."""
+
 
 class FieldError(ValueError):
     """A wrong field, as a one-line message: its dotted name, the problem and how to fix it."""
@@ -31,10 +34,13 @@ class FieldError(ValueError):
 
 def wrong_value(field: str, value: object, reason: str, fix: str = CORRECT) -> FieldError:
     """Returns the error for a field whose value cannot be used."""
-    shown = (
-        np.array2string(value, precision=6, separator=", ") if isinstance(value, np.ndarray) else reprlib.repr(value)
-    )
-    return FieldError(field, f"{textwrap.shorten(shown, _SHOWN_CHARACTERS, placeholder=' ...')} {reason}", fix)
+    return FieldError(field, f"{shown(value)} {reason}", fix)
+
+
+def shown(value: object) -> str:
+    """Returns a value of a field as short text in one line."""
+    text = np.array2string(value, precision=6, separator=", ") if isinstance(value, np.ndarray) else reprlib.repr(value)
+    return textwrap.shorten(text, _SHOWN_CHARACTERS, placeholder=" ...")
 
 
 class Specification(NamedTuple):
@@ -51,6 +57,13 @@ class Specification(NamedTuple):
     most: float = math.inf
     short: Literal["one rotor", "diagonal"] | None = None
     """What a file may have instead: the value of one rotor for all four, or the diagonal of the matrix."""
+    derived: bool = False
+    """Whether the other fields determine the value, so that a wrong one need not be corrected."""
+
+    @property
+    def fix(self) -> str:
+        """How to fix a wrong value."""
+        return OMIT if self.derived else CORRECT
 
     def __str__(self) -> str:
         if self.kind is bool:
@@ -72,13 +85,13 @@ class Specification(NamedTuple):
         """
         value = self._expanded(value)
         if not _has_shape(value, self.shape, self.kind):
-            raise wrong_value(name, value, f"should be {self}")
+            raise wrong_value(name, value, f"should be {self}", self.fix)
         try:
             array: np.ndarray = np.array(value, dtype=self.kind)
         except OverflowError:
-            raise wrong_value(name, value, f"should be finite ({self.unit})") from None
+            raise wrong_value(name, value, f"should be finite ({self.unit})", self.fix) from None
         if reason := self.problem(array):
-            raise wrong_value(name, array, reason)
+            raise wrong_value(name, array, reason, self.fix)
         return array
 
     def problem(self, value: np.ndarray) -> str | None:
@@ -153,6 +166,17 @@ def leaves(group: Group, prefix: str = "") -> Iterator[tuple[str, Leaf]]:
             yield from leaves(value, f"{name}.")
         else:
             yield name, Leaf(value, specification)
+
+
+def derived_names(group: type[Group], prefix: str = "") -> Iterator[str]:
+    """Yields the dotted names of the leaf fields that the other fields of a group determine."""
+    for field in dataclasses.fields(group):
+        name, specification = f"{prefix}{field.name}", _declaration(field).specification
+        if specification is None:
+            assert isinstance(field.type, type)
+            yield from derived_names(field.type, f"{name}.")
+        elif specification.derived:
+            yield name
 
 
 def parse(group: type[_Group], values: object, name: str = "") -> _Group:

@@ -58,10 +58,19 @@ def load_drone(path: str | Path) -> DroneFile:
         UserError: the file cannot be read, is not JSON or YAML, or has a missing or wrong field.
     """
     path = Path(path)
+    return from_content(path, read_content(path))
+
+
+def read_content(path: Path) -> dict[str, Any]:
+    """Returns the object in a drone's file, not checked. Raises UserError if it cannot be read."""
     try:
-        content = _read_yaml(path) if path.suffix.lower() in _YAML else read_object(path, _MAX_BYTES)
+        return _read_yaml(path) if path.suffix.lower() in _YAML else read_object(path, _MAX_BYTES)
     except Unreadable as error:
         raise UserError(f"{path}: {error}; name a drone's file (JSON or YAML), or remove this one") from None
+
+
+def from_content(path: Path, content: Mapping[str, Any]) -> DroneFile:
+    """Returns the drone in the object of a file, complete and checked. Raises UserError as `load_drone`."""
     try:
         parsed = parse_drone(content)
         drone = complete(parsed)

@@ -41,8 +41,8 @@ class Dynamics(Group, kw_only=True):
     mass: Array = leaf("kg", above=0)
     gravity: Array = leaf("m/s^2, world frame", 3, default=[0.0, 0.0, -9.81])
     J: Array = leaf("kg m^2, body frame", 3, 3, short="diagonal")
-    J_inv: Array = leaf("1/(kg m^2), body frame", 3, 3, computed=True)
-    hovering_throttle_relative: Array = leaf("relative throttle", least=0, most=1, computed=True)
+    J_inv: Array = leaf("1/(kg m^2), body frame", 3, 3, computed=True, derived=True)
+    hovering_throttle_relative: Array = leaf("relative throttle", least=0, most=1, computed=True, derived=True)
     action_limit: ActionLimit = group(default={"min": 0.0, "max": 1.0})
 
 

@@ -4,17 +4,13 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from raptor_jax.drones.fields import CORRECT, Leaf, leaves, wrong_value
+from raptor_jax.drones.fields import CORRECT, OMIT, Leaf, derived_names, leaves, wrong_value
 from raptor_jax.drones.parameters import Drone, Dynamics, rotor_thrust, thrust_to_weight, weight
 
 _UNIT_TOLERANCE = 1e-4
 _INVERSE_TOLERANCE = 1e-4
 _SYMMETRY_TOLERANCE = 1e-6
 _MIXTURE_TOLERANCE = 1e-6
-
-_COMPUTED_LAST = ("dynamics.J_inv", "dynamics.hovering_throttle_relative")
-"""Fields that are checked after those that they may have been computed from, so that an error names the cause."""
-
 
 Violation = tuple[str, object, str, str]
 """A field, its value, the reason why it is refused, and how to fix it."""
@@ -43,15 +39,15 @@ def check_thrust(dynamics: Dynamics) -> None:
 def _violations(drone: Drone) -> Iterator[Violation]:
     """Yields what is wrong; a condition is only evaluated where those before it hold."""
     fields = dict(leaves(drone))
-    computed = {name: fields.pop(name) for name in _COMPUTED_LAST}
+    # These are checked after those that they may have been computed from, so that an error names the cause.
+    derived = {name: fields.pop(name) for name in derived_names(Drone)}
     yield from _out_of_range(fields)
     yield from _body(drone.dynamics)
     yield from _thrust(drone.dynamics)
-    yield from _out_of_range(computed)
+    yield from _out_of_range(derived)
     inertia, inverse = drone.dynamics.J, drone.dynamics.J_inv
     if np.abs(inertia @ inverse - np.eye(3)).max() > _INVERSE_TOLERANCE:
-        fix = "omit J_inv, which is then computed"
-        yield "dynamics.J_inv", inverse, "should be the inverse of dynamics.J", fix
+        yield "dynamics.J_inv", inverse, "should be the inverse of dynamics.J", OMIT
     init, mixture = drone.mdp.init, drone.trajectory.mixture
     if init.relative_rpm and not -1 <= init.min_rpm <= init.max_rpm <= 1:
         reason = f"and max_rpm {init.max_rpm} should be ordered and in [-1, 1], because relative_rpm is true"
@@ -63,7 +59,7 @@ def _violations(drone: Drone) -> Iterator[Violation]:
 def _out_of_range(fields: Mapping[str, Leaf]) -> Iterator[Violation]:
     for name, leaf in fields.items():
         if reason := leaf.specification.problem(leaf.value):
-            yield name, leaf.value, reason, CORRECT
+            yield name, leaf.value, reason, leaf.specification.fix
 
 
 def _body(dynamics: Dynamics) -> Iterator[Violation]:

@@ -4,6 +4,8 @@
     population.teachers["mean_return"]               # (T,), a value for each teacher
     population.teachers["thrust_to_weight"]          # (T,), of its drone
     population.evaluation["reward"]                  # (T, S), over population.evaluation.step, (S,)
+    population.to_dataframe()                        # the same for pandas (extra `notebook`)
+    population.curves_to_dataframe("evaluation")
 
 Several runs, on slices of one set of drones or with several seeds on the same drones, are read as one population: a
 teacher is identified by its run and its `teacher_id`. Rows have the same order everywhere.
@@ -13,7 +15,7 @@ import dataclasses
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -21,9 +23,12 @@ from raptor_jax.drones import files, parameters
 from raptor_jax.drones.parameters import Drone
 from raptor_jax.drones.quantities import PARAMETERS
 from raptor_jax.errors import UserError
-from raptor_jax.runs import layout
+from raptor_jax.runs import frames, layout
 from raptor_jax.runs.curves import load_curves
 from raptor_jax.runs.results import Results, read
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +65,31 @@ class Population:
     def __len__(self) -> int:
         """Returns T."""
         return len(self.teachers["teacher_id"])
+
+    def to_dataframe(self) -> "DataFrame":
+        """Returns `teachers` as a pandas DataFrame, with a row for each teacher in the order of the arrays.
+
+        Raises:
+            UserError: pandas is not installed.
+        """
+        return frames.teachers_frame(self.teachers)
+
+    def curves_to_dataframe(self, curves: Literal["evaluation", "training"] = "evaluation") -> "DataFrame":
+        """Returns curves as a tidy pandas DataFrame: a row for each teacher and point, a column for each value.
+
+        The columns `run`, `teacher_id` and `step` identify a row, except that a rescue round begins at the step at
+        which the previous round ended. Points at which a teacher has no value are left out.
+
+        Args:
+            curves: `evaluation` or `training`.
+
+        Raises:
+            UserError: pandas is not installed, or there are no such curves.
+        """
+        if curves not in ("evaluation", "training"):
+            raise UserError(f"curves: {curves!r} should be 'evaluation' or 'training'")
+        found: Curves = getattr(self, curves)
+        return frames.curves_frame(self.teachers["run"], self.teachers["teacher_id"], found.step, found.values)
 
 
 def load(*runs: str | Path) -> Population:

@@ -19,9 +19,11 @@ from raptor_jax.population import warm_start as pooled
 from raptor_jax.population.expansion import schedule
 from raptor_jax.population.schedule import crossed
 from raptor_jax.runs import warm_start
-from raptor_jax.utils.files import writing
+from raptor_jax.utils.files import require_writable, writing
 from raptor_jax.utils.machine import machine, versions
 from raptor_jax.utils.trees import leading_size
+
+_FIX = "name another file"
 
 
 def train_start(config: Config, files: Sequence[DroneFile], path: Path, console: Console) -> None:
@@ -38,6 +40,10 @@ def train_start(config: Config, files: Sequence[DroneFile], path: Path, console:
     """
     if os.path.lexists(path):
         raise UserError(f"{path}: already exists; name another file with --output, or remove it")
+    # Before the training, which takes minutes.
+    with writing(path, _FIX, "--output"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    require_writable("--output", path)
     drones = jax.tree.map(jnp.asarray, stack_for_training(files, config.environment))
     plan = schedule(config)
     now = pooled.create(config, drones)
@@ -62,7 +68,7 @@ def train_start(config: Config, files: Sequence[DroneFile], path: Path, console:
         "versions": versions(),
         "curve": curve,
     }
-    with writing(path, "name another with --output"):
+    with writing(path, _FIX, "--output"):
         warm_start.save(path, kept, made)
 
 

@@ -137,9 +137,14 @@ def read_arrays(path: Path, most: int) -> dict[str, np.ndarray]:
 
 
 def require_writable(option: str, path: Path | None) -> None:
-    """Raises UserError if the file that an option names cannot be written."""
-    if path is not None and (os.path.isdir(path) or not os.path.isdir(path.absolute().parent)):
+    """Raises UserError if the file that an option names cannot be written; tries it with another file beside it."""
+    if path is None:
+        return
+    directory = path.absolute().parent
+    if os.path.isdir(path) or not os.path.isdir(directory):
         raise UserError(f"{option}: {path}: cannot be written; name a file in a directory that exists")
+    with writing(path, "name a file in another directory", option), tempfile.TemporaryFile(dir=directory):
+        pass
 
 
 @contextlib.contextmanager

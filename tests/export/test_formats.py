@@ -89,7 +89,7 @@ def test_one_teacher_goes_into_the_run_where_no_directory_is_named(run, exported
 
 
 def test_the_documented_function_runs_the_numpy_archive(exported, actions):
-    (code,) = re.findall(r"```python\n(.*?)```", DOCUMENTATION.read_text(), re.DOTALL)
+    code, _ = re.findall(r"```python\n(.*?)```", DOCUMENTATION.read_text(), re.DOTALL)
     namespace: dict = {}
     exec(code, namespace)
     for path, expected in zip(exported["npz"], actions, strict=True):

@@ -25,6 +25,7 @@ def run(tmp_path_factory):
 NAMES = (
     "configuration",
     "drone",
+    "repair",
     "drone in YAML",
     "results",
     "curves",

@@ -21,7 +21,7 @@ POINTS = 5
 """Evaluations in the main round, the one before it included; an extra round has as many again."""
 
 
-def write_run(run: Path, teachers: int, seed: int = 0) -> np.ndarray:
+def write_run(run: Path, teachers: int, seed: int = 0, settings: Config | None = None) -> np.ndarray:
     """Writes a finished run of sampled drones, whose last teacher fails, and fails again in an extra round.
 
     Returns are made up, and rise with the thrust-to-weight. There is no checkpoint; `write_actors` adds one.
@@ -29,7 +29,7 @@ def write_run(run: Path, teachers: int, seed: int = 0) -> np.ndarray:
     Returns:
         The judged mean returns, [T].
     """
-    settings = Config()
+    settings = settings or Config()
     directory = run / layout.CHECKPOINTS
     sampled = settings.sampling.model_copy(update={"seed": seed})
     sampling.write_drones(directory / "dynamics", sampled, teachers)

@@ -1,6 +1,7 @@
 """Runs read back as one population."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -170,3 +171,37 @@ def test_unknown_fields_without_numbers_are_missing(tmp_path):
     teachers = analysis.load(tmp_path / "run").teachers
     assert np.isnan(teachers["tags"]).all()
     assert teachers["note"].tolist() == ["text", ""]
+
+
+def test_teachers_as_a_dataframe(runs):
+    population = analysis.load(*runs[0])
+    table = population.to_dataframe()
+    assert len(table) == 7
+    assert list(table.columns) == list(population.teachers)
+    for name, values in population.teachers.items():
+        np.testing.assert_array_equal(table[name].to_numpy(), values)
+    assert table[table["passed"]].groupby("run")["mean_return"].count().tolist() == [3, 2]
+
+
+def test_curves_as_a_tidy_dataframe(runs):
+    population = analysis.load(*runs[0])
+    table = population.curves_to_dataframe()
+    assert list(table.columns) == ["run", "teacher_id", "step", "reward"]
+    # Only the last teacher of each run has a second round.
+    assert len(table) == 7 * POINTS + 2 * POINTS
+    assert not table["reward"].isna().any()
+    one = table[(table["run"] == 1) & (table["teacher_id"] == 0)]
+    assert one["step"].tolist() == [0, 1000, 2000, 3000, 4000]
+    np.testing.assert_array_equal(one["reward"], population.evaluation["reward"][4, :POINTS])
+    training = population.curves_to_dataframe("training")
+    assert list(training.columns) == ["run", "teacher_id", "step", "episode_reward"]
+
+
+def test_dataframes_name_what_is_missing(runs, monkeypatch):
+    population = analysis.load(runs[0][0])
+    with pytest.raises(UserError, match="'train' should be 'evaluation' or 'training'"):
+        population.curves_to_dataframe("train")
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    for call in (population.to_dataframe, population.curves_to_dataframe):
+        with pytest.raises(UserError, match=r"install raptor-jax\[notebook\]"):
+            call()

@@ -1,6 +1,7 @@
 """The actor that a training begins with: the one that ships, one's own, and files that are none."""
 
 import json
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -135,6 +136,29 @@ def test_train_start_writes_what_train_begins_with(tmp_path, monkeypatch, capsys
     assert (
         json.loads((tmp_path / "run" / "results.json").read_text())["run"]["config"]["training"]["start"] == "own.npz"
     )
+
+
+def in_a_file(directory):
+    (directory / "file").write_text("")
+    return directory / "file" / "own.npz"
+
+
+def below_a_file(directory):
+    (directory / "file").write_text("")
+    return directory / "file" / "starts" / "own.npz"
+
+
+# Root may write into any directory but one of the kernel.
+@pytest.mark.parametrize("place", [in_a_file, below_a_file, lambda directory: Path("/proc/own.npz")])
+def test_an_output_that_cannot_be_written_is_refused_before_the_training(tmp_path, monkeypatch, capsys, place):
+    monkeypatch.setattr("raptor_jax.training.warm_start.pooled.create", lambda *_: pytest.fail("trains"))
+    sampling.write_drones(tmp_path / "dynamics", Config().sampling, 1)
+    output = place(tmp_path)
+    command = ["train-start", "--dynamics-dir", str(tmp_path / "dynamics"), "--output", str(output), *OPTIONS]
+    assert cli.main(command) == exit_status.USAGE
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: --output: {output}: cannot be written")
+    assert "name" in line
 
 
 @pytest.mark.training

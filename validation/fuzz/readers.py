@@ -19,6 +19,7 @@ import yaml
 from raptor_jax import config, evaluation, sac
 from raptor_jax.drones import files, sampling
 from raptor_jax.drones.parameters import stack
+from raptor_jax.drones.repair import write_repaired
 from raptor_jax.inspection.drone import describe_drone
 from raptor_jax.population import best
 from raptor_jax.population import sac as populations
@@ -97,6 +98,7 @@ def all_readers(run: Path) -> list[Reader]:
             yaml.safe_dump(settings).encode(),
         ),
         _of_file("drone", "0.json", _json_drawer(drone), files.load_drone, 0.2, drone),
+        _of_file("repair", "0.json", _json_drawer(drone), _repair_drone, 0.05, drone),
         _of_file(
             "drone in YAML",
             "0.yaml",
@@ -126,6 +128,12 @@ _DRONE_BY_HAND: dict[str, Any] = {
     },
     "metadata": {"measured": "yesterday", "by": ["a", "b"]},
 }
+
+
+def _repair_drone(path: Path) -> None:
+    repaired = path.parent / "repaired" / path.name
+    write_repaired(path, repaired)
+    files.load_drone(repaired)
 
 
 def _keep_drone(path: Path) -> None:

@@ -6,7 +6,7 @@
 Every row is compiled for a card from its description alone. Kernels are the instructions of the compiled text that
 launch something, in a loop as often as it turns. Times are a PREDICTION by a simple model: a kernel takes the longest
 of 2.5 us, its bytes over the card's bandwidth and its arithmetic over the card's rate; kernels run one after another.
-A run is the main round with its evaluations, without compilation and rescue rounds. Where the first device of this
+A run is the main round with its evaluations, without compilation and extra rounds. Where the first device of this
 machine is one of the cards, its rows are compiled on it, with autotuning, and an update is measured beside.
 """
 

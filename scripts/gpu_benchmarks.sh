@@ -3,7 +3,7 @@
 # program with its predicted and its measured time, every setting's speed and memory with a profile of each, a whole run.
 #     scripts/gpu_benchmarks.sh DIRECTORY [TEACHERS ...]
 # Without numbers of teachers it takes 1000, in float32. That is estimated, not measured, for an H100: 1 minute for the
-# compiled program of the first setting, 2.5 for the speed, and for the whole run with two rescue rounds 2.5 where a
+# compiled program of the first setting, 2.5 for the speed, and for the whole run with the extra rounds 2.5 where a
 # simulated step launches 60 kernels, 7 where it launches 250. All that there is takes an hour or more:
 #     PRECISIONS="float32 tensorfloat32 bfloat16" scripts/gpu_benchmarks.sh DIRECTORY 1 4 16 64 256 1000
 # The last number of teachers is that of the compiled program and of the whole run. For a trial anywhere:

@@ -77,7 +77,7 @@ class Population:
     def curves_to_dataframe(self, curves: Literal["evaluation", "training"] = "evaluation") -> "DataFrame":
         """Returns curves as a tidy pandas DataFrame: a row for each teacher and point, a column for each value.
 
-        The columns `run`, `teacher_id` and `step` identify a row, except that a rescue round begins at the step at
+        The columns `run`, `teacher_id` and `step` identify a row, except that an extra round begins at the step at
         which the previous round ended. Points at which a teacher has no value are left out.
 
         Args:

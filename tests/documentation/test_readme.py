@@ -1,4 +1,4 @@
-"""The README's Python, run as it stands on a run."""
+"""The README: its Python is run as it stands, its links lead somewhere, and it fits on a screen or two."""
 
 import re
 import textwrap
@@ -6,38 +6,32 @@ from pathlib import Path
 
 import numpy as np
 
-from raptor_jax.runs import layout, results
+import raptor_jax
+from raptor_jax import analysis
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
-
-
-def blocks(first_line: str) -> str:
-    """Returns the indented block of the README that begins with a line."""
-    (found,) = re.findall(rf"(?m)(?:^    {re.escape(first_line)}\n(?:    .*\n)+)", README)
-    return textwrap.dedent(found)
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
 
 
-def test_plain_orbax_opens_a_checkpoint_in_five_lines(run_of_4):
-    step = results.read(run_of_4 / layout.RESULTS).run.step
-    code = blocks("import orbax.checkpoint as ocp")
-    assert len(code.splitlines()) == 5
-    assert "raptor_jax" not in code
-    path = str((run_of_4 / layout.best_arrays(step)).absolute())
-    code = code.replace("/absolute/path/to/run/checkpoints/best/STEP/default", path)
+def test_the_python_runs(run_of_4, monkeypatch):
+    (code,) = re.findall(r"(?m)^    import raptor_jax\n(?:(?:    .*)?\n)+?(?=\S)", README)
+    trained = []
+
+    def train(drones, output_dir, config):
+        trained.append((len(drones), output_dir))
+        return analysis.load(run_of_4)
+
+    # The training is the quickstart's, which another test runs.
+    monkeypatch.setattr(raptor_jax, "train", train)
+    replaced = textwrap.dedent(code).replace('"experiments/readme"', repr(str(run_of_4)))
     names = {}
-    exec(code, names)
-    kept = names["kept"]
-    assert kept["actor"]["hidden_0"]["kernel"].shape == (4, 26, 64)
-    assert kept["critic"]["hidden_0"]["kernel"].shape == (4, 2, 36, 32)
-    assert kept["alpha"].shape == (4,)
-    np.testing.assert_array_equal(kept["teacher_id"], np.arange(4))
+    exec(replaced, names)
+    assert trained == [(4, str(run_of_4))]
+    assert len(names["population"]) == 4
+    assert np.shape(names["teacher"].action([0.0] * 26)) == (4,)
 
 
-def test_the_curves_open_as_arrays(run_of_4, monkeypatch, tmp_path):
-    (tmp_path / "experiments").symlink_to(run_of_4.parent)
-    monkeypatch.chdir(tmp_path)
-    names = {}
-    exec(blocks("from raptor_jax import analysis"), names)
-    population = names["population"]
-    assert population.evaluation["reward"].shape == (4, len(population.evaluation.step))
-    assert population.teachers["thrust_to_weight"].shape == (4,)
+def test_every_link_leads_to_a_file():
+    links = [link for link in re.findall(r"\]\(([^)#]+)", README) if not link.startswith("http")]
+    assert len(links) > 10
+    assert [link for link in links if not (ROOT / link).exists()] == []

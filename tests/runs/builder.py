@@ -70,12 +70,12 @@ def _curves(returns: np.ndarray) -> Curves:
     curves = Curves(range(len(returns)))
     others = np.arange(len(returns)) < len(returns) - 1
     for number in range(2 * POINTS):
-        rescue, point = divmod(number, POINTS)
-        step = ((POINTS - 1) * rescue + point) * CHUNK
+        extra, point = divmod(number, POINTS)
+        step = ((POINTS - 1) * extra + point) * CHUNK
         reward = returns * point / (POINTS - 1)
-        curves.add("eval", step, {"reward": np.where(others & bool(rescue), np.nan, reward)})
+        curves.add("eval", step, {"reward": np.where(others & bool(extra), np.nan, reward)})
         if point:
-            curves.add("train", step, {"episode_reward": np.where(others & bool(rescue), np.nan, reward)})
+            curves.add("train", step, {"episode_reward": np.where(others & bool(extra), np.nan, reward)})
     return curves
 
 

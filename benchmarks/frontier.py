@@ -23,9 +23,9 @@ import numpy as np
 from matplotlib.axes import Axes
 
 METHODS = {
-    "horizon 100 (the default)": [],
-    "horizon 100, from scratch": ["--training.start", "scratch"],
-    "horizon 200": ["--sac.horizon", "200", "--environment.environments-per-teacher", "4"],
+    "horizon 200 (the default)": [],
+    "horizon 200, from scratch": ["--training.start", "scratch"],
+    "horizon 100": ["--sac.horizon", "100", "--environment.environments-per-teacher", "8"],
     "horizon 64": ["--sac.horizon", "64", "--environment.environments-per-teacher", "12"],
     "horizon 32": ["--sac.horizon", "32", "--environment.environments-per-teacher", "25"],
     "horizon 0, model-free (configs/model_free.yaml)": ["--config", "configs/model_free.yaml"],

@@ -11,6 +11,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from raptor_jax.population.blocks import in_whole_blocks
 from raptor_jax.simulator.compiler import compiling_for, options
 
 TEACHERS = "teachers"
@@ -44,11 +45,12 @@ def wait_for_all(name: str) -> None:
 
 
 def padded(rows: np.ndarray, mesh: Mesh) -> np.ndarray:
-    """Returns rows [R], with the last one repeated until their number is a multiple of the number of devices.
+    """Returns rows [R], with the last one repeated until every device has as many, in whole blocks.
 
     The repeated teachers compute the same numbers, because draws follow from a teacher's identity; they are discarded.
     """
-    return np.append(rows, np.repeat(rows[-1:], -rows.size % mesh.size))
+    filled = mesh.size * in_whole_blocks(-(-rows.size // mesh.size), platform(mesh))
+    return np.append(rows, np.repeat(rows[-1:], filled - rows.size))
 
 
 def shard(mesh: Mesh, tree: Any) -> Any:

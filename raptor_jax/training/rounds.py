@@ -40,7 +40,7 @@ class Round(NamedTuple):
     config: Config
     plan: Schedule
     drones: Drone
-    """Every array [R', ...] on the devices: R, and repetitions of the last one so that all devices have as many."""
+    """Every array [R', ...] on the devices: R, and repetitions of the last one: see `sharding.padded`."""
     teacher_ids: jax.Array
     """[R'] on the devices."""
     kept: Best | None

@@ -14,7 +14,7 @@ README = (ROOT / "README.md").read_text()
 
 
 def test_the_python_runs(run_of_4, monkeypatch):
-    (code,) = re.findall(r"(?m)^    import raptor_jax\n(?:(?:    .*)?\n)+?(?=\S)", README)
+    (code,) = re.findall(r"(?m)^    import numpy as np\n(?:(?:    .*)?\n)+?(?=\S)", README)
     trained = []
 
     def train(drones, output_dir, config):

@@ -9,7 +9,14 @@ import pytest
 
 from raptor_jax.population import model_free
 from raptor_jax.population import sac as population
-from raptor_jax.population.blocks import CACHE_BYTES, LARGEST, block_by_block, block_size
+from raptor_jax.population.blocks import (
+    CACHE_BYTES,
+    LARGEST,
+    LARGEST_OF_WINDOWS,
+    block_by_block,
+    block_size,
+    in_whole_blocks,
+)
 
 
 def test_teachers_and_counters_end_as_they_do_all_at_once(tiny_config, drones):
@@ -31,6 +38,13 @@ def test_teachers_and_counters_end_as_they_do_all_at_once(tiny_config, drones):
 )
 def test_a_processor_takes_as_many_teachers_as_its_cache_holds_in_whole_blocks(teachers, learner_bytes, size):
     assert block_size(teachers, learner_bytes, "cpu") == size
+
+
+@pytest.mark.parametrize(("teachers", "filled"), [(1, 1), (13, 13), (17, 18), (122, 126), (500, 500), (1000, 1000)])
+def test_a_number_without_large_divisors_is_filled_up(teachers, filled):
+    assert in_whole_blocks(teachers, "cpu") == filled
+    assert block_size(filled, 1, "cpu", LARGEST_OF_WINDOWS) >= min(teachers, LARGEST_OF_WINDOWS // 2)
+    assert in_whole_blocks(teachers, "gpu") == teachers
 
 
 def test_an_accelerator_takes_all_teachers_at_once():

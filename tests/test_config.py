@@ -23,7 +23,7 @@ def test_shipped_configurations_survive_a_round_trip(name, tmp_path):
 
 def test_the_reference_names_every_constant():
     written = yaml.safe_load(config.find("configs/raptor_reference.yaml").read_text())
-    of_windows = {"td_lambda", "gradient_clip", "state_gradient_limit", "survival_width"}
+    of_windows = {"td_lambda", "gradient_clip", "state_gradient_limit", "survival_width", "termination_penalty"}
     assert set(written["sac"]) == set(config.SacConfig.model_fields) - of_windows
 
 

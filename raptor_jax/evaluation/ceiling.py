@@ -7,7 +7,9 @@ with a smooth probability of survival, as `sac.rollout` does, because a terminat
 compared by the return that `flights.evaluate` judges. The result is a lower bound of the best possible return.
 
 A search from the kept actor's own flight finds the same return as other starts do, unless that flight terminates. Only
-episodes whose best flight terminates are therefore searched again, from weaker and stronger first reactions.
+episodes whose best flight terminates are therefore searched again, from weaker and stronger first reactions. On drones
+that turn quickly the first steps of a search can be too large to recover from: where it finds nothing better than the
+kept actor's flight, it is made again with smaller ones.
 """
 
 from typing import NamedTuple
@@ -48,6 +50,8 @@ class Start(NamedTuple):
     scale: jax.Array | float
     time_constant: jax.Array | float
     """s."""
+    rate: jax.Array | float = 1.0
+    """Learning rate, as a share of the search's."""
 
 
 class Found(struct.PyTreeNode):
@@ -145,7 +149,7 @@ def _ascend(
         better = judged > carried.best_return
         step, moments = adam.update(jnp.where(jnp.isfinite(gradient), gradient, 0), carried.moments)
         return _Ascent(
-            offsets=carried.offsets - _rate(search, number / iterations) * step,
+            offsets=carried.offsets - start.rate * _rate(search, number / iterations) * step,
             moments=moments,
             best=jnp.where(better, carried.offsets, carried.best),
             best_return=jnp.where(better, judged, carried.best_return),

@@ -22,6 +22,9 @@ from raptor_jax.utils.trees import leading_size, take
 KEPT = Start(0.0, 1.0)
 """The kept actor's own flight."""
 
+CAREFUL = Start(0.0, 1.0, rate=0.1)
+"""The same with small steps, where the search found nothing better."""
+
 REACTIONS = (Start(-1.0, 0.15), Start(-0.75, 0.3), Start(-0.5, 1.0), Start(0.5, 0.15))
 """Where the search of an episode begins again if its best flight terminates."""
 
@@ -97,6 +100,9 @@ def find_all(
     jobs = min(_JOBS.get(jax.default_backend(), _JOBS_OF_ACCELERATORS), len(list(_jobs(everything, together))))
     with compiling_for(jax.default_backend()):
         _make(task, effort.full, _blocks(everything, together, jobs), found)
+        stuck = np.argwhere((found.best_return <= found.kept_return) & ~found.terminated).tolist()
+        careful = [_Attempt(row, number, CAREFUL) for row, number in stuck]
+        _make(task, effort.full, _blocks(careful, together, jobs), found)
         crashed = np.argwhere(found.terminated).tolist()
         trials = [_Attempt(row, number, start) for row, number in crashed for start in REACTIONS]
         improved = _make(task, effort.trial, _blocks(trials, together, jobs), found)
@@ -131,7 +137,7 @@ def _make(task: _Task, iterations: int, blocks: list[list[list[_Attempt]]], foun
         numbers = np.array([[attempt.episode for attempt in job] for job in block])
         starts = np.array([[attempt.start for attempt in job] for job in block], np.float32)
         actors, drones = take((task.actors, task.drones), rows)
-        start = Start(jnp.asarray(starts[..., 0]), jnp.asarray(starts[..., 1]))
+        start = Start(*jnp.moveaxis(jnp.asarray(starts), -1, 0))
         asked = actors, drones, task.keys[numbers], start
         result = jax.device_get(_search_block(task.config, jnp.int32(iterations), *asked))
         for place in np.ndindex(numbers.shape):

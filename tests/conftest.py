@@ -14,6 +14,8 @@ from tests.runs.builder import write_actors, write_run
 from validation.drones import on_device, sampled_drones
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+# Now, so that this process has one device, whichever command is tested in it first.
+jax.devices()
 
 TEACHERS = 3
 

@@ -1,5 +1,6 @@
 """Where a command computes: jax's environment variables, the processes of a run, and the device."""
 
+import contextlib
 import logging
 import os
 
@@ -35,13 +36,16 @@ def join_processes() -> None:
 
 
 def use_cores(most: int) -> None:
-    """Makes a device of every core that this process may use, up to `most`; without effect on other platforms.
+    """Makes a device of every core that this process may use, up to `most`, unless the user has said how many.
 
     XLA runs a training on one core of a device: its operations are too small to be divided.
     """
     import jax
 
-    if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+    if "JAX_NUM_CPU_DEVICES" in os.environ or "host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
+        return
+    # A process that has computed something keeps its devices.
+    with contextlib.suppress(RuntimeError):
         jax.config.update("jax_num_cpu_devices", min(len(os.sched_getaffinity(0)), most))
 
 

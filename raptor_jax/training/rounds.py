@@ -98,7 +98,7 @@ def prepare(
     drones: Drone,
     teacher_ids: np.ndarray,
     warm_start: sac.Parameters | None,
-    kept: Best | None,
+    kept: Best | None = None,
 ) -> Round:
     """Puts the drones of a round on the devices and compiles its programs.
 

@@ -127,7 +127,9 @@ def test_plain_orbax_opens_the_kept_actors(run, results):
 def test_the_latest_checkpoint_holds_all_that_learns(run):
     with ocp.StandardCheckpointer() as checkpointer:
         tree = checkpointer.restore((run / "checkpoints" / "latest" / str(STEPS) / "default").absolute())
-    assert tree["teachers"]["critic"]["params"]["mlp"]["hidden_0"]["kernel"].shape == (3, 2, 30, 8)
+    # The last of the three is repeated where the cores of the machine do not divide them.
+    assert tree["teacher_id"][:3].tolist() == [0, 1, 2]
+    assert tree["teachers"]["critic"]["params"]["mlp"]["hidden_0"]["kernel"].shape[1:] == (2, 30, 8)
     assert {"teachers", "episodes", "replay", "keys", "flown", "updates", "active", "teacher_id"} == tree.keys()
 
 
@@ -379,7 +381,8 @@ def test_four_devices_train_what_one_does_and_resume_from_each_other(directory, 
     close_to(run, directory / "on_four")
     # Three teachers and one that fills the fourth device; a single device goes on with the three.
     more = ("--training.steps-per-teacher=320", "--resume")
-    assert train(directory, "--output-dir=on_four", *more).returncode == 0
+    command = command_of("--output-dir=on_four", *more)
+    assert subprocess.run(command, cwd=directory, env=devices(1), check=False).returncode == 0
     copy_of(stopped, "from_one_to_four")
     command = command_of("--output-dir=from_one_to_four", "--resume")
     done = subprocess.run(command, capture_output=True, text=True, cwd=directory, env=devices(4), check=False)

@@ -15,7 +15,7 @@ from raptor_jax.drones import sampling
 from raptor_jax.drones.parameters import stack
 from raptor_jax.errors import UserError
 from raptor_jax.population import sac as population
-from raptor_jax.runs import warm_start
+from raptor_jax.runs import stored_config, warm_start
 from validation.drones import on_device, sampled_drones
 
 SETTINGS = {
@@ -40,7 +40,7 @@ def test_the_shipped_start_fits_the_default_settings_and_says_how_it_was_made():
     expected = jax.eval_shape(lambda: sac.create(Config().sac, jax.random.key(0)).actor)
     assert jax.tree.map(np.shape, actor) == jax.tree.map(np.shape, expected)
     made = warm_start.provenance("packaged")
-    assert build(made["config"], {}, "provenance").sac.horizon == 200
+    assert build(stored_config.translate(made["config"]), {}, "provenance").sac.horizon == 200
     assert made["curve"][-1]["share_passing"] > 0.8
     assert {"jax", "python"} <= made["versions"].keys()
 

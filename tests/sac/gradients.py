@@ -13,12 +13,12 @@ from scipy.spatial.transform import Rotation
 
 from raptor_jax import sac
 from raptor_jax.config import Config
-from raptor_jax.drones.parameters import stack
+from raptor_jax.drones.parameters import Drone, max_rotor_distance, stack
 from raptor_jax.sac import window
 from raptor_jax.sac.window import Value
 from raptor_jax.simulator import State, Target
 from raptor_jax.simulator.episode import Episode
-from validation.drones import sampled_drones
+from validation.drones import replaced, sampled_drones
 from validation.parity.transitions import double_precision
 
 DRONES, ENVIRONMENTS, HORIZON, PROJECTIONS = 6, 4, 50, 8
@@ -26,8 +26,9 @@ DRONES, ENVIRONMENTS, HORIZON, PROJECTIONS = 6, 4, 50, 8
 
 def projected_gradients() -> np.ndarray:
     """Returns the gradients of the windows' returns of each drone, as products with random vectors: [DRONES, P]."""
-    config = Config.model_validate({"sac": {"horizon": HORIZON, "critic_hidden_dim": 64}})
-    drones, episodes = stack(sampled_drones(DRONES)), _episodes()
+    # With the limits and the penalty of that version.
+    config = Config.model_validate({"sac": {"horizon": HORIZON, "critic_hidden_dim": 64, "termination_penalty": 0.0}})
+    drones, episodes = stack([_with_former_limit(drone) for drone in sampled_drones(DRONES)]), _episodes()
     teacher = sac.create(config.sac, jax.random.key(0))
     # Actions are drawn from a policy as narrow as that of a trained teacher.
     teacher.actor["params"]["mlp"]["output"]["bias"] -= np.repeat([0, 3], 4)
@@ -49,6 +50,11 @@ def projected_gradients() -> np.ndarray:
         leaves = jax.tree.leaves(jax.jit(jax.vmap(gradient))(drones, episodes))
         flat = np.concatenate([np.asarray(leaf).reshape(DRONES, -1) for leaf in leaves], axis=1)
     return flat @ np.random.default_rng(1).normal(size=(flat.shape[1], PROJECTIONS))
+
+
+def _with_former_limit(drone: Drone) -> Drone:
+    limit = np.maximum(20 * max_rotor_distance(drone.dynamics), 1.0)
+    return replaced(drone, mdp__termination__position_threshold=limit)
 
 
 def _episodes() -> Episode:

@@ -95,8 +95,8 @@ def test_what_follows_a_termination_teaches_the_critics_nothing(teacher):
     _, episodes, windows, _ = updated(teacher, crashing)
     experience = expansion._with_targets(CONFIG, teacher, windows)
     np.testing.assert_array_equal(experience.valid, [[True] + [False] * (HORIZON - 1)] * ENVIRONMENTS)
-    # In the critics' scale the penalty of -100 is -1.
-    np.testing.assert_allclose(experience.target[:, 0], -1.0, rtol=1e-4)
+    # In the critics' scale the penalty of -500 is -5.
+    np.testing.assert_allclose(experience.target[:, 0], -5.0, rtol=1e-4)
     np.testing.assert_array_equal(episodes.length, 0)
 
 

@@ -460,7 +460,7 @@ def test_counters_hold_a_billion_steps():
 @pytest.mark.parametrize(
     ("steps", "extra_rounds"),
     # Each is less than 2^31 in itself; the rounding up to whole chunks takes it over.
-    [(2**31 - 1, 0), (2**28 - 1, 2)],
+    [(2**31 - 1, 0), (2**29 - 1, 2)],
 )
 def test_steps_beyond_the_counters_are_refused(steps, extra_rounds):
     chunk = min(steps * 3 // 2, 2**31 - 2)

@@ -66,7 +66,7 @@ class _Watch:
         if isinstance(path, int):
             return True  # a descriptor: it was seen when it was opened
         real = os.path.realpath(os.fsdecode(path))
-        return real == os.devnull or real.startswith(f"{self.place}{os.sep}")
+        return real in (os.devnull, self.place) or real.startswith(f"{self.place}{os.sep}")
 
 
 class _Log(logging.Handler):

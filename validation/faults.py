@@ -64,6 +64,8 @@ RUNS = {
 """Runs of seconds that have everything a long one has, by what they are."""
 STATUS = {"model_free": 0, "windows": 3}
 """How they end: every teacher passes, or none."""
+ENVIRONMENT = {**os.environ, "JAX_NUM_CPU_DEVICES": "1"}
+"""Of the processes: another number of devices rounds otherwise."""
 PLACES = ("before the first checkpoint", "inside a save", "inside a results write", "elsewhere")
 
 
@@ -86,7 +88,8 @@ def prepare(directory: Path) -> None:
 
 def finish(directory: Path, kind: str, output_dir: str, *arguments: str) -> subprocess.CompletedProcess:
     """Trains to the end; returns the process with its output."""
-    return subprocess.run(command(directory, kind, output_dir, *arguments), capture_output=True, text=True, check=False)
+    started = command(directory, kind, output_dir, *arguments)
+    return subprocess.run(started, capture_output=True, text=True, env=ENVIRONMENT, check=False)
 
 
 def numbers(run: Path) -> dict[str, np.ndarray]:
@@ -130,7 +133,8 @@ def kill(directory: Path, kind: str, output_dir: str, moment: Callable[[Path], b
     """Starts a run and kills it as soon as `moment(run)` comes true; returns whether it was still running then."""
     run = directory / output_dir
     with tempfile.TemporaryFile() as output:
-        process = subprocess.Popen(command(directory, kind, output_dir, *arguments), stdout=output, stderr=output)
+        started = command(directory, kind, output_dir, *arguments)
+        process = subprocess.Popen(started, stdout=output, stderr=output, env=ENVIRONMENT)
         while process.poll() is None and not moment(run):
             time.sleep(0.0002)
         process.send_signal(signal.SIGKILL)

@@ -40,7 +40,9 @@ def falling_short(config: TrainingConfig, kept: Best) -> np.ndarray:
 def begin_extra_round(setup: Setup, output: Output, state: RunState, rows: np.ndarray) -> None:
     """Brings the state to the beginning of another round, of these teachers."""
     attempt = state.round.attempt + 1
-    setup.console.print(f"extra round {attempt}: {rows.size} of {len(setup.job.files)} teachers fall short or still improve")
+    setup.console.print(
+        f"extra round {attempt}: {rows.size} of {len(setup.job.files)} teachers fall short or still improve"
+    )
     # Freed before the next one is made: two replays might not fit.
     del state.population
     with output.timed("compiling"):

@@ -12,6 +12,7 @@ from raptor_jax.drones.parameters import Drone
 from raptor_jax.sac import losses, window
 from raptor_jax.sac.networks import Parameters, critic_values
 from raptor_jax.sac.optimizer import actor_optimizer
+from raptor_jax.sac.rollout import learned_penalty
 from raptor_jax.sac.teacher import Losses, Teacher, improve_critics, update_alpha
 from raptor_jax.sac.window import Value, Window
 from raptor_jax.simulator.episode import Episode
@@ -108,10 +109,10 @@ def _with_targets(config: Config, teacher: Teacher, windows: Window) -> Experien
     values = jax.lax.map(values_of_part, jnp.arange(0, config.sac.horizon, part_steps))
     values = jnp.moveaxis(values, 0, 1).reshape(steps.reward.shape)
     log_probability = following(steps.log_probability, windows.last_log_probability)
-    penalised = jnp.minimum(steps.reward, config.sac.termination_penalty)
+    reward = jnp.where(steps.terminated, learned_penalty(config, steps.reward), steps.reward)
     target = losses.lambda_targets(
         config.sac,
-        window.value_scale(config) * jnp.where(steps.terminated, penalised, steps.reward),
+        window.value_scale(config) * reward,
         steps.terminated,
         following(values, windows.last_value),
         window.value_scale(config) * -jnp.exp(teacher.log_alpha) * log_probability,

@@ -135,6 +135,11 @@ def survival(config: Config, nearest: jax.Array) -> jax.Array:
     return jax.nn.sigmoid((1 - nearest) / config.sac.survival_width)
 
 
+def learned_penalty(config: Config, penalty: jax.Array) -> jax.Array:
+    """Returns the reward of a termination in what is learned, from the task's own: the lower of two."""
+    return jnp.minimum(penalty, config.sac.termination_penalty)
+
+
 def _take_step(
     config: Config,
     unpack: Callable[[jax.Array], _Flight],
@@ -159,10 +164,10 @@ def _take_step(
     state = _joined(before.state, constant)
     next_state = simulate(drone, state, action, noise)
     alive, penalty = alive_reward(drone, state, action, next_state), drone.mdp.reward.termination_penalty
-    learned_penalty = jnp.minimum(penalty, config.sac.termination_penalty)
     nearest = jnp.maximum(before.nearest, limit_ratio(drone, next_state))
     survived, survives = survival(config, before.nearest), survival(config, nearest)
-    soft_reward = survives * alive + (survived - survives) * learned_penalty - survived * alpha * log_probability
+    at_termination = (survived - survives) * learned_penalty(config, penalty)
+    soft_reward = survives * alive + at_termination - survived * alpha * log_probability
     left = terminated(drone, next_state)
     record = jnp.stack([*entries, log_probability, jnp.where(left, penalty, alive), left.astype(alive.dtype)])
     moved = ravel_pytree((observe(drone, next_state, noise.observation), _split(drone, next_state)[0]))[0]

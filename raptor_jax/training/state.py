@@ -84,6 +84,10 @@ class RunState:
     """[R] how often a teacher of the round was rolled back."""
 
     def __post_init__(self) -> None:
+        """Begins to count the restarts of the first round."""
+        self._count_restarts()
+
+    def _count_restarts(self) -> None:
         """Begins to count the restarts of the round."""
         self.active, self.restarts = np.ones(self.round.rows.size, bool), np.zeros(self.round.rows.size, int)
 
@@ -91,7 +95,7 @@ class RunState:
         """Begins another round at this step, with its teachers as they are kept."""
         self.round, self.population = now, now.create()
         self.began, self.began_with = self.step, np.asarray(self.best.mean_return)[now.rows]
-        self.__post_init__()
+        self._count_restarts()
 
 
 def set_up(job: Job, console: Console) -> Setup:

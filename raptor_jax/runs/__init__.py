@@ -9,5 +9,7 @@ curves.py           curves.npz
 tensorboard.py      the same curves for TensorBoard
 kept.py             the kept actors with their drones and settings, to be evaluated or exported
 analysis.py         runs as labelled arrays
+weights_file.py     the weights of a policy with their provenance, in a file that NumPy opens; two kinds of it:
 warm_start.py       the file with the actor that a training begins from; warm_start.npz is the packaged one
+student_file.py     the file of the student that the teachers were distilled into
 """

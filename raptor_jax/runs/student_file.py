@@ -1,0 +1,77 @@
+"""The student's file, student.npz: each weight of its network as LAYER/KIND, and `provenance`, a JSON text.
+
+    input/kernel [22, W]   input/bias [W]
+    gru/ir/kernel, gru/iz/kernel, gru/in/kernel [W, W]   gru/ir/bias, gru/iz/bias, gru/in/bias [W]
+    gru/hr/kernel, gru/hz/kernel, gru/hn/kernel [W, W]   gru/hn/bias [W]
+    output/kernel [W, 4]   output/bias [4]
+
+All are float32. Kernels are inputs x outputs, as in `student.network`. The width W is that of `input/bias`.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from raptor_jax import student
+from raptor_jax.runs import layout, weights_file
+from raptor_jax.student import Weights
+
+NAME = "student.npz"
+"""The name of the file in the directory that `distill` writes."""
+_WIDTH = "input/bias"
+"""The weight whose size is the width."""
+_WIDEST = 4096
+_FIX = f"name a directory that distill wrote, or the {NAME} in it"
+
+
+def names_student(path: Path) -> bool:
+    """Returns whether a path names a student, not a run of teachers: a file, or a directory with a student's file."""
+    if os.path.lexists(path / layout.RESULTS):
+        return False
+    return os.path.isfile(path) or os.path.lexists(path / NAME)
+
+
+def holds_student(arrays: dict[str, np.ndarray]) -> bool:
+    """Returns whether arrays by name are meant to be a student's; they may still be damaged."""
+    return _WIDTH in arrays
+
+
+def load(path: Path) -> tuple[Weights, dict[str, Any]]:
+    """Returns a student's weights, on the host, and its provenance.
+
+    Args:
+        path: the file, or the directory that contains it.
+
+    Raises:
+        UserError: the file is missing, is damaged, or is no student.
+    """
+    file = path / NAME if os.path.isdir(path) else path
+    content = weights_file.read(file, "student", _FIX, _shapes(1))
+    width = content.arrays[_WIDTH].size
+    # A width of 0 or of millions is refused for its shape.
+    shapes = _shapes(width if 1 <= width <= _WIDEST else 1)
+    for name in (_WIDTH, *shapes):
+        weights_file.require(file, name, content.arrays[name], shapes[name], _FIX)
+    layers = unflatten_dict({name: content.arrays[name] for name in shapes}, sep="/")
+    return {"params": layers}, content.provenance
+
+
+def save(path: Path, weights: Weights, provenance: dict[str, Any]) -> None:
+    """Writes a student's file: its weights, and how it was made.
+
+    Args:
+        path: the file; its directory is created.
+        weights: of the network, on the host or on a device.
+        provenance: anything that JSON can represent.
+    """
+    weights_file.save(path, flatten_dict(weights["params"], sep="/"), provenance)
+
+
+def _shapes(width: int) -> dict[str, tuple[int, ...]]:
+    """Returns the shapes of the weights of a student of this width, by name."""
+    weights = jax.eval_shape(lambda: student.create(width, jax.random.key(0)))
+    return {name: array.shape for name, array in flatten_dict(weights["params"], sep="/").items()}

@@ -262,13 +262,13 @@ class TrainingConfig(Section):
 class DistillationConfig(Section):
     """The student: one recurrent policy that imitates all teachers (command `distill`)."""
 
-    width: PositiveInt = Field(16, le=1024, description="units of the student's dense and recurrent layers")
+    width: PositiveInt = Field(16, le=4096, description="units of the student's dense and recurrent layers")
     iterations: PositiveInt = Field(
         2000, description="iterations; in each the student flies a batch of episodes, and then learns from them"
     )
     episodes: PositiveInt = Field(512, description="episodes of an iteration, each on the drone of one teacher")
-    batch_episodes: PositiveInt = Field(64, description="whole episodes of an update; divides `episodes`")
-    epochs: PositiveInt = Field(4, description="updates of an iteration with each of its episodes")
+    batch_episodes: PositiveInt = Field(64, description="whole episodes of an update; divides episodes")
+    epochs: PositiveInt = Field(4, description="how often an iteration learns from each of its episodes")
     guided_iterations: int = Field(
         10, ge=0, description="first iterations in which the teachers fly, so that the student sees whole episodes"
     )
@@ -280,6 +280,8 @@ class DistillationConfig(Section):
         8, description="episodes of each of these drones, with fixed seeds; their mean return selects the best student"
     )
     checkpoint_frequency: PositiveInt = Field(200, description="iterations between two checkpoints")
+    log_frequency: PositiveInt = Field(10, description="iterations between two points of the training curves")
+    seed: int = Field(0, ge=0, lt=2**31, description="seed of the student's first weights and of its episodes")
 
     @pydantic.model_validator(mode="after")
     def _batches_divide_episodes(self) -> "DistillationConfig":

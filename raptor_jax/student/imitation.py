@@ -4,10 +4,12 @@ In every iteration the student flies a batch of episodes, each on the drone of o
 every step what it would do. The student then learns to act so: the loss is the mean squared distance between its action
 and the teacher's mean action, with the gradient through all steps of an episode by way of the memory, but not through
 the simulator. The teachers fly the first iterations, because an untrained student sees nothing but crashes.
+
+Several devices share the episodes of every update; the numbers do not depend on how many there are, but for rounding.
 """
 
 import functools
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +22,8 @@ from raptor_jax.drones.parameters import Drone
 from raptor_jax.simulator import Noise, draw_noise, episode
 from raptor_jax.simulator.episode import Episode
 from raptor_jax.student.network import INPUTS, Weights, act, create, fresh_memory
+
+_Values = TypeVar("_Values")
 
 
 class Learner(struct.PyTreeNode):
@@ -42,8 +46,8 @@ class Metrics(struct.PyTreeNode):
     """Fraction of them that ended by termination."""
 
 
-class _Lesson(NamedTuple):
-    """What the student learns from; with leading axes [B, steps] a batch of episodes."""
+class Lesson(NamedTuple):
+    """A step from which the student learns; with leading axes [B, steps] a batch of episodes."""
 
     observation: jax.Array
     """[22]"""
@@ -64,22 +68,28 @@ class _Flight(NamedTuple):
 
 
 def start(config: Config) -> Learner:
-    """Returns an untrained student; its weights follow from `training.seed`."""
-    weights = create(config.distillation.width, jax.random.key(config.training.seed))
+    """Returns an untrained student; its weights follow from `distillation.seed`."""
+    weights = create(config.distillation.width, jax.random.key(config.distillation.seed))
     return Learner(weights, _optimizer(config.distillation).init(weights), jnp.zeros((), jnp.int32))
 
 
 def train(
-    config: Config, iterations: int, learner: Learner, actors: sac.Parameters, drones: Drone
+    config: Config,
+    iterations: int,
+    learner: Learner,
+    actors: sac.Parameters,
+    drones: Drone,
+    devices: str | None = None,
 ) -> tuple[Learner, Metrics]:
     """Makes so many iterations.
 
     Args:
-        config: settings; the episodes follow from `training.seed` and the number of the iteration.
+        config: settings; the episodes follow from `distillation.seed` and the number of the iteration.
         iterations: how many.
         learner: the student.
         actors: weights of the teachers, each [T, ...].
         drones: their drones, every array [T, ...].
+        devices: the name of the axis over which this function is mapped; None for a single device.
 
     Returns:
         The student after them, and the means of what they report.
@@ -87,48 +97,64 @@ def train(
     optimizer = _optimizer(config.distillation)
 
     def iterate(learner: Learner, _: None) -> tuple[Learner, Metrics]:
-        key = jax.random.fold_in(jax.random.key(config.training.seed), learner.iteration)
-        lessons, metrics = _fly_batch(config, learner, actors, drones, key)
-        learner, losses = _learn(config.distillation, optimizer, learner, lessons)
+        key = jax.random.fold_in(jax.random.key(config.distillation.seed), learner.iteration)
+        lessons, metrics = _fly_batches(config, learner, actors, drones, key, devices)
+        learner, losses = _learn(config.distillation, optimizer, learner, lessons, devices)
         return learner.replace(iteration=learner.iteration + 1), metrics.replace(loss=losses[0].mean())
 
     after, metrics = jax.lax.scan(iterate, learner, length=iterations)
     return after, jax.tree.map(jnp.mean, metrics)
 
 
-def loss(weights: Weights, lessons: "_Lesson") -> jax.Array:
-    """Returns the mean squared distance [] of an entry of the action; arrays of the lessons are [B, steps, ...]."""
+def loss(weights: Weights, lessons: Lesson) -> jax.Array:
+    """Returns the mean squared distance [] of an entry of the action; arrays of the lessons are [B, steps, ...].
+
+    A step after a termination counts as one without distance.
+    """
 
     @functools.partial(jax.checkpoint, prevent_cse=False)
-    def step(memory: jax.Array, lesson: _Lesson) -> tuple[jax.Array, jax.Array]:
+    def step(memory: jax.Array, lesson: Lesson) -> tuple[jax.Array, jax.Array]:
         memory, action = act(weights, memory, lesson.observation)
-        distance = jnp.sum((action - lesson.teacher_action) ** 2, axis=-1)
-        return memory, jnp.sum(jnp.where(lesson.flying, distance, 0))
+        distance = jnp.mean((action - lesson.teacher_action) ** 2, axis=-1)
+        return memory, jnp.mean(jnp.where(lesson.flying, distance, 0))
 
     by_step = jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), lessons)
-    memory = jnp.broadcast_to(fresh_memory(weights), (lessons.flying.shape[0], fresh_memory(weights).size))
-    _, distances = jax.lax.scan(step, memory, by_step)
-    return jnp.sum(distances) / (jnp.sum(lessons.flying) * lessons.teacher_action.shape[-1])
+    first = fresh_memory(weights)
+    memory = jnp.broadcast_to(first, (lessons.flying.shape[0], first.size))
+    return jnp.mean(jax.lax.scan(step, memory, by_step)[1])
 
 
-def _fly_batch(
-    config: Config, learner: Learner, actors: sac.Parameters, drones: Drone, key: jax.Array
-) -> tuple[_Lesson, Metrics]:
-    """Flies the episodes of an iteration; arrays of the lessons are [B, steps, ...]."""
+def _fly_batches(
+    config: Config, learner: Learner, actors: sac.Parameters, drones: Drone, key: jax.Array, devices: str | None
+) -> tuple[Lesson, Metrics]:
+    """Flies this device's share of the episodes of an iteration.
+
+    Returns:
+        The lessons, arrays [batches, B, steps, ...], and the metrics of all devices, without a loss.
+    """
     settings = config.distillation
     choice_key, flight_key = jax.random.split(key)
     teachers = drones.dynamics.mass.shape[0]
     chosen = jax.random.choice(choice_key, teachers, (settings.episodes,), replace=settings.episodes > teachers)
-    actors, drones = jax.tree.map(lambda leaf: leaf[chosen], (actors, drones))
+    episodes = (chosen, jax.random.split(flight_key, settings.episodes))
+    batches = jax.tree.map(lambda leaf: leaf.reshape(-1, settings.batch_episodes), episodes)
+    chosen, keys = jax.tree.map(lambda leaf: _share(leaf, devices), batches)
     guided = learner.iteration < settings.guided_iterations
-    fly = functools.partial(_fly, config, learner.weights, guided)
-    lessons, returns, terminated = jax.vmap(fly)(actors, drones, jax.random.split(flight_key, settings.episodes))
-    return lessons, Metrics(jnp.zeros(()), returns.mean(), terminated.mean())
+
+    def fly(teacher: jax.Array, key: jax.Array) -> tuple[Lesson, jax.Array, jax.Array]:
+        actor, drone = jax.tree.map(lambda leaf: leaf[teacher], (actors, drones))
+        return _fly(config, learner.weights, guided, actor, drone, key)
+
+    flat = chosen.reshape(-1), keys.reshape(-1)
+    lessons, returns, terminated = jax.vmap(fly)(*flat)
+    lessons = jax.tree.map(lambda leaf: leaf.reshape(*chosen.shape, *leaf.shape[1:]), lessons)
+    mean_return, share_terminated = _mean_over(devices, (returns.mean(), terminated.mean()))
+    return lessons, Metrics(jnp.zeros(()), mean_return, share_terminated)
 
 
 def _fly(
     config: Config, weights: Weights, guided: jax.Array, actor: sac.Parameters, drone: Drone, key: jax.Array
-) -> tuple[_Lesson, jax.Array, jax.Array]:
+) -> tuple[Lesson, jax.Array, jax.Array]:
     """Flies one episode.
 
     Returns:
@@ -137,14 +163,16 @@ def _fly(
     steps = config.environment.episode_steps
     start_key, noise_key = jax.random.split(key)
 
-    def step(before: _Flight, noise: Noise) -> tuple[_Flight, tuple[_Lesson, jax.Array]]:
+    def step(before: _Flight, noise: Noise) -> tuple[_Flight, tuple[Lesson, jax.Array]]:
         now, memory, flying = before
         teacher_action = sac.deterministic_action(config.sac, actor, now.observation)
         memory, own_action = act(weights, memory, now.observation)
         outcome = episode.advance(drone, now, jnp.where(guided, teacher_action, own_action), steps, noise)
-        lesson = _Lesson(now.observation[:INPUTS], teacher_action, flying)
+        lesson = Lesson(now.observation[:INPUTS], teacher_action, flying)
         gained = jnp.where(flying, outcome.reward, 0)
-        return _Flight(outcome.episode, memory, flying & ~outcome.terminated), (lesson, gained)
+        # What a crash becomes could overflow, and spoil the gradient even though it does not count.
+        held = jax.tree.map(lambda new, old: jnp.where(flying, new, old), outcome.episode, now)
+        return _Flight(held, memory, flying & ~outcome.terminated), (lesson, gained)
 
     first = _Flight(episode.start(drone, start_key), fresh_memory(weights), jnp.ones((), bool))
     last, (lessons, gained) = jax.lax.scan(step, first, draw_noise(drone, noise_key, steps), length=steps)
@@ -152,20 +180,36 @@ def _fly(
 
 
 def _learn(
-    settings: DistillationConfig, optimizer: optax.GradientTransformation, learner: Learner, lessons: _Lesson
+    settings: DistillationConfig,
+    optimizer: optax.GradientTransformation,
+    learner: Learner,
+    lessons: Lesson,
+    devices: str | None,
 ) -> tuple[Learner, jax.Array]:
     """Returns the student after all epochs, and the losses [epochs, batches]."""
-    batches = jax.tree.map(lambda leaf: leaf.reshape(-1, settings.batch_episodes, *leaf.shape[1:]), lessons)
 
-    def update(before: Learner, batch: _Lesson) -> tuple[Learner, jax.Array]:
-        value, gradient = jax.value_and_grad(loss)(before.weights, batch)
+    def update(before: Learner, batch: Lesson) -> tuple[Learner, jax.Array]:
+        value, gradient = _mean_over(devices, jax.value_and_grad(loss)(before.weights, batch))
         step, state = optimizer.update(gradient, before.optimizer, before.weights)
         return before.replace(weights=optax.apply_updates(before.weights, step), optimizer=state), value
 
     def epoch(before: Learner, _: None) -> tuple[Learner, jax.Array]:
-        return jax.lax.scan(update, before, batches)
+        return jax.lax.scan(update, before, lessons)
 
     return jax.lax.scan(epoch, learner, length=settings.epochs)
+
+
+def _share(batches: jax.Array, devices: str | None) -> jax.Array:
+    """Returns the share of this device in every batch, [batches, B / devices], of values [batches, B]."""
+    if devices is None:
+        return batches
+    size = batches.shape[1] // jax.lax.axis_size(devices)
+    return jax.lax.dynamic_slice_in_dim(batches, jax.lax.axis_index(devices) * size, size, axis=1)
+
+
+def _mean_over(devices: str | None, values: _Values) -> _Values:
+    """Returns the means of values over the devices."""
+    return values if devices is None else jax.lax.pmean(values, devices)
 
 
 def _optimizer(settings: DistillationConfig) -> optax.GradientTransformation:

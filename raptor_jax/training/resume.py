@@ -74,7 +74,7 @@ def resume_from(setup: Setup, output: Output, point: ResumePoint) -> RunState:
 def _read(setup: Setup, step: int) -> ResumePoint:
     """Reads the checkpoint of a step, and compiles its round. Raises UserError where it is damaged."""
     output_dir = setup.job.output_dir
-    notes = checkpoints.load_notes(output_dir, step)
+    notes = checkpoints.load_notes(output_dir, step, Notes)
     kept = checkpoints.best_of(checkpoints.load_best(output_dir, step)[1])
     now = prepare_round(setup, notes.attempt, np.asarray(notes.rows), kept if notes.attempt else None)
     population = _population(setup, now, output_dir, step)

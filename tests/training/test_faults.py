@@ -183,7 +183,7 @@ def test_second_signal_ends_the_run_at_once(directory):
     # Signals that come together are one; then it stopped as it was asked to.
     assert process.returncode in (-signal.SIGTERM, exit_status.STOPPED), out
     step = checkpoints.resumable_steps(directory / "twice")[0]
-    assert checkpoints.load_notes(directory / "twice", step)
+    assert checkpoints.load_notes(directory / "twice", step, checkpoints.Notes)
     assert all(
         checkpoints.examine(layout.checkpoint(directory / "twice", kind, step), 0).has_digest for kind in layout.KINDS
     )

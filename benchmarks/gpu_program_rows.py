@@ -52,7 +52,7 @@ def programs(config: Config, drones: Drone, mesh: Mesh) -> Compiled:
     start = warm_start.load(config)
     if isinstance(drones.dynamics.mass, jax.ShapeDtypeStruct):
         shape = jax.ShapeDtypeStruct((teachers,), np.int32)
-        return Compiled(rounds.compiled(mesh, config, 0, drones, shape, start), plan, window, None)
+        return Compiled(rounds.compiled(mesh, config, drones, shape, start), plan, window, None)
     ids = np.arange(teachers)
     now = rounds.prepare(mesh, config, 0, ids, drones, ids, start)
     return Compiled(now.programs, plan, window, now)
@@ -155,12 +155,12 @@ def measured(mesh: Mesh, now: Round, at_least: float = 2) -> float:
     """Returns the seconds of an update, measured in calls as a run makes them, from a full replay, for so long."""
     population = now.create()
     if now.programs.warm_up:
-        population, _ = now.programs.warm_up(population, now.drones)
+        population, _ = now.collect(population)
         population = with_full_replay(mesh, now, population)
 
     def call() -> None:
         nonlocal population
-        population, metrics = now.programs.train(population, now.drones)
+        population, metrics = now.train(population)
         sharding.gather(vars(metrics))
 
     call()

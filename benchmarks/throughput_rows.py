@@ -121,14 +121,14 @@ def _train(options: argparse.Namespace, limits: Limits, config: Config, row: dic
     before = reset_peak()
     population = now.create()
     if now.programs.warm_up:
-        population, _ = now.programs.warm_up(population, now.drones)
+        population, _ = now.collect(population)
         population = with_full_replay(mesh, now, population)
     # A run evaluates in between, and its memory may peak there.
     sharding.gather(now.programs.select(population.teachers.actor, now.drones))
 
     def call() -> None:
         nonlocal population
-        population, metrics = now.programs.train(population, now.drones)
+        population, metrics = now.train(population)
         sharding.gather(vars(metrics))
 
     timing = turns(call, options, f"{row['setting']}_{row['precision']}_{teachers}")

@@ -38,13 +38,13 @@ class Experience(struct.PyTreeNode):
 
 
 def update(
-    config: Config, updates: int, teacher: Teacher, drones: Drone, episodes: Episode, key: jax.Array
+    config: Config, updates: jax.Array | int, teacher: Teacher, drones: Drone, episodes: Episode, key: jax.Array
 ) -> tuple[Teacher, Episode, Window, Losses]:
     """Flies a window in every environment, and updates actor, alpha and critics.
 
     Args:
         config: settings.
-        updates: updates of the whole run, over which the actor's learning rate falls to 0 along a cosine.
+        updates: [] updates of the whole round, over which the actor's learning rate falls to 0 along a cosine.
         teacher: the teacher before.
         drones: one drone, or one for each environment, [E, ...].
         episodes: [E, ...] running episodes.

@@ -16,7 +16,7 @@ from raptor_jax.config import Config
 from raptor_jax.drones.parameters import Drone
 from raptor_jax.population import sac as populations
 from raptor_jax.population import sharding
-from raptor_jax.population.schedule import Schedule, crossed
+from raptor_jax.population.schedule import Schedule, is_due
 from raptor_jax.runs import warm_start
 from raptor_jax.training import rounds
 from raptor_jax.training.rounds import Programs, Round
@@ -132,7 +132,7 @@ def predicted_seconds(card: Card, precision: str, kernel: hlo.Kernel) -> float:
 def evaluations(config: Config, plan: Schedule) -> int:
     """Returns the evaluations of a main round, the judgement among them: about as long, with 100 episodes for 64."""
     steps = [plan.warmup_steps + chunk * plan.chunk_steps for chunk in range(plan.chunks + 1)]
-    between = sum(crossed(*pair, config.training.eval_frequency) for pair in itertools.pairwise(steps[:-1]))
+    between = sum(is_due(*pair, config.training.eval_frequency) for pair in itertools.pairwise(steps[:-1]))
     before_the_first_chunk, after_the_last, judgement = 1, 1, 1
     return before_the_first_chunk + between + after_the_last + judgement
 

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from rich.console import Console
 
 from raptor_jax.population import sharding
-from raptor_jax.population.schedule import crossed
+from raptor_jax.population.schedule import is_due
 from raptor_jax.population.state import ChunkMetrics, Population
 from raptor_jax.runs.results_table import print_table
 from raptor_jax.training import extra_rounds, failures, progress, rounds, signals, startup
@@ -99,17 +99,21 @@ def _train_round(setup: Setup, output: Output, state: RunState, requests: Reques
             if now.programs.warm_up:
                 _run_chunk(setup, output, state, now.collect, plan.warmup_steps, 0)
             evaluate_and_keep(setup, output, state, bar)
+            output.write_results()
         while state.step < total:
             before = state.step
             _run_chunk(setup, output, state, now.train, plan.chunk_steps, plan.chunk_updates)
             updates += plan.chunk_updates
             bar.advance(state.step, updates)
             last = state.step >= total
-            if last or crossed(before, state.step, training.eval_frequency):
+            evaluated = last or is_due(before, state.step, training.eval_frequency)
+            if evaluated:
                 evaluate_and_keep(setup, output, state, bar)
             stop = sharding.any_process(requests.stop)
-            if last or stop or crossed(before, state.step, training.checkpoint_frequency):
+            if last or stop or is_due(before, state.step, training.checkpoint_frequency):
                 save_checkpoint(setup, output, state)
+            elif evaluated:
+                output.write_results()
             if stop:
                 return False
     # After the last checkpoint, because a run resumed from it may be longer.

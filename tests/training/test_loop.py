@@ -16,7 +16,7 @@ from raptor_jax.config import Config, build
 from raptor_jax.drones import files, sampling
 from raptor_jax.errors import UserError
 from raptor_jax.population import sac as population
-from raptor_jax.population.schedule import crossed
+from raptor_jax.population.schedule import is_due
 from raptor_jax.runs import checkpoints
 from raptor_jax.training import divergence, extra_rounds, loop, rounds, startup
 from validation.drones import calm, replaced
@@ -197,8 +197,8 @@ def test_run_without_learning_is_refused():
 @pytest.mark.parametrize(
     ("before", "after", "expected"), [(0, 9, False), (9, 10, True), (10, 19, False), (5, 35, True), (10, 10, False)]
 )
-def test_crossed_multiples(before, after, expected):
-    assert crossed(before, after, 10) is expected
+def test_something_is_due_at_every_multiple(before, after, expected):
+    assert is_due(before, after, 10) is expected
 
 
 WINDOWS = build(

@@ -130,11 +130,11 @@ def predicted_seconds(card: Card, precision: str, kernel: hlo.Kernel) -> float:
 
 
 def evaluations(config: Config, plan: Schedule) -> int:
-    """Returns the evaluations of a main round, the judgement among them: about as long, with 100 episodes for 64."""
+    """Returns the evaluations of a main round, the final one among them: about as long, with 100 episodes for 64."""
     steps = [plan.warmup_steps + chunk * plan.chunk_steps for chunk in range(plan.chunks + 1)]
     between = sum(is_due(*pair, config.training.eval_frequency) for pair in itertools.pairwise(steps[:-1]))
-    before_the_first_chunk, after_the_last, judgement = 1, 1, 1
-    return before_the_first_chunk + between + after_the_last + judgement
+    before_the_first_chunk, after_the_last, final = 1, 1, 1
+    return before_the_first_chunk + between + after_the_last + final
 
 
 def memory(card: Card, train: jax.stages.Compiled) -> dict[str, Any]:

@@ -131,7 +131,7 @@ def _evaluate(requested: "Flights", options: argparse.Namespace) -> bool:
         found = kept if options.simulator == "jax" else actors_evaluator("l2f")(run.settings, run.actors, *flown)
     results, pass_return = run.results, run.settings.training.pass_return
     results.run.update(policy=options.policy, simulator=options.simulator, episodes=episodes)
-    results.set_judgement(found, pass_return, layout.best_arrays(run.step))
+    results.set_final_evaluation(found, pass_return, layout.best_arrays(run.step))
     print_table(results.teachers, pass_return, console)
     both = _Comparison(run.ids, episodes, kept, found)
     if policy:

@@ -98,7 +98,7 @@ class SamplingConfig(Section):
 
 
 class SacConfig(Section):
-    """Soft actor-critic: horizon, networks, losses, optimizers and replay."""
+    """Soft actor-critic: horizon, networks, losses, optimisers and replay."""
 
     horizon: int = Field(
         200,

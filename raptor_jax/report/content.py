@@ -57,7 +57,7 @@ def of(population: Population, flights: list[PackedFlight | None]) -> dict[str, 
         "run": {name: value for name, value in run.items() if name != "rounds"},
         "pass_return": training["pass_return"],
         "return_name": "mean return" if judged else "best evaluation so far",
-        "flight_name": f"first of the {training['final_eval_episodes']} episodes of the final judgement",
+        "flight_name": f"first of the {training['final_eval_episodes']} episodes of the final evaluation",
         "episode_steps": environment["episode_steps"],
         "dt": environment["dt"],
         "parameters": {

@@ -46,5 +46,5 @@ def begin_extra_round(setup: Setup, output: Output, state: RunState, rows: np.nd
     # Freed before the next one is made: two replays might not fit.
     del state.population
     with output.timed("compiling"):
-        now = prepare_round(setup, attempt, rows, jax.device_get(state.best))
+        now = prepare_round(setup, attempt, rows, jax.device_get(state.best), state.round)
     state.begin_round(now)

@@ -96,12 +96,12 @@ def _population(setup: Setup, now: Round, output_dir: Path, step: int) -> Popula
 
 def _refill_replay(setup: Setup, state: RunState, rows: int) -> None:
     """Fills a replay that was not saved with at least as many transitions as it had, flown by the current policies."""
-    collect, replay = state.round.programs.warm_up, state.population.replay
-    if collect is None or replay is None:
+    replay = state.population.replay
+    if replay is None:
         return
     missing = rows - int(replay.filled)
     if missing <= 0:
         return
     for _ in range(-(-missing // state.round.plan.warmup_steps)):
-        state.population, _ = collect(state.population, state.round.drones)
+        state.population, _ = state.round.collect(state.population)
     setup.console.print(f"refilled the replay with {missing:,} or more transitions of the current policies")

@@ -111,8 +111,10 @@ def set_up(job: Job, console: Console) -> Setup:
     )
 
 
-def prepare_round(setup: Setup, attempt: int, rows: np.ndarray, kept: Best | None = None) -> Round:
+def prepare_round(
+    setup: Setup, attempt: int, rows: np.ndarray, kept: Best | None = None, before: Round | None = None
+) -> Round:
     """Returns a round of the teachers in these rows, compiled; see `rounds.prepare`."""
     return rounds.prepare(
-        setup.mesh, setup.config, attempt, rows, setup.drones, setup.job.teacher_ids, setup.warm_start, kept
+        setup.mesh, setup.config, attempt, rows, setup.drones, setup.job.teacher_ids, setup.warm_start, kept, before
     )

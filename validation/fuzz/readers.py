@@ -75,7 +75,7 @@ def make_run(directory: Path) -> None:
     results = Results.begin(SETTINGS.model_dump(), directory, range(TEACHERS), drones)
     results.run.status = "finished"
     judged = {name: np.array([1.5, 2.5]) for name in evaluation.Evaluation.__dataclass_fields__}
-    results.set_judgement(evaluation.Evaluation(**judged), 200.0, layout.best_arrays(STEP))
+    results.set_final_evaluation(evaluation.Evaluation(**judged), 200.0, layout.best_arrays(STEP))
     write_json(directory / layout.RESULTS, results.content())
     curves = Curves(range(TEACHERS))
     for step in (0, STEP):

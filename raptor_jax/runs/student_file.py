@@ -35,6 +35,11 @@ def names_student(path: Path) -> bool:
     return os.path.isfile(path) or os.path.lexists(path / NAME)
 
 
+def directory(path: Path) -> Path:
+    """Returns the directory, as an absolute path, that contains the student's file of a path that `load` takes."""
+    return _file(path).resolve().parent
+
+
 def holds_student(arrays: dict[str, np.ndarray]) -> bool:
     """Returns whether arrays by name are meant to be a student's; they may still be damaged."""
     return _WIDTH in arrays
@@ -49,7 +54,7 @@ def load(path: Path) -> tuple[Weights, dict[str, Any]]:
     Raises:
         UserError: the file is missing, is damaged, or is no student.
     """
-    file = path / NAME if os.path.isdir(path) else path
+    file = _file(path)
     content = weights_file.read(file, "student", _FIX, _shapes(1))
     width = content.arrays[_WIDTH].size
     # A width of 0 or of millions is refused for its shape.
@@ -69,6 +74,10 @@ def save(path: Path, weights: Weights, provenance: dict[str, Any]) -> None:
         provenance: anything that JSON can represent.
     """
     weights_file.save(path, flatten_dict(weights["params"], sep="/"), provenance)
+
+
+def _file(path: Path) -> Path:
+    return path / NAME if os.path.isdir(path) else path
 
 
 def _shapes(width: int) -> dict[str, tuple[int, ...]]:

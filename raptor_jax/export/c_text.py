@@ -21,8 +21,9 @@ _DENSE = """\
 
 
 def comment(provenance: dict[str, Any]) -> str:
-    """Returns provenance as JSON that can stand in a comment; JSON escapes line ends and non-ASCII characters."""
-    return json.dumps(provenance, indent=1).replace("*/", "*\\/").replace("/*", "\\/*")
+    """Returns provenance as JSON that can stand in a comment."""
+    # JSON escapes line ends and non-ASCII characters, but not what begins or ends a comment.
+    return json.dumps(provenance, indent=1).replace("*", "\\u002a")
 
 
 def kernel(name: str, values: np.ndarray) -> str:

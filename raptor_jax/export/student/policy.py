@@ -28,7 +28,7 @@ class Student(NamedTuple):
     @property
     def width(self) -> int:
         """The size of its memory."""
-        return int(self.layers["input"]["bias"].size)
+        return student_file.width(self.weights)
 
     @property
     def layers(self) -> dict[str, dict[str, Any]]:

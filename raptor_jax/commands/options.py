@@ -24,6 +24,11 @@ class Command(NamedTuple):
 def add_teacher_options(parser: argparse.ArgumentParser, output: str) -> None:
     """Adds RUN, --teacher and --output; `output` is the default of the latter, as the help text shows it."""
     parser.add_argument("run", type=Path, metavar="RUN", help="output directory of a run")
+    add_selection_options(parser, output)
+
+
+def add_selection_options(parser: argparse.ArgumentParser, output: str) -> None:
+    """Adds --teacher and --output, as `add_teacher_options`."""
     parser.add_argument(
         "--teacher",
         type=one_or_all,

@@ -1,1 +1,7 @@
-"""Teachers as NumPy, ONNX, RLtools and C files, one module for each format, and their flights as a data set."""
+"""Policies for other programs, one module for each format, and the flights of teachers as a data set.
+
+teacher.py                  a teacher of a run; numpy_archive, onnx_model, rltools_checkpoint and c_header write it
+student/                    the student that the teachers were distilled into, in the same formats and for PX4
+onnx_file.py, h5_file.py    what these files of both have in common; c_text.py for the headers
+dataset.py                  the flights of teachers (the command `rollout`)
+"""

@@ -6,31 +6,21 @@ from pathlib import Path
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from raptor_jax.export import onnx_file
 from raptor_jax.export.teacher import Teacher
 from raptor_jax.simulator import ACTION_DIM, OBSERVATION_DIM
-from raptor_jax.utils.files import write_atomically
-
-_OPSET, _IR = 17, 8
-"""Versions of ONNX 1.12 (2022); the defaults of the package are too new for many runtimes."""
 
 
 def write(path: Path, teacher: Teacher) -> None:
     """Writes the model; its metadata are the drone, the teacher's ID and mean return, and the provenance."""
-    model = helper.make_model(
-        _graph(teacher), producer_name="raptor-jax", ir_version=_IR, opset_imports=[helper.make_opsetid("", _OPSET)]
-    )
     about = teacher.provenance["teacher"]
-    helper.set_model_props(
-        model,
-        {
-            "drone": about["drone"],
-            "teacher_id": str(teacher.teacher_id),
-            "mean_return": json.dumps(about["mean_return"]),
-            "provenance": json.dumps(teacher.provenance),
-        },
-    )
-    onnx.checker.check_model(model, full_check=True)
-    write_atomically(path, lambda file: file.write(model.SerializeToString()))
+    metadata = {
+        "drone": about["drone"],
+        "teacher_id": str(teacher.teacher_id),
+        "mean_return": json.dumps(about["mean_return"]),
+        "provenance": json.dumps(teacher.provenance),
+    }
+    onnx_file.save(path, _graph(teacher), metadata)
 
 
 def _graph(teacher: Teacher) -> onnx.GraphProto:

@@ -5,7 +5,6 @@ The layout is that of RLtools' `save` functions (`nn_models/sequential`, `nn_mod
 2.2 and later store biases as vectors and refuse these files.
 """
 
-import io
 import json
 from pathlib import Path
 
@@ -14,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from raptor_jax import sac
+from raptor_jax.export import h5_file
 from raptor_jax.export.teacher import Teacher
 from raptor_jax.simulator import OBSERVATION_DIM
-from raptor_jax.utils.files import write_atomically
 
 _LAYERS = {
     "hidden_0": ("input_layer", "RELU"),
@@ -35,11 +34,9 @@ _EXAMPLES = 64
 
 def write(path: Path, teacher: Teacher) -> None:
     """Writes the groups `actor` (the network) and `example` (observations and the actions at them)."""
-    content = io.BytesIO()
-    with h5py.File(content, "w") as file:
+    with h5_file.writing(path) as file:
         _write_actor(file.create_group("actor"), teacher)
         _write_example(file.create_group("example"), teacher)
-    write_atomically(path, lambda out: out.write(content.getvalue()))
 
 
 def _write_actor(group: h5py.Group, teacher: Teacher) -> None:
@@ -51,26 +48,14 @@ def _write_actor(group: h5py.Group, teacher: Teacher) -> None:
     mlp.attrs["type"] = "mlp"
     mlp.attrs["num_layers"] = str(len(_LAYERS))
     for ours, (theirs, activation) in _LAYERS.items():
-        layer = mlp.create_group(theirs)
-        layer.attrs["type"] = "dense"
-        layer.attrs["activation_function"] = activation
-        _write_matrix(layer.create_group("weights"), teacher.layers[ours]["kernel"].T)
-        _write_matrix(layer.create_group("biases"), teacher.layers[ours]["bias"][None])
+        layer = teacher.layers[ours]
+        h5_file.write_dense(mlp.create_group(theirs), layer["kernel"], layer["bias"], activation)
     group.create_group("layers/1").attrs["type"] = "sample_and_squash"
-
-
-def _write_matrix(group: h5py.Group, values: np.ndarray) -> None:
-    """Writes a matrix [outputs, inputs]; a vector is a matrix with one row."""
-    dataset = group.create_dataset("parameters", data=values)
-    rows, columns = values.shape
-    dataset.attrs.update({"type": "matrix", "rows": str(rows), "cols": str(columns)})
 
 
 def _write_example(group: h5py.Group, teacher: Teacher) -> None:
     """Writes observations [time, batch, 26] from N(0, 1), as in RLtools, and the deterministic actions at them."""
     observation = np.random.default_rng(0).standard_normal((1, _EXAMPLES, OBSERVATION_DIM), np.float32)
     action = np.asarray(sac.deterministic_action(teacher.config.sac, teacher.actor, jnp.asarray(observation)))
-    for name, values in (("input", observation), ("output", action)):
-        dataset = group.create_dataset(name, data=values)
-        dataset.attrs.update({"type": "tensor", "num_dims": str(values.ndim)})
-        dataset.attrs.update({f"dim_{axis}": str(size) for axis, size in enumerate(values.shape)})
+    h5_file.write_tensor(group, "input", observation)
+    h5_file.write_tensor(group, "output", action)

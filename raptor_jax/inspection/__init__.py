@@ -1,1 +1,1 @@
-"""The content of runs, checkpoints and files (the command `inspect`): as JSON, as a drone's sheet, and as text."""
+"""The content of runs, checkpoints, policies and drones (the command `inspect`): as JSON, and as text."""

@@ -5,28 +5,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
-import jax
 import numpy as np
 import psutil
 
 from raptor_jax.drones import files
 from raptor_jax.errors import UserError
+from raptor_jax.inspection.arrays import ArrayContent, describe_arrays
 from raptor_jax.inspection.drone import describe_drone
-from raptor_jax.runs import checkpoints, layout, results, stored_config, warm_start
+from raptor_jax.inspection.policies import describe_exported, describe_student, is_exported
+from raptor_jax.runs import checkpoints, layout, results, stored_config, student_file, warm_start
 from raptor_jax.runs.curves import load_curves
 from raptor_jax.utils.files import json_number
 
 _LARGEST_VERIFIED = 1 << 30
 """Largest checkpoint in bytes that is read and verified when a whole run is inspected."""
-
-
-class ArrayContent(TypedDict):
-    """An array: its name, shape, type and size in bytes."""
-
-    name: str
-    shape: list[int]
-    dtype: str
-    bytes: int
 
 
 class CheckpointContent(TypedDict):
@@ -58,6 +50,7 @@ def describe(path: Path) -> dict[str, Any]:
         with kept actors has `arrays` and `kept`.
         "checkpoints": `checkpoints`, with `arrays` and `kept` if the path is a single one; `config`, if it is there.
         "start", a warm start or an exported teacher: `arrays` and `provenance`.
+        "student" and "exported": see `PolicyContent`.
         "curves": `arrays`.
         "drone": see `describe_drone`.
 
@@ -68,6 +61,8 @@ def describe(path: Path) -> dict[str, Any]:
         return _describe_file(path)
     if os.path.lexists(path / layout.RESULTS):
         return _describe_run(path)
+    if student_file.names_student(path):
+        return {**describe_student(path)}
     steps = _checkpoints_in(path)
     if not steps:
         raise UserError(
@@ -120,10 +115,14 @@ def describe_teacher(path: Path, teacher: int) -> dict[str, Any]:
 def _describe_file(path: Path) -> dict[str, Any]:
     if path.name == layout.CURVES:
         curves = load_curves(path)
-        return {"kind": "curves", "path": str(path), "arrays": _arrays(curves)}
+        return {"kind": "curves", "path": str(path), "arrays": describe_arrays(curves)}
+    if is_exported(path):
+        return {**describe_exported(path)}
     if path.suffix == ".npz":
+        if student_file.holds_student(path):
+            return {**describe_student(path)}
         arrays, provenance = warm_start.read(path)
-        return {"kind": "start", "path": str(path), "arrays": _arrays(arrays), "provenance": provenance}
+        return {"kind": "start", "path": str(path), "arrays": describe_arrays(arrays), "provenance": provenance}
     if path.name == layout.RESULTS:
         return _describe_run(path.parent)
     return {"kind": "drone", **describe_drone(files.load_drone(files.find_drone(path)))}
@@ -141,7 +140,7 @@ def _describe_run(run: Path) -> dict[str, Any]:
         "path": str(run),
         "run": found["run"],
         "teachers": found["teachers"],
-        "arrays": _arrays(curves),
+        "arrays": describe_arrays(curves),
         "checkpoints": [_describe_checkpoint(step, _LARGEST_VERIFIED, with_kept=step == newest) for step in steps],
     }
 
@@ -168,7 +167,7 @@ def _checkpoints_in(path: Path) -> list[Path]:
 def _describe_checkpoint(path: Path, most_bytes: int, with_kept: bool) -> CheckpointContent:
     """Returns the content of KIND/STEP, with `arrays` and `kept` where these are requested."""
     found = checkpoints.examine(path, most_bytes)
-    arrays = _arrays(found.arrays)
+    arrays = describe_arrays(found.arrays)
     teachers = found.arrays["teacher_id"].shape if "teacher_id" in found.arrays else ()
     about: CheckpointContent = {
         "of": path.parent.name,
@@ -185,19 +184,6 @@ def _describe_checkpoint(path: Path, most_bytes: int, with_kept: bool) -> Checkp
     tree = found.tree or {}
     vectors = {name: leaf for name, leaf in tree.items() if isinstance(leaf, np.ndarray) and leaf.ndim <= 1}
     return {**about, "arrays": arrays, "kept": {name: _plain(leaf) for name, leaf in vectors.items()}}
-
-
-def _arrays(arrays: Mapping[str, np.ndarray | jax.ShapeDtypeStruct]) -> list[ArrayContent]:
-    """Returns name, shape, type and size in bytes of arrays or shape structs."""
-    return [
-        {
-            "name": name,
-            "shape": list(array.shape),
-            "dtype": str(array.dtype),
-            "bytes": int(np.prod(array.shape, dtype=object)) * array.dtype.itemsize,
-        }
-        for name, array in arrays.items()
-    ]
 
 
 def _curves_of(curves: Mapping[str, np.ndarray], group: str, row: int) -> dict[str, Any]:

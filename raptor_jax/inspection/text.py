@@ -11,7 +11,8 @@ from rich.text import Text
 
 from raptor_jax.config import Config
 from raptor_jax.errors import printable
-from raptor_jax.inspection.content import ArrayContent, CheckpointContent
+from raptor_jax.inspection.arrays import ArrayContent
+from raptor_jax.inspection.content import CheckpointContent
 from raptor_jax.inspection.drone import DroneContent, show_drone
 from raptor_jax.runs.results import TeacherResult
 from raptor_jax.runs.results_table import print_table
@@ -30,6 +31,8 @@ def show(found: dict[str, Any], console: Console) -> None:
             _show_checkpoints(found, console)
         case "teacher":
             _show_teacher(found, console)
+        case "student" | "exported":
+            _show_policy(found, console)
         case "curves" | "start":
             _show_file(found, console)
         case "drone":
@@ -147,7 +150,15 @@ def _cell(name: str, value: float | None) -> str:
     return f"{value:,}" if name == "step" else f"{value:.2f}" if name == "share_terminated" else f"{value:.0f}"
 
 
+def _show_policy(found: dict[str, Any], console: Console) -> None:
+    policy = "a policy that is not from raptor_jax" if found["policy"] is None else f"a {found['policy']}"
+    width = "" if found["width"] is None else f" with a width of {found['width']}"
+    format = "" if found["kind"] == "student" else f" as {found['format']}"
+    say(console, f"{found['path']}: {policy}{width}{format}, {found['parameters']:,} parameters")
+    _show_file(found, console)
+
+
 def _show_file(found: dict[str, Any], console: Console) -> None:
     _show_arrays(found["path"], found["arrays"], console)
-    if "provenance" in found:
+    if found.get("provenance") is not None:
         say(console, f"provenance: {json.dumps(found['provenance'])[:2000]}")

@@ -34,9 +34,14 @@ def names_student(path: Path) -> bool:
     return os.path.isfile(path) or os.path.lexists(path / NAME)
 
 
-def holds_student(arrays: dict[str, np.ndarray]) -> bool:
-    """Returns whether arrays by name are meant to be a student's; they may still be damaged."""
-    return _WIDTH in arrays
+def directory(path: Path) -> Path:
+    """Returns the directory, as an absolute path, that contains the student's file of a path that `load` takes."""
+    return _file(path).resolve().parent
+
+
+def holds_student(path: Path) -> bool:
+    """Returns whether a file is meant to be a student's; it may still be damaged."""
+    return weights_file.holds(path, _WIDTH)
 
 
 def load(path: Path) -> tuple[Weights, dict[str, Any]]:
@@ -48,14 +53,14 @@ def load(path: Path) -> tuple[Weights, dict[str, Any]]:
     Raises:
         UserError: the file is missing, is damaged, or is no student.
     """
-    file = path / NAME if os.path.isdir(path) else path
-    content = weights_file.read(file, "student", _FIX, _shapes(1))
-    width = content.arrays[_WIDTH].size
+    file = _file(path)
+    content = weights_file.read(file, "student", _FIX, shapes(1))
+    size = content.arrays[_WIDTH].size
     # A width of 0 or of millions is refused for its shape.
-    shapes = _shapes(width if 1 <= width <= _WIDEST else 1)
-    for name in (_WIDTH, *shapes):
-        weights_file.require(file, name, content.arrays[name], shapes[name], _FIX)
-    layers = unflatten_dict({name: content.arrays[name] for name in shapes}, sep="/")
+    expected = shapes(size if 1 <= size <= _WIDEST else 1)
+    for name in (_WIDTH, *expected):
+        weights_file.require(file, name, content.arrays[name], expected[name], _FIX)
+    layers = unflatten_dict({name: content.arrays[name] for name in expected}, sep="/")
     return {"params": layers}, content.provenance
 
 
@@ -67,10 +72,24 @@ def save(path: Path, weights: Weights, provenance: dict[str, Any]) -> None:
         weights: of the network, on the host or on a device.
         provenance: anything that JSON can represent.
     """
-    weights_file.save(path, flatten_dict(weights["params"], sep="/"), provenance)
+    weights_file.save(path, by_name(weights), provenance)
 
 
-def _shapes(width: int) -> dict[str, tuple[int, ...]]:
+def by_name(weights: Weights) -> dict[str, np.ndarray]:
+    """Returns a student's weights by the names in its file."""
+    return flatten_dict(weights["params"], sep="/")
+
+
+def width(weights: Weights) -> int:
+    """Returns the width of a student, the size of its memory."""
+    return int(by_name(weights)[_WIDTH].size)
+
+
+def shapes(width: int) -> dict[str, tuple[int, ...]]:
     """Returns the shapes of the weights of a student of this width, by name."""
     weights = jax.eval_shape(lambda: student.create(width, jax.random.key(0)))
-    return {name: array.shape for name, array in flatten_dict(weights["params"], sep="/").items()}
+    return {name: array.shape for name, array in by_name(weights).items()}
+
+
+def _file(path: Path) -> Path:
+    return path / NAME if os.path.isdir(path) else path

@@ -52,6 +52,14 @@ def read(path: Path, noun: str, fix: str, names: Iterable[str] = ()) -> Content:
     return Content(arrays, cast(dict[str, Any], made))
 
 
+def holds(path: Path, name: str) -> bool:
+    """Returns whether a file can be read and holds a weight of this name."""
+    try:
+        return name in read_arrays(path, _MAX_BYTES)
+    except Unreadable:
+        return False
+
+
 def require(path: Path, name: str, array: np.ndarray, shape: tuple[int, ...], fix: str) -> None:
     """Raises UserError unless a weight is finite float32 numbers of this shape."""
     if array.shape != shape or array.dtype != np.float32 or not np.isfinite(array).all():

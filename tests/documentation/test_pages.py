@@ -17,14 +17,16 @@ import sys
 import tomllib
 from pathlib import Path
 
+import jax
 import pytest
 from packaging.requirements import Requirement
 from rich.console import Console
 
-from raptor_jax import cli
+from raptor_jax import cli, student
 from raptor_jax.commands import exit_status
 from raptor_jax.config import SamplingConfig, build
 from raptor_jax.drones import sampling
+from raptor_jax.runs import student_file
 from raptor_jax.training import loop, startup
 from raptor_jax.utils.files import move_aside
 from tests.documentation.pages import DOCS, Block, blocks, commands
@@ -37,6 +39,8 @@ PAGES = [path.stem for path in sorted(DOCS.glob("*.md")) if blocks(path.read_tex
 pytestmark = pytest.mark.usefixtures("cached_programs")
 RUN = "experiments/pre_training"
 """What RUN stands for in the pages."""
+STUDENT = "experiments/student"
+"""What STUDENT stands for."""
 TEACHERS = 50
 """Of that run; pages name teachers up to 49."""
 DRONES = 10
@@ -72,6 +76,8 @@ def test_a_page_runs(page, directory, monkeypatch):
         sampling.write_drones(directory / "data" / "other_drones", SamplingConfig(seed=1), DRONES)
     if re.search(rf"\bRUN\b|{RUN}", words):
         add_run(directory)
+    if "STUDENT" in words:
+        student_file.save(directory / STUDENT / student_file.NAME, student.create(16, jax.random.key(0)), {})
     names: dict[str, object] = {}
     for block in found:
         if block.kind == "python":
@@ -122,7 +128,7 @@ def run(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def run_raptor_jax(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     if any(extra in arguments and importlib.util.find_spec(extra) is None for extra in ("l2f", "onnx")):
         return
-    arguments = [RUN if argument == "RUN" else argument for argument in arguments]
+    arguments = [{"RUN": RUN, "STUDENT": STUDENT}.get(argument, argument) for argument in arguments]
     small = [f"--{key}={value}" for key, value in TINY.items()] if arguments[0] == "train" else []
     more = small if TRAINED in arguments else SMALLER.get(arguments[0], [])
     with monkeypatch.context() as patched:

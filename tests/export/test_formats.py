@@ -18,6 +18,7 @@ import pytest
 from raptor_jax import cli, sac
 from raptor_jax.commands import exit_status
 from raptor_jax.runs import layout, warm_start
+from tests.export.compilers import COMPILE, compiled_c
 from tests.export.run import NAMES, SETTINGS, STEP
 
 DOCUMENTATION = Path(__file__).parents[2] / "docs" / "export.md"
@@ -134,15 +135,11 @@ int main(void)
     return 0;
 }
 """
-COMPILE = ("gcc", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror", "-std=c99", "-O2")
 
 
 @pytest.mark.parametrize("teacher", range(len(NAMES)))
 def test_the_compiled_header_acts_as_the_actor(exported, actions, tmp_path, teacher):
-    header = exported["c"][teacher]
-    (tmp_path / "main.c").write_text(MAIN.replace("HEADER", str(header)))
-    program = tmp_path / "main"
-    subprocess.run([*COMPILE, str(tmp_path / "main.c"), "-o", str(program), "-lm"], check=True)
+    program = compiled_c(tmp_path, MAIN.replace("HEADER", str(exported["c"][teacher])))
     broken = np.full((1, 26), np.nan, np.float32)
     given = np.concatenate([OBSERVATIONS, broken]).tobytes()
     out = subprocess.run([program], input=given, capture_output=True, check=True).stdout

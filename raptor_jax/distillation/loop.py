@@ -21,7 +21,7 @@ from raptor_jax.distillation.state import State, restored
 from raptor_jax.distillation.teachers import Teachers
 from raptor_jax.errors import UserError
 from raptor_jax.evaluation import students
-from raptor_jax.population.schedule import crossed
+from raptor_jax.population.schedule import is_due
 from raptor_jax.runs import checkpoints, directory
 from raptor_jax.runs.checkpoints import StudentNotes
 from raptor_jax.training import signals
@@ -165,12 +165,12 @@ def _train(setup: _Setup, output: Output, state: State, requests: Requests) -> b
             values = {name: float(value) for name, value in vars(metrics).items()}
         output.log(state.iteration, {f"train/{name}": value for name, value in values.items()})
         last = state.iteration >= settings.iterations
-        if last or crossed(before, state.iteration, settings.eval_frequency):
+        if last or is_due(before, state.iteration, settings.eval_frequency):
             point = _evaluate(setup, output, state, values["loss"])
             elapsed = time.perf_counter() - started
             left = elapsed * (settings.iterations - state.iteration) / (state.iteration - began)
             _print_point(point, settings.iterations, elapsed, max(left, 0.0), setup.console)
-        if last or requests.stop or crossed(before, state.iteration, settings.checkpoint_frequency):
+        if last or requests.stop or is_due(before, state.iteration, settings.checkpoint_frequency):
             output.save(state)
         if requests.stop and not last:
             return False

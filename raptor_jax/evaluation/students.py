@@ -37,7 +37,7 @@ def evaluate(config: Config, weights: student.Weights, drones: Drone, episodes: 
     """
 
     def act(memory: jax.Array, observation: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        return (*student.act(weights, memory, observation), key)
+        return (*student.act_clipped(weights, memory, observation), key)
 
     def fly(drone: Drone, key: jax.Array) -> Flight:
         return rollout(config, drone, key, act, student.fresh_memory(weights), keep_nothing)[0]
@@ -50,7 +50,7 @@ class StudentPolicy:
 
     def __init__(self, weights: student.Weights) -> None:
         """Flies these weights."""
-        self._weights, self._act = weights, jax.jit(student.act)
+        self._weights, self._act = weights, jax.jit(student.act_clipped)
         self.reset()
 
     def reset(self) -> None:

@@ -5,7 +5,7 @@ imitation.py   flights of the student, what the teachers would have done, and th
 """
 
 from raptor_jax.student.imitation import Learner, Metrics, start, train
-from raptor_jax.student.network import INPUTS, Weights, act, create, fresh_memory, parameter_count
+from raptor_jax.student.network import INPUTS, Weights, act, act_clipped, create, fresh_memory, parameter_count
 
 __all__ = [
     "INPUTS",
@@ -13,6 +13,7 @@ __all__ = [
     "Metrics",
     "Weights",
     "act",
+    "act_clipped",
     "create",
     "fresh_memory",
     "parameter_count",

@@ -21,7 +21,7 @@ from raptor_jax.config import Config, DistillationConfig
 from raptor_jax.drones.parameters import Drone
 from raptor_jax.simulator import Noise, draw_noise, episode
 from raptor_jax.simulator.episode import Episode
-from raptor_jax.student.network import INPUTS, Weights, act, create, fresh_memory
+from raptor_jax.student.network import INPUTS, Weights, act, act_clipped, create, fresh_memory
 
 _Values = TypeVar("_Values")
 
@@ -166,7 +166,7 @@ def _fly(
     def step(before: _Flight, noise: Noise) -> tuple[_Flight, tuple[Lesson, jax.Array]]:
         now, memory, flying = before
         teacher_action = sac.deterministic_action(config.sac, actor, now.observation)
-        memory, own_action = act(weights, memory, now.observation)
+        memory, own_action = act_clipped(weights, memory, now.observation)
         outcome = episode.advance(drone, now, jnp.where(guided, teacher_action, own_action), steps, noise)
         lesson = Lesson(now.observation[:INPUTS], teacher_action, flying)
         gained = jnp.where(flying, outcome.reward, 0)

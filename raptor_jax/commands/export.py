@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _ENDINGS = {"npz": "npz", "onnx": "onnx", "rltools-h5": "h5", "c": "h"}
 """File extensions by format."""
+_ALL = "npz-all"
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
@@ -25,9 +26,10 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format",
         required=True,
-        choices=("npz", "onnx", "rltools-h5", "c"),
+        choices=("npz", "onnx", "rltools-h5", "c", _ALL),
         help="npz: NumPy archive, also accepted by --training.start; onnx: ONNX model; rltools-h5: HDF5 checkpoint of"
-        " RLtools; c: C header for a microcontroller (onnx and rltools-h5 need raptor-jax[export])",
+        " RLtools; c: C header for a microcontroller (onnx and rltools-h5 need raptor-jax[export]); npz-all: one NumPy"
+        " archive of all teachers, in float16",
     )
 
 
@@ -37,11 +39,11 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def export_run(run: Path, format: str, teacher_id: int | None, output: Path | None, console: Console) -> None:
-    """Writes teachers of a run in another format, as teacher_0000.ENDING and so on.
+    """Writes teachers of a run in another format, as teacher_0000.ENDING and so on, or all of them as teachers.npz.
 
     Args:
         run: output directory of a run.
-        format: npz, onnx, rltools-h5 or c.
+        format: npz, onnx, rltools-h5, c or npz-all.
         teacher_id: teacher to export; None for all.
         output: directory for the files; None for RUN/export/FORMAT.
         console: where the result is printed.
@@ -51,6 +53,9 @@ def export_run(run: Path, format: str, teacher_id: int | None, output: Path | No
     """
     from raptor_jax.export.teacher import read_teachers
 
+    if format == _ALL:
+        _export_all(run, teacher_id, output, console)
+        return
     write = _writer(format)
     teachers = read_teachers(run, teacher_id)
     directory = output or run / "export" / format
@@ -59,6 +64,20 @@ def export_run(run: Path, format: str, teacher_id: int | None, output: Path | No
             write(directory / f"{teacher.name}.{_ENDINGS[format]}", teacher)
     files = "1 file" if len(teachers) == 1 else f"{len(teachers)} files"
     say(console, f"wrote {files} to {directory}")
+
+
+def _export_all(run: Path, teacher_id: int | None, output: Path | None, console: Console) -> None:
+    """Writes all teachers of a run in one file."""
+    from raptor_jax.export import all_teachers
+    from raptor_jax.export.teacher import read_teachers
+
+    if teacher_id is not None:
+        raise UserError(f"--teacher {teacher_id}: {_ALL} holds all teachers; leave --teacher out, or use --format npz")
+    path = (output or run / "export" / _ALL) / all_teachers.NAME
+    teachers = read_teachers(run, None)
+    with writing(path, "name another directory", "--output"):
+        all_teachers.write(path, teachers)
+    say(console, f"wrote {len(teachers)} teachers to {path}")
 
 
 def _writer(format: str) -> Callable[[Path, "Teacher"], None]:

@@ -1,1 +1,4 @@
-"""Teachers as NumPy, ONNX, RLtools and C files, one module for each format, and their flights as a data set."""
+"""Teachers as NumPy, ONNX, RLtools and C files, one module for each format, and their flights as a data set.
+
+`all_teachers` writes those of a run in one NumPy file.
+"""

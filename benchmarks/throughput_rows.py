@@ -241,7 +241,7 @@ def prepared(mesh: Mesh, config: Config, teachers: int) -> Prepared:
     rows, start = np.arange(teachers), warm_start.load(config)
     drones = sampled(config, rows)
     began = time.perf_counter()
-    now = rounds.prepare(mesh, config, 0, rows, drones, rows, start)
+    now = rounds.prepare(rounds.Everyone(mesh, config, drones, rows, start), 0, rows)
     compile_seconds = time.perf_counter() - began
     own = jax.tree.map(lambda leaf: leaf[: now.teacher_ids.size // mesh.size], drones)
     shapes = rounds.shapes(config, own, start)

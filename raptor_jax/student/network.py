@@ -52,7 +52,7 @@ def act(weights: Weights, memory: jax.Array, observation: jax.Array) -> tuple[ja
 
 
 def act_clipped(weights: Weights, memory: jax.Array, observation: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """As `act`, with the action clipped to [-1, 1]: it is flown, and becomes the previous action, as on an autopilot."""
+    """As `act`, with the action clipped to [-1, 1], as an autopilot flies it and repeats it as the previous action."""
     memory, action = act(weights, memory, observation)
     return memory, jnp.clip(action, -1, 1)
 

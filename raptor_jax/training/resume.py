@@ -13,9 +13,10 @@ from raptor_jax.population.best import Best
 from raptor_jax.population.state import Population
 from raptor_jax.runs import checkpoints, layout
 from raptor_jax.runs.checkpoints import Notes
+from raptor_jax.training import rounds
 from raptor_jax.training.output import Output
 from raptor_jax.training.rounds import Round
-from raptor_jax.training.state import RunState, Setup, prepare_round
+from raptor_jax.training.state import RunState, Setup
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +77,7 @@ def _read(setup: Setup, step: int) -> ResumePoint:
     output_dir = setup.job.output_dir
     notes = checkpoints.load_notes(output_dir, step, Notes)
     kept = checkpoints.best_of(checkpoints.load_best(output_dir, step)[1])
-    now = prepare_round(setup, notes.attempt, np.asarray(notes.rows), kept if notes.attempt else None)
+    now = rounds.prepare(setup.everyone, notes.attempt, np.asarray(notes.rows), kept if notes.attempt else None)
     population = _population(setup, now, output_dir, step)
     return ResumePoint(step, notes, now, population, kept)
 

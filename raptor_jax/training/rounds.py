@@ -20,6 +20,21 @@ from raptor_jax.population.state import ChunkMetrics, Population
 from raptor_jax.utils.trees import leading_size, take
 
 
+class Everyone(NamedTuple):
+    """All T teachers of a run, from which a round takes its own."""
+
+    mesh: Mesh
+    """The devices."""
+    config: Config
+    """Settings of the run."""
+    drones: Drone
+    """Every array [T, ...], on the host."""
+    teacher_ids: np.ndarray
+    """[T] their identities, which seed them."""
+    warm_start: sac.Parameters | None
+    """The actor that every teacher begins with; None for random weights."""
+
+
 class Programs(NamedTuple):
     """The compiled programs of a round; each device runs them on its own teachers.
 
@@ -103,37 +118,27 @@ def shapes(config: Config, drones: Drone, warm_start: sac.Parameters | None) -> 
 
 
 def prepare(
-    mesh: Mesh,
-    config: Config,
-    attempt: int,
-    rows: np.ndarray,
-    drones: Drone,
-    teacher_ids: np.ndarray,
-    warm_start: sac.Parameters | None,
-    kept: Best | None = None,
-    before: Round | None = None,
+    everyone: Everyone, attempt: int, rows: np.ndarray, kept: Best | None = None, before: Round | None = None
 ) -> Round:
     """Puts the drones of a round on the devices and compiles its programs.
 
     Args:
-        mesh: the devices.
-        config: settings of the run.
+        everyone: the teachers of the run.
         attempt: see `Round`.
         rows: see `Round`.
-        drones: of all T teachers, on the host.
-        teacher_ids: [T] their identities.
-        warm_start: the actor that every teacher begins with; None for random weights.
         kept: of all T teachers, on the host: what they continue with; None in the main round.
         before: the round before, whose programs are used again where they have the same shapes.
     """
-    config = config_of(config, attempt)
+    mesh, config = everyone.mesh, config_of(everyone.config, attempt)
     filled = sharding.padded(rows, mesh)
-    placed = sharding.shard(mesh, take(drones, filled))
-    ids = sharding.shard(mesh, teacher_ids[filled])
+    placed = sharding.shard(mesh, take(everyone.drones, filled))
+    ids = sharding.shard(mesh, everyone.teacher_ids[filled])
     plan = populations.schedule(config)
     begun = None if kept is None else sharding.shard(mesh, take(kept, filled))
-    again = before is not None and _has_same_shapes(before, config, placed, warm_start)
-    programs = compiled(mesh, config, placed, ids, warm_start, begun, before.programs if before and again else None)
+    start, again = everyone.warm_start, None
+    if before is not None and _has_same_shapes(before, config, placed, start):
+        again = before.programs
+    programs = compiled(mesh, config, placed, ids, start, begun, again)
     return Round(attempt, rows, config, plan, placed, ids, begun, programs)
 
 
@@ -153,7 +158,7 @@ def compiled(
         config: settings of the round.
         drones: every array [R', ...], or its shape.
         teacher_ids: [R'], or its shape.
-        warm_start: see `prepare`.
+        warm_start: see `Everyone`.
         kept: see `Round`, or its shape.
         before: programs for the same shapes, of which all but `create` are used again: it starts from `kept`.
     """

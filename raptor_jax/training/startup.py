@@ -13,7 +13,7 @@ from raptor_jax.population.memory import MemoryTable
 from raptor_jax.runs import checkpoints, directory
 from raptor_jax.training import progress, rounds
 from raptor_jax.training.output import Output
-from raptor_jax.training.state import Job, RunState, Setup, prepare_round
+from raptor_jax.training.state import Job, RunState, Setup
 from raptor_jax.utils.files import writing
 from raptor_jax.utils.trees import take
 
@@ -90,7 +90,7 @@ def first_state(setup: Setup, output: Output) -> RunState:
     """Returns the state before the first step."""
     rows = np.arange(len(setup.job.files))
     with output.timed("compiling"):
-        now = prepare_round(setup, 0, rows)
+        now = rounds.prepare(setup.everyone, 0, rows)
     # A run that was killed may have left half of its first checkpoint.
     output.checkpoints.delete_after(-1)
     population = now.create()

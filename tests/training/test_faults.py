@@ -33,10 +33,10 @@ def programs_are_traced_once():
     """Lets runs with the same settings share their compiled programs, which are most of the time of so small a run."""
     prepare, compile_sharded, made = rounds.prepare, sharding.compile_sharded, {}
 
-    def prepare_once(mesh, config, attempt, rows, drones, teacher_ids, *beginning):
-        key = (config, attempt, rows.tobytes(), teacher_ids.tobytes())
+    def prepare_once(everyone, attempt, rows, *beginning):
+        key = (everyone.config, attempt, rows.tobytes(), everyone.teacher_ids.tobytes())
         if key not in made:
-            made[key] = prepare(mesh, config, attempt, rows, drones, teacher_ids, *beginning)
+            made[key] = prepare(everyone, attempt, rows, *beginning)
         return made[key]
 
     def judge_once(mesh, function, *arguments, **options):

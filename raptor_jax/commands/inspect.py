@@ -1,4 +1,4 @@
-"""The command `inspect`: prints and verifies a run, a checkpoint or any other file of raptor_jax."""
+"""The command `inspect`: prints and verifies a run, a checkpoint, a policy or any other file of raptor_jax."""
 
 import argparse
 import json
@@ -18,7 +18,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="PATH",
         help="output directory of a run, its checkpoints or one checkpoint; a drone file, the name of a platform, a"
-        " warm start, an exported .npz or the curves of a run",
+        " warm start, the student, what export wrote, or the curves of a run",
     )
     parser.add_argument(
         "--teacher", type=number_of(0), metavar="N", help="show the drone, the result and the curve of one teacher"
@@ -79,7 +79,7 @@ def inspect(path: Path, teacher: int | None, as_json: bool, console: Console) ->
 
 COMMAND = Command(
     "inspect",
-    "show what a run, a checkpoint or a drone's file holds",
+    "show what a run, a checkpoint, a policy or a drone's file holds",
     "[options] PATH",
     _add_options,
     _run,

@@ -47,7 +47,7 @@ def load(run: Path) -> Teachers:
     rows = np.flatnonzero(returns > bar)
     if not rows.size:
         raise UserError(
-            f"{run}: no teacher's mean return is above {bar:g} (training.pass_return); train them for longer"
+            f"{run}: no teacher has a mean return above training.pass_return {bar:g}; train them for longer"
         )
     actors, drones = take((kept.actors, kept.drones), rows)
     return Teachers(

@@ -140,7 +140,9 @@ def _read_header(content: bytes) -> _Found:
 
 def _read_px4(content: bytes) -> _Found:
     with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
-        entries = {entry.name: file.read() for entry in archive if (file := archive.extractfile(entry)) is not None}
+        # What is larger than the archive is a sparse file, which would fill the memory.
+        read = {entry.name: archive.extractfile(entry) for entry in archive if entry.size <= len(content)}
+        entries = {name: file.read() for name, file in read.items() if file is not None}
     shapes = {
         name.removesuffix("/meta"): _tar_shape(text.decode())
         for name, text in entries.items()

@@ -30,6 +30,8 @@ NAMES = (
     "results",
     "curves",
     "start",
+    "student",
+    "exported policy",
     "directory of drones",
     "command line",
     "checkpoint files",

@@ -16,14 +16,14 @@ import numpy as np
 import orbax.checkpoint as ocp
 import yaml
 
-from raptor_jax import config, evaluation, sac
+from raptor_jax import config, evaluation, sac, student
 from raptor_jax.drones import files, sampling
 from raptor_jax.drones.parameters import stack
 from raptor_jax.drones.repair import write_repaired
 from raptor_jax.inspection.drone import describe_drone
 from raptor_jax.population import best
 from raptor_jax.population import sac as populations
-from raptor_jax.runs import analysis, checkpoints, layout, warm_start
+from raptor_jax.runs import analysis, checkpoints, layout, student_file, warm_start
 from raptor_jax.runs.curves import Curves
 from raptor_jax.runs.results import Results
 from raptor_jax.utils.files import write_json, write_text
@@ -89,6 +89,8 @@ def all_readers(run: Path) -> list[Reader]:
     drone = (layout.drones(run) / "0000.json").read_bytes()
     start = run.parent / "start.npz"
     warm_start.save(start, sac.create(SETTINGS.sac, jax.random.key(0)).actor, {"seed": 1})
+    policy = run.parent / student_file.NAME
+    student_file.save(policy, student.create(16, jax.random.key(0)), {"seed": 1})
     settings, curves, results = SETTINGS.model_dump(), run / layout.CURVES, run / layout.RESULTS
     return [
         _of_file(
@@ -112,6 +114,8 @@ def all_readers(run: Path) -> list[Reader]:
         _of_run("results", layout.RESULTS, _json_drawer(results.read_bytes()), 0.1, run),
         _of_run("curves", layout.CURVES, _npz_drawer(curves), 0.16, run),
         _of_file("start", "start.npz", _npz_drawer(start), _load_start, 0.1, start.read_bytes()),
+        _of_file("student", student_file.NAME, _npz_drawer(policy), _inspect, 0.05, policy.read_bytes()),
+        _exported_policies(policy),
         _drone_directories(drone),
         Reader("command line", _command_line, _put_no_drones, _run_without_drones, 0.05),
         _checkpoint_files(run),
@@ -187,6 +191,28 @@ def _npz_drawer(path: Path) -> Callable[[Random], bytes]:
 def _load_start(path: Path) -> None:
     warm_start.load(config.build({}, {"sac.actor_hidden_dim": 8, "training.start": str(path)}, "test"))
     warm_start.provenance(str(path))
+
+
+def _inspect(path: Path) -> None:
+    command(["inspect", "--json", str(path)])
+
+
+def _exported_policies(policy: Path) -> Reader:
+    """Damaged files of the formats that a student is exported in."""
+    names = {"onnx": "student.onnx", "rltools-h5": "student.h5", "c": "student.h", "px4": "policy.tar"}
+    output = policy.parent / "exported"
+    for format in names:
+        command(["export", str(policy), "--format", format, "--output", str(output)])
+    valid = {name: (output / name).read_bytes() for name in names.values()}
+
+    def draw(random: Random) -> tuple[str, bytes]:
+        name = random.choice(sorted(valid))
+        return name, mutations.damaged(random, valid[name])
+
+    def put(drawn: tuple[str, bytes], place: Path) -> None:
+        (place / drawn[0]).write_bytes(drawn[1])
+
+    return Reader("exported policy", draw, put, lambda drawn, place: _inspect(place / drawn[0]), 0.05)
 
 
 NAMES = ("0", "0001", "[red]", "a\nb", "\x1b[2J", "-", "..", "\u0663", "\udcff", "x" * 250, "~", "$(touch x)", " ")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from raptor_jax.commands.devices import require_device, use_cores
 from raptor_jax.commands.exit_status import PASSED, STOPPED
-from raptor_jax.commands.options import Command, add_config_options, add_device_option, load_config
+from raptor_jax.commands.options import Command, add_config_options, add_device_option, load_config, teachers
 from raptor_jax.config import Config
 from raptor_jax.errors import UserError
 from raptor_jax.runs import layout, stored_config
@@ -26,6 +26,9 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         default=Path("experiments/student"),
         help="output directory of the student (default: %(default)s)",
     )
+    parser.add_argument(
+        "--teachers", type=teachers, metavar="N,FIRST:END,...", help="teachers to learn from, by number (default: all)"
+    )
     again = parser.add_mutually_exclusive_group()
     again.add_argument("--resume", action="store_true", help="resume the distillation in --output-dir")
     again.add_argument(
@@ -42,7 +45,7 @@ def _run(options: argparse.Namespace) -> int:
     from raptor_jax.distillation import Ending, Job, distill
 
     console = make_console()
-    job = Job(options.run, config, options.output_dir)
+    job = Job(options.run, config, options.output_dir, options.teachers)
     ending = distill(job, console, overwrite=options.overwrite, resume=options.resume)
     if ending is Ending.STOPPED:
         return STOPPED

@@ -2,6 +2,7 @@
 
 import enum
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -50,6 +51,8 @@ class Job(NamedTuple):
     config: Config
     """The settings of the run, with those of the distillation."""
     output_dir: Path
+    asked: Sequence[range] | None = None
+    """Ranges of the `teacher_id` of those to learn from; None for all that passed."""
 
 
 class _Setup(NamedTuple):
@@ -104,7 +107,7 @@ def distill(job: Job, console: Console, overwrite: bool = False, resume: bool = 
 
 def _set_up(job: Job, console: Console) -> _Setup:
     """Reads the teachers, and prints how many there are. Raises UserError."""
-    teachers, mesh = all_teachers.load(job.run), mesh_for(job.config)
+    teachers, mesh = all_teachers.load(job.run, job.asked), mesh_for(job.config)
     count = len(teachers.ids)
     console.print(
         f"{count} teachers of {escape(str(job.run))}; {len(teachers.left_out)} that did not pass are left out",

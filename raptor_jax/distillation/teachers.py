@@ -1,5 +1,6 @@
 """The teachers of a run that passed, from whom the student learns."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,7 +11,7 @@ from raptor_jax.config import Config
 from raptor_jax.drones.parameters import Drone
 from raptor_jax.errors import UserError
 from raptor_jax.runs import checkpoints, layout
-from raptor_jax.runs.kept import load_kept
+from raptor_jax.runs.kept import load_kept, only
 from raptor_jax.runs.results import TeacherResult, read
 from raptor_jax.utils.trees import take
 
@@ -34,13 +35,19 @@ class Teachers(NamedTuple):
     """SHA-256 of weights and drones."""
 
 
-def load(run: Path) -> Teachers:
+def load(run: Path, asked: Sequence[range] | None) -> Teachers:
     """Returns the teachers of a run whose mean return is above its bar.
 
+    Args:
+        run: its output directory.
+        asked: ranges of `teacher_id`; None for all teachers.
+
     Raises:
-        UserError: the directory holds no run, its files do not fit together, or no teacher passed.
+        UserError: the directory holds no run or no such teacher, its files do not fit together, or no teacher passed.
     """
     kept = load_kept(run, {})
+    if asked is not None:
+        kept = only(kept, run, asked)
     found = {entry.teacher_id: entry for entry in read(run / layout.RESULTS).teachers}
     bar = kept.settings.training.pass_return
     returns = np.array([_mean_return(found.get(number)) for number in kept.ids])

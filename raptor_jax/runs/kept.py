@@ -58,7 +58,7 @@ def load_flights(asked: Flights) -> tuple[Judged, int]:
     """
     kept = load_kept(asked.run, {} if asked.seed is None else {"training.seed": asked.seed})
     if asked.teachers is not None:
-        kept = _only(kept, asked)
+        kept = only(kept, asked.run, asked.teachers)
     episodes = asked.episodes or kept.settings.training.final_eval_episodes
     needed = memory.evaluation_bytes(kept.settings, kept.drones, episodes)
     free = memory.available_bytes(jax.devices()[0])
@@ -89,14 +89,13 @@ def load_kept(run: Path, overrides: dict[str, int]) -> Judged:
     return Judged(settings, step, actors, drones, drone_files, results)
 
 
-def _only(kept: Judged, asked: Flights) -> Judged:
-    """Returns only the requested teachers."""
-    asked_for = asked.teachers or ()
-    missing = next((i for span in asked_for for i in span if i not in kept.ids), None)
+def only(kept: Judged, run: Path, teachers: Sequence[range]) -> Judged:
+    """Returns only the teachers with these identities. Raises UserError where `run` has no such teacher."""
+    missing = next((i for span in teachers for i in span if i not in kept.ids), None)
     if missing is not None:
         known = f"{min(kept.ids)} to {max(kept.ids)}"
-        raise UserError(f"--teachers: {asked.run} has no teacher {missing}, but {known}; name some of them")
-    rows = [row for row, i in enumerate(kept.ids) if any(i in span for span in asked_for)]
+        raise UserError(f"--teachers: {run} has no teacher {missing}, but {known}; name some of them")
+    rows = [row for row, i in enumerate(kept.ids) if any(i in span for span in teachers)]
     actors, drones = take((kept.actors, kept.drones), np.array(rows))
     kept.results.teachers = [kept.results.teachers[row] for row in rows]
     return kept._replace(actors=actors, drones=drones, drone_files=[kept.drone_files[row] for row in rows])

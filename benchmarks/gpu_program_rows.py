@@ -16,7 +16,7 @@ from raptor_jax.config import Config
 from raptor_jax.drones.parameters import Drone
 from raptor_jax.population import sac as populations
 from raptor_jax.population import sharding
-from raptor_jax.population.schedule import Schedule, crossed
+from raptor_jax.population.schedule import Schedule, is_due
 from raptor_jax.runs import warm_start
 from raptor_jax.training import rounds
 from raptor_jax.training.rounds import Programs, Round
@@ -52,9 +52,9 @@ def programs(config: Config, drones: Drone, mesh: Mesh) -> Compiled:
     start = warm_start.load(config)
     if isinstance(drones.dynamics.mass, jax.ShapeDtypeStruct):
         shape = jax.ShapeDtypeStruct((teachers,), np.int32)
-        return Compiled(rounds.compiled(mesh, config, 0, drones, shape, start), plan, window, None)
+        return Compiled(rounds.compiled(mesh, config, drones, shape, start), plan, window, None)
     ids = np.arange(teachers)
-    now = rounds.prepare(mesh, config, 0, ids, drones, ids, start)
+    now = rounds.prepare(rounds.Everyone(mesh, config, drones, ids, start), 0, ids)
     return Compiled(now.programs, plan, window, now)
 
 
@@ -130,11 +130,11 @@ def predicted_seconds(card: Card, precision: str, kernel: hlo.Kernel) -> float:
 
 
 def evaluations(config: Config, plan: Schedule) -> int:
-    """Returns the evaluations of a main round, the judgement among them: about as long, with 100 episodes for 64."""
+    """Returns the evaluations of a main round, the final one among them: about as long, with 100 episodes for 64."""
     steps = [plan.warmup_steps + chunk * plan.chunk_steps for chunk in range(plan.chunks + 1)]
-    between = sum(crossed(*pair, config.training.eval_frequency) for pair in itertools.pairwise(steps[:-1]))
-    before_the_first_chunk, after_the_last, judgement = 1, 1, 1
-    return before_the_first_chunk + between + after_the_last + judgement
+    between = sum(is_due(*pair, config.training.eval_frequency) for pair in itertools.pairwise(steps[:-1]))
+    before_the_first_chunk, after_the_last, final = 1, 1, 1
+    return before_the_first_chunk + between + after_the_last + final
 
 
 def memory(card: Card, train: jax.stages.Compiled) -> dict[str, Any]:
@@ -155,12 +155,12 @@ def measured(mesh: Mesh, now: Round, at_least: float = 2) -> float:
     """Returns the seconds of an update, measured in calls as a run makes them, from a full replay, for so long."""
     population = now.create()
     if now.programs.warm_up:
-        population, _ = now.programs.warm_up(population, now.drones)
+        population, _ = now.collect(population)
         population = with_full_replay(mesh, now, population)
 
     def call() -> None:
         nonlocal population
-        population, metrics = now.programs.train(population, now.drones)
+        population, metrics = now.train(population)
         sharding.gather(vars(metrics))
 
     call()

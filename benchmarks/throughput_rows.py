@@ -5,7 +5,7 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +23,7 @@ from raptor_jax.drones.tasks import for_training
 from raptor_jax.errors import first_line
 from raptor_jax.population import best, memory, sharding
 from raptor_jax.population import sac as populations
+from raptor_jax.population.state import Population
 from raptor_jax.runs import warm_start
 from raptor_jax.sac import replay
 from raptor_jax.simulator import ACTION_DIM, episode
@@ -40,6 +41,15 @@ UPDATES_ON_A_PROCESSOR = 20
 
 Limits = dict[str, Any]
 """What `benchmarks.limits.measure` returns."""
+
+
+class Prepared(NamedTuple):
+    """A round, ready to be timed."""
+
+    round: Round
+    table: memory.MemoryTable
+    """What each device will hold."""
+    compile_seconds: float
 
 
 def simulator_row(options: argparse.Namespace, limits: Limits, count: int) -> dict[str, Any]:
@@ -103,37 +113,16 @@ def training_row(
 
 
 def _train(options: argparse.Namespace, limits: Limits, config: Config, row: dict[str, Any]) -> dict[str, Any]:
-    mesh, device, teachers = sharding.mesh(), jax.local_devices()[0], row["teachers"]
-    available, notes = memory.available_bytes(device), []
+    available = memory.available_bytes(jax.local_devices()[0])
     if options.memory_gib:
         available = min(available, int(options.memory_gib * 2**30))
-    now, table, compile_seconds = prepared(mesh, config, teachers)
-    share = now.teacher_ids.size // mesh.size
+    mesh, teachers = sharding.mesh(), row["teachers"]
+    now, table, compile_seconds = fitting(mesh, config, teachers, available)
     if table.total > available:
-        capacity = memory.fitting_capacity(table, config, share, available)
-        if not capacity:
-            needed, free = map(readable_bytes, (table.total, available))
-            return {"note": f"does not fit: needs {needed}, free are {free}"}
-        notes.append(f"replay of {capacity:,} instead of {config.sac.replay_capacity:,}: the largest that fits")
-        config = config.model_copy(update={"sac": config.sac.model_copy(update={"replay_capacity": capacity})})
-        now, table, compile_seconds = prepared(mesh, config, teachers)
-
+        needed, free = map(readable_bytes, (table.total, available))
+        return {"note": f"does not fit: needs {needed}, free are {free}"}
     before = reset_peak()
-    population = now.create()
-    if now.programs.warm_up:
-        population, _ = now.programs.warm_up(population, now.drones)
-        population = with_full_replay(mesh, now, population)
-    # A run evaluates in between, and its memory may peak there.
-    sharding.gather(now.programs.select(population.teachers.actor, now.drones))
-
-    def call() -> None:
-        nonlocal population
-        population, metrics = now.programs.train(population, now.drones)
-        sharding.gather(vars(metrics))
-
-    timing = turns(call, options, f"{row['setting']}_{row['precision']}_{teachers}")
-    if broken := teachers - int(np.sum(now.of_real_teachers(population.active))):
-        notes.append(f"numbers of {broken} became non-finite")
+    population, timing = timed_chunks(options, mesh, now, f"{row['setting']}_{row['precision']}_{teachers}")
     rate = now.plan.chunk_updates * teachers / statistics.median(timing["seconds_per_call"])
     found = {
         "updates_per_second": rate,
@@ -142,19 +131,68 @@ def _train(options: argparse.Namespace, limits: Limits, config: Config, row: dic
         "updates_per_call": now.plan.chunk_updates,
         **timing,
         "compile_seconds": compile_seconds,
-        "learner_kib": table.learner / share / 2**10,
+        "learner_kib": table.learner / (now.teacher_ids.size // mesh.size) / 2**10,
         "temporaries_mib": table.temporaries / 2**20,
         "planned_bytes": table._asdict(),
-        "note": "; ".join(notes),
+        "note": "; ".join(_notes(config, now, population)),
     }
     if config.sac.horizon == 0:
         teacher_bytes = tree_bytes(population.teachers) / now.teacher_ids.size
         found |= of_limits(limits, config, rate / mesh.size, teacher_bytes, row["precision"])
-    if measured := device.memory_stats():
-        found["peak_of_planned"] = measured["peak_bytes_in_use"] / table.total
-    elif before is not None:
-        found["peak_of_planned"] = (peak_of_process() - before) / table.total
+    if peak := _peak_bytes(before):
+        found["peak_of_planned"] = peak / table.total
     return found
+
+
+def fitting(mesh: Mesh, config: Config, teachers: int, available: int) -> Prepared:
+    """Returns a round with the replay of the settings, or the largest one that fits a device's available bytes.
+
+    Where none fits, it has that of the settings.
+    """
+    found = prepared(mesh, config, teachers)
+    if found.table.total <= available:
+        return found
+    share = found.round.teacher_ids.size // mesh.size
+    capacity = memory.fitting_capacity(found.table, config, share, available)
+    if not capacity:
+        return found
+    smaller = config.sac.model_copy(update={"replay_capacity": capacity})
+    return prepared(mesh, config.model_copy(update={"sac": smaller}), teachers)
+
+
+def timed_chunks(options: argparse.Namespace, mesh: Mesh, now: Round, name: str) -> tuple[Population, dict[str, Any]]:
+    """Returns a population after the chunks that were timed, and what `turns` says of them."""
+    population = now.create()
+    if now.programs.warm_up:
+        population, _ = now.collect(population)
+        population = with_full_replay(mesh, now, population)
+    # A run evaluates in between, and its memory may peak there.
+    sharding.gather(now.programs.select(population.teachers.actor, now.drones))
+
+    def call() -> None:
+        nonlocal population
+        population, metrics = now.train(population)
+        sharding.gather(vars(metrics))
+
+    timing = turns(call, options, name)
+    return population, timing
+
+
+def _notes(config: Config, now: Round, population: Population) -> list[str]:
+    """Returns what a reader of a row must know: a replay other than that of the settings, and non-finite teachers."""
+    notes, capacity = [], now.config.sac.replay_capacity
+    if capacity != config.sac.replay_capacity:
+        notes.append(f"replay of {capacity:,} instead of {config.sac.replay_capacity:,}: the largest that fits")
+    if broken := now.rows.size - int(np.sum(now.of_real_teachers(population.active))):
+        notes.append(f"numbers of {broken} became non-finite")
+    return notes
+
+
+def _peak_bytes(before: int | None) -> int | None:
+    """Returns the most that a device, or this process beyond `before` bytes, held; None where neither is known."""
+    if measured := jax.local_devices()[0].memory_stats():
+        return int(measured["peak_bytes_in_use"])
+    return None if before is None else peak_of_process() - before
 
 
 def of_limits(limits: Limits, config: Config, rate: float, teacher_bytes: float, precision: str) -> dict[str, Any]:
@@ -198,19 +236,19 @@ def in_shorter_calls(config: Config, updates: int | None) -> Config:
     return config.model_copy(update={"training": config.training.model_copy(update={"log_frequency": steps})})
 
 
-def prepared(mesh: Mesh, config: Config, teachers: int) -> tuple[Round, memory.MemoryTable, float]:
-    """Returns a round, what each device will hold, and the seconds that compilation took."""
+def prepared(mesh: Mesh, config: Config, teachers: int) -> Prepared:
+    """Compiles a round of so many sampled drones."""
     rows, start = np.arange(teachers), warm_start.load(config)
     drones = sampled(config, rows)
     began = time.perf_counter()
-    now = rounds.prepare(mesh, config, 0, rows, drones, rows, start)
+    now = rounds.prepare(rounds.Everyone(mesh, config, drones, rows, start), 0, rows)
     compile_seconds = time.perf_counter() - began
     own = jax.tree.map(lambda leaf: leaf[: now.teacher_ids.size // mesh.size], drones)
     shapes = rounds.shapes(config, own, start)
     kept = jax.eval_shape(best.create, shapes.teachers)
     table = memory.plan(config, own, shapes, kept)
     temporaries = memory.temporaries(program for program in now.programs if program is not None)
-    return now, table._replace(temporaries=max(table.temporaries, temporaries)), compile_seconds
+    return Prepared(now, table._replace(temporaries=max(table.temporaries, temporaries)), compile_seconds)
 
 
 def with_full_replay(mesh: Mesh, now: Round, population: Any) -> Any:

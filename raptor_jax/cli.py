@@ -13,14 +13,14 @@ from typing import NoReturn
 
 from raptor_jax import __version__
 from raptor_jax import config as configs
-from raptor_jax.commands import ceiling, evaluate, export, inspect, report, rollout, sample, train, train_start
+from raptor_jax.commands import ceiling, distill, evaluate, export, inspect, report, rollout, sample, train, train_start
 from raptor_jax.commands.devices import set_environment
 from raptor_jax.commands.exit_status import INTERRUPTED, USAGE
 from raptor_jax.errors import UserError
 
 COMMANDS = {
     module.COMMAND.name: module.COMMAND
-    for module in (sample, train, train_start, evaluate, ceiling, report, inspect, export, rollout)
+    for module in (sample, train, train_start, evaluate, ceiling, distill, report, inspect, export, rollout)
 }
 
 

@@ -1,44 +1,39 @@
-"""The command `evaluate`: flies the kept actors of a run again."""
+"""The command `evaluate`: flies the kept actors of a run again, or a student."""
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from raptor_jax.commands.devices import require_device
 from raptor_jax.commands.exit_status import NOT_PASSED, PASSED
 from raptor_jax.commands.options import Command, add_device_option, positive, seed, teachers
+from raptor_jax.commands.policies import FOUNDATION, actors_evaluator, load_policy, policy_evaluator
 from raptor_jax.errors import UserError
-from raptor_jax.utils.console import make_console
+from raptor_jax.utils.console import make_console, say
 from raptor_jax.utils.files import require_writable, write_json
 
 if TYPE_CHECKING:
     # These import jax, which must wait until the options are parsed.
     from rich.console import Console
 
-    from raptor_jax.evaluation import Evaluation, Evaluator
+    from raptor_jax.evaluation import Evaluation
     from raptor_jax.runs.kept import Flights
+
+KEPT = "kept"
 
 
 class _Comparison(NamedTuple):
-    """The kept actors in our simulator, and what was evaluated instead, in the same episodes of the same drones."""
+    """Two evaluations in the same episodes of the same drones, which differ in the policy or in the simulator."""
 
     teacher_ids: list[int]
     episodes: int
     kept: "Evaluation"
+    """Of the kept actors; in our simulator where the simulators are compared."""
     found: "Evaluation"
 
 
-class _Contestant(NamedTuple):
-    """What flies instead of the kept actors in our simulator, and how the two are compared."""
-
-    evaluate: "Evaluator"
-    compare: Callable[[_Comparison, "Console"], dict[str, object]]
-    """Prints the comparison, and returns what it adds to the `run` object of the JSON file."""
-
-
 def _add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", type=Path, metavar="RUN", help="output directory of a run")
+    parser.add_argument("run", type=Path, metavar="RUN", help="output directory of a run, or a student")
     parser.add_argument(
         "--teachers", type=teachers, metavar="N,FIRST:END,...", help="teachers to evaluate, by number (default: all)"
     )
@@ -59,14 +54,23 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         help="evaluate every teacher on every drone instead, and draw the mean returns",
     )
     parser.add_argument(
-        "--drones", type=Path, metavar="DIR", help="drones of --matrix (default: those of the teachers)"
+        "--drones",
+        type=Path,
+        metavar="DIR",
+        help="drones of a student, or of --matrix (default: those of the teachers)",
     )
     parser.add_argument(
+        "--task",
+        choices=("file", "default", "raptor"),
+        help="task of a student: as in each drone's file, or a built-in one (default: that of its teachers)",
+    )
+    parser.add_argument("--plot", type=Path, metavar="PNG", help="draw the mean return of a student on each drone")
+    parser.add_argument(
         "--policy",
-        choices=("kept", "foundation"),
-        default="kept",
-        help="policy: the kept actors, or RAPTOR's published foundation policy, which is compared with them"
-        " (needs raptor-jax[foundation]; default: %(default)s)",
+        default=KEPT,
+        metavar="kept|foundation|STUDENT",
+        help="policy: the kept actors, or another one, which is compared with them or with the student: RAPTOR's"
+        " published foundation policy (needs raptor-jax[foundation]), or the path of a student (default: %(default)s)",
     )
     parser.add_argument(
         "--seed", type=seed, help="seed of the episodes (default: as in the final evaluation of the run)"
@@ -77,14 +81,22 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     require_device(options.device)
+    from raptor_jax.runs import student_file
     from raptor_jax.runs.kept import Flights
 
+    if student_file.names_student(options.run):
+        from raptor_jax.commands.evaluate_student import evaluate_student
+
+        return PASSED if evaluate_student(options, make_console()) else NOT_PASSED
+    for option in ("task", "plot"):
+        if getattr(options, option) is not None:
+            raise UserError(f"--{option}: is for a student, and {options.run} is none; leave it out")
     requested = Flights(options.run, options.teachers, options.episodes, options.seed)
     if options.matrix is None:
         if options.drones is not None:
             raise UserError(f"--drones {options.drones}: is for --matrix PNG only; leave it out, or add --matrix")
         return PASSED if _evaluate(requested, options) else NOT_PASSED
-    if (options.policy, options.simulator) != ("kept", "jax"):
+    if (options.policy, options.simulator) != (KEPT, "jax"):
         raise UserError("--matrix: evaluates the kept actors in our simulator only; leave --policy and --simulator out")
     from raptor_jax.commands.evaluate_matrix import evaluate_matrix
 
@@ -107,51 +119,42 @@ def _evaluate(requested: "Flights", options: argparse.Namespace) -> bool:
     from raptor_jax.runs.results_table import print_table
 
     require_writable("--json", options.json)
-    contestant = _contestant(options.policy, options.simulator)
+    policy = None if options.policy == KEPT else load_policy(options.policy)
     run, episodes = load_flights(requested)
     console = make_console()
-    flown = (run.settings, run.actors, run.drones, episodes, evaluation.JUDGEMENT)
-    kept = evaluation.evaluate(*flown)
-    found = kept if contestant is None else contestant.evaluate(*flown)
+    flown = (run.drones, episodes, evaluation.JUDGEMENT)
+    # Simulators are compared with the same actors, policies in the same simulator.
+    kept = actors_evaluator(options.simulator if policy else "jax")(run.settings, run.actors, *flown)
+    if policy:
+        found = policy_evaluator(options.simulator)(run.settings, policy, *flown)
+    else:
+        found = kept if options.simulator == "jax" else actors_evaluator("l2f")(run.settings, run.actors, *flown)
     results, pass_return = run.results, run.settings.training.pass_return
     results.run.update(policy=options.policy, simulator=options.simulator, episodes=episodes)
-    results.set_judgement(found, pass_return, layout.best_arrays(run.step))
+    results.set_final_evaluation(found, pass_return, layout.best_arrays(run.step))
     print_table(results.teachers, pass_return, console)
-    if contestant is not None:
-        results.run.update(contestant.compare(_Comparison(run.ids, episodes, kept, found), console))
+    both = _Comparison(run.ids, episodes, kept, found)
+    if policy:
+        _compare_policies(both, options.policy, console)
+    elif options.simulator != "jax":
+        results.run["against_jax"] = _compare_simulators(both, console)
     if options.json is not None:
         write_json(options.json, results.content())
     return results.all_passed
 
 
-def _contestant(policy: str, simulator: str) -> _Contestant | None:
-    """Returns what the options name; None for the kept actors in our simulator. Raises UserError."""
-    if (policy, simulator) == ("kept", "jax"):
-        return None
-    if (policy, simulator) == ("foundation", "jax"):
-        from raptor_jax.evaluation import foundation
-
-        return _Contestant(foundation.make_evaluator(), _compare_policies)
-    if policy != "kept":
-        raise UserError(f"--simulator l2f: evaluates the kept actors only; leave --policy {policy} out")
-    try:
-        from raptor_jax.evaluation import l2f_flights
-    except ImportError:
-        raise UserError("--simulator l2f: install raptor-jax[l2f] for it (it compiles for some minutes)") from None
-    return _Contestant(l2f_flights.evaluate, _compare_simulators)
-
-
-def _compare_policies(both: _Comparison, console: "Console") -> dict[str, object]:
-    """Compares the mean returns [T] of the teachers and of the foundation policy."""
+def _compare_policies(both: _Comparison, policy: str, console: "Console") -> None:
+    """Prints the mean returns [T] of the teachers and of another policy side by side."""
     import numpy as np
 
-    kept, foundation = np.asarray(both.kept.mean_return), np.asarray(both.found.mean_return)
-    console.print(
-        f"teachers are ahead of the foundation policy on {np.sum(kept > foundation)} of {len(kept)} drones;"
-        f" median {np.median(kept):.0f} against {np.median(foundation):.0f},"
-        f" worst {kept.min():.0f} against {foundation.min():.0f}"
+    kept, other = np.asarray(both.kept.mean_return), np.asarray(both.found.mean_return)
+    name = "the foundation policy" if policy == FOUNDATION else policy
+    say(
+        console,
+        f"teachers are ahead of {name} on {np.sum(kept > other)} of {len(kept)} drones;"
+        f" median {np.median(kept):.0f} against {np.median(other):.0f},"
+        f" worst {kept.min():.0f} against {other.min():.0f}",
     )
-    return {}
 
 
 def _compare_simulators(both: _Comparison, console: "Console") -> dict[str, object]:
@@ -169,19 +172,18 @@ def _compare_simulators(both: _Comparison, console: "Console") -> dict[str, obje
         f" such a mean, {standard_error.min():.2g} to {standard_error.max():.2g}",
         soft_wrap=True,
     )
-    comparison = {
+    return {
         "largest_difference": float(difference[worst]),
         "of_teacher": ids[worst],
         "within_one_standard_error": within,
         "least_standard_error": float(standard_error.min()),
         "largest_standard_error": float(standard_error.max()),
     }
-    return {"against_jax": comparison}
 
 
 COMMAND = Command(
     "evaluate",
-    "fly the kept actors of a run again",
+    "fly the kept actors of a run again, or a student",
     "[options] RUN",
     _add_options,
     _run,

@@ -22,6 +22,7 @@ _ENDINGS = {"npz": "npz", "onnx": "onnx", "rltools-h5": "h5", "c": "h"}
 _PX4 = "px4"
 _PX4_NAME = "policy.tar"
 """The name by which PX4's module looks for it."""
+_ALL = "npz-all"
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
@@ -35,10 +36,10 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format",
         required=True,
-        choices=(*_ENDINGS, _PX4),
+        choices=(*_ENDINGS, _ALL, _PX4),
         help="npz: NumPy archive, a teacher's is also accepted by --training.start; onnx: ONNX model; rltools-h5: HDF5"
-        " checkpoint of RLtools; c: C header for a microcontroller; px4: the student for PX4's module mc_raptor (onnx"
-        " and rltools-h5 need raptor-jax[export])",
+        " checkpoint of RLtools; c: C header for a microcontroller; npz-all: one NumPy archive of all teachers, in"
+        " float16; px4: the student for PX4's module mc_raptor (onnx and rltools-h5 need raptor-jax[export])",
     )
 
 
@@ -56,11 +57,11 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def export_run(run: Path, format: str, teacher_id: int | None, output: Path | None, console: Console) -> None:
-    """Writes teachers of a run in another format, as teacher_0000.ENDING and so on.
+    """Writes teachers of a run in another format, as teacher_0000.ENDING and so on, or all of them as teachers.npz.
 
     Args:
         run: output directory of a run.
-        format: npz, onnx, rltools-h5 or c.
+        format: npz, onnx, rltools-h5, c or npz-all.
         teacher_id: teacher to export; None for all.
         output: directory for the files; None for RUN/export/FORMAT.
         console: where the result is printed.
@@ -76,6 +77,9 @@ def export_run(run: Path, format: str, teacher_id: int | None, output: Path | No
             f"--format {_PX4}: {run} is no student, and teachers observe rotor states, which PX4 does not measure; name"
             " a directory that distill wrote"
         )
+    if format == _ALL:
+        _export_all(run, teacher_id, output, console)
+        return
     write = _writer(format)
     teachers = read_teachers(run, teacher_id)
     directory = output or run / "export" / format
@@ -96,11 +100,14 @@ def export_student(path: Path, format: str, output: Path | None, console: Consol
         console: where the result is printed.
 
     Raises:
-        UserError: a package is missing, the student is damaged or does not fit PX4, or the file cannot be written.
+        UserError: a package is missing, the student is damaged or does not fit the format, or the file cannot be
+            written.
     """
     from raptor_jax.export.student.policy import read_student
     from raptor_jax.runs import student_file
 
+    if format == _ALL:
+        raise UserError(f"--format {_ALL}: is for the teachers of a run, and {path} is a student; use --format npz")
     write = _student_writer(format)
     student = read_student(path)
     directory = output or student_file.directory(path) / "export" / format
@@ -108,6 +115,20 @@ def export_student(path: Path, format: str, output: Path | None, console: Consol
     with writing(directory, "name another directory", "--output"):
         write(file, student)
     say(console, f"wrote {file}")
+
+
+def _export_all(run: Path, teacher_id: int | None, output: Path | None, console: Console) -> None:
+    """Writes all teachers of a run in one file."""
+    from raptor_jax.export import all_teachers
+    from raptor_jax.export.teacher import read_teachers
+
+    if teacher_id is not None:
+        raise UserError(f"--teacher {teacher_id}: {_ALL} holds all teachers; leave --teacher out, or use --format npz")
+    path = (output or run / "export" / _ALL) / all_teachers.NAME
+    teachers = read_teachers(run, None)
+    with writing(path, "name another directory", "--output"):
+        all_teachers.write(path, teachers)
+    say(console, f"wrote {len(teachers)} teachers to {path}")
 
 
 def _writer(format: str) -> Callable[[Path, "Teacher"], None]:

@@ -11,6 +11,9 @@ from raptor_jax.utils.console import make_console
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, metavar="RUN", help="output directory of a run")
+    parser.add_argument(
+        "--student", type=Path, metavar="STUDENT", help="directory of a student of these teachers, to show beside them"
+    )
     parser.add_argument("--output", type=Path, help="file to write (default: RUN/report.html)")
     add_device_option(parser)
 
@@ -20,7 +23,7 @@ def _run(options: argparse.Namespace) -> int:
     from raptor_jax import report
 
     path = options.output or options.run / "report.html"
-    size = report.write(options.run, path)
+    size = report.write(options.run, path, options.student)
     make_console().print(f"wrote {path} ({size / 1e6:.1f} MB); it opens in a browser, offline", soft_wrap=True)
     return PASSED
 

@@ -60,7 +60,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         " elsewhere through JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID",
     )
     add_device_option(parser)
-    add_config_options(parser, tuple(configs.sections()))
+    add_config_options(parser, [name for name in configs.sections() if name != "distillation"])
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -9,6 +9,7 @@ from raptor_jax.config.keys import all_keys, nearest, renamed, sections, type_na
 from raptor_jax.config.loading import DEFAULT_CONFIG, build, dump, find, load, read
 from raptor_jax.config.sections import (
     Config,
+    DistillationConfig,
     EnvironmentConfig,
     SacConfig,
     SamplingConfig,
@@ -19,6 +20,7 @@ from raptor_jax.config.sections import (
 __all__ = [
     "DEFAULT_CONFIG",
     "Config",
+    "DistillationConfig",
     "EnvironmentConfig",
     "SacConfig",
     "SamplingConfig",

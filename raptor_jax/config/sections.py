@@ -98,7 +98,7 @@ class SamplingConfig(Section):
 
 
 class SacConfig(Section):
-    """Soft actor-critic: horizon, networks, losses, optimizers and replay."""
+    """Soft actor-critic: horizon, networks, losses, optimisers and replay."""
 
     horizon: int = Field(
         200,
@@ -259,6 +259,37 @@ class TrainingConfig(Section):
         return self
 
 
+class DistillationConfig(Section):
+    """The student: one recurrent policy that imitates all teachers (command `distill`)."""
+
+    width: PositiveInt = Field(16, le=4096, description="units of the student's dense and recurrent layers")
+    iterations: PositiveInt = Field(
+        2000, description="iterations; in each the student flies a batch of episodes, and then learns from them"
+    )
+    episodes: PositiveInt = Field(512, description="episodes of an iteration, each on the drone of one teacher")
+    batch_episodes: PositiveInt = Field(64, description="whole episodes of an update; divides episodes")
+    epochs: PositiveInt = Field(4, description="how often an iteration learns from each of its episodes")
+    guided_iterations: int = Field(
+        10, ge=0, description="first iterations in which the teachers fly, so that the student sees whole episodes"
+    )
+    learning_rate: float = Field(4e-3, gt=0, description="learning rate of Adam; it falls to 0 along a cosine")
+    gradient_clip: float = Field(1.0, gt=0, description="largest norm of the gradient of an update")
+    eval_frequency: PositiveInt = Field(100, description="iterations between two evaluations")
+    eval_drones: PositiveInt = Field(128, description="drones of an evaluation, spread over those of the teachers")
+    eval_episodes: PositiveInt = Field(
+        8, description="episodes of each of these drones, with fixed seeds; their mean return selects the best student"
+    )
+    checkpoint_frequency: PositiveInt = Field(200, description="iterations between two checkpoints")
+    log_frequency: PositiveInt = Field(10, description="iterations between two points of the training curves")
+    seed: int = Field(0, ge=0, lt=2**31, description="seed of the student's first weights and of its episodes")
+
+    @pydantic.model_validator(mode="after")
+    def _batches_divide_episodes(self) -> "DistillationConfig":
+        if self.episodes % self.batch_episodes:
+            raise ValueError(f"batch_episodes {self.batch_episodes} does not divide episodes {self.episodes}")
+        return self
+
+
 class Config(pydantic.BaseModel):
     """All sections; frozen and hashable, so that it can be a static argument of a jitted function."""
 
@@ -268,3 +299,4 @@ class Config(pydantic.BaseModel):
     sampling: SamplingConfig = SamplingConfig()
     sac: SacConfig = SacConfig()
     training: TrainingConfig = TrainingConfig()
+    distillation: DistillationConfig = DistillationConfig()

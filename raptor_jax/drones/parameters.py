@@ -267,7 +267,7 @@ def torque_to_inertia(dynamics: Dynamics) -> np.ndarray:
 
 
 def max_rotor_distance(dynamics: Dynamics) -> np.ndarray:
-    """Returns the distance [...] in m of the outermost rotor from the center of mass (host side)."""
+    """Returns the distance [...] in m of the outermost rotor from the centre of mass (host side)."""
     return np.linalg.norm(dynamics.rotor_positions, axis=-1).max(axis=-1)
 
 

@@ -32,6 +32,9 @@ from raptor_jax.errors import UserError
 
 TaskName = Literal["default", "raptor"]
 
+PASS_RETURN: dict[TaskName, float] = {"default": 200.0, "raptor": 300.0}
+"""Mean return of 500 steps above which a policy passes a drone."""
+
 _L2F_MAX_ANGLE = 1.0
 """rad, the largest initial angle that l2f 2.0.18 samples, regardless of max_angle."""
 

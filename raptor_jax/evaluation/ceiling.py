@@ -54,6 +54,23 @@ class Start(NamedTuple):
     """Learning rate, as a share of the search's."""
 
 
+class _Task(NamedTuple):
+    """A teacher in an episode, as a search flies it."""
+
+    config: Config
+    """Settings in which `rollout` draws tanh(mean + noise): the policy's standard deviation is 1."""
+    actor: sac.Parameters
+    drone: Drone
+    first: Episode
+    """The beginning of the episode."""
+    noise: Noise
+    """Of its steps."""
+
+    def fly(self, offsets: jax.Array) -> Rollout:
+        """Returns the flight with the offsets [steps, 4] to the actor's outputs; it can be differentiated."""
+        return rollout(self.config, self.actor, jnp.zeros(()), self.drone, self.first, self.noise, offsets)
+
+
 class Found(struct.PyTreeNode):
     """The best flight of an episode that a search found, never worse than that of the kept actor."""
 
@@ -100,7 +117,7 @@ def find(
         key: of the episode, from `flights.episode_keys`.
         start: where the search begins.
     """
-    offsets = _ascend(config, search, iterations, actor, drone, key, start)
+    offsets = _ascend(_task(config, search, actor, drone, key), search, iterations, start)
     best = fly(config, actor, drone, key, offsets)
     kept = fly(config, actor, drone, key, jnp.zeros_like(offsets))
     # The search flies the same steps in another order of operations, so its return decides nothing here.
@@ -126,22 +143,21 @@ def fly(config: Config, actor: sac.Parameters, drone: Drone, key: jax.Array, off
     return jax.lax.scan(step, flights.reset(drone, reset_key), (step_keys, offsets))[0]
 
 
-def _ascend(
-    config: Config,
-    search: Search,
-    iterations: jax.Array,
-    actor: sac.Parameters,
-    drone: Drone,
-    key: jax.Array,
-    start: Start,
-) -> jax.Array:
+def _task(config: Config, search: Search, actor: sac.Parameters, drone: Drone, key: jax.Array) -> _Task:
+    """Returns the episode of this key with the draws of `flights.rollout`."""
+    changed = {"log_std_min": 0.0, "log_std_max": 0.0, "state_gradient_limit": search.state_gradient_limit}
+    config = config.model_copy(update={"sac": config.sac.model_copy(update=changed)})
+    reset_key, step_keys = flights.flight_keys(config, key)
+    noise = jax.vmap(lambda key: draw_noise(drone, key))(step_keys)
+    return _Task(config, actor, drone, episode.start(drone, reset_key), noise)
+
+
+def _ascend(task: _Task, search: Search, iterations: jax.Array, start: Start) -> jax.Array:
     """Returns the offsets [steps, 4] of the best flight of all iterations."""
-    config = _with_offsets_as_noise(config, search)
-    first, noise = _inputs(config, drone, key)
     adam = optax.scale_by_adam(search.beta1, search.beta2)
 
     def cost(offsets: jax.Array) -> tuple[jax.Array, jax.Array]:
-        flown = rollout(config, actor, jnp.zeros(()), drone, first, noise, offsets)
+        flown = task.fly(offsets)
         return -flown.soft_reward.sum(), _judged_return(flown)
 
     def iterate(number: jax.Array, carried: _Ascent) -> _Ascent:
@@ -155,7 +171,7 @@ def _ascend(
             best_return=jnp.where(better, judged, carried.best_return),
         )
 
-    offsets = _first_offsets(config, actor, drone, first, noise, start)
+    offsets = _first_offsets(task, start)
     begin = _Ascent(offsets, adam.init(offsets), offsets, jnp.full((), -jnp.inf))
     return jax.lax.fori_loop(0, iterations, iterate, begin).best
 
@@ -166,27 +182,13 @@ def _rate(search: Search, progress: jax.Array) -> jax.Array:
     return search.learning_rate * (search.last_rate + (1 - search.last_rate) * falling)
 
 
-def _with_offsets_as_noise(config: Config, search: Search) -> Config:
-    """Returns settings in which `rollout` draws tanh(mean + noise): the policy's standard deviation is 1."""
-    changed = {"log_std_min": 0.0, "log_std_max": 0.0, "state_gradient_limit": search.state_gradient_limit}
-    return config.model_copy(update={"sac": config.sac.model_copy(update=changed)})
-
-
-def _inputs(config: Config, drone: Drone, key: jax.Array) -> tuple[Episode, Noise]:
-    """Returns the beginning of an episode and the noise of its steps, as `flights.rollout` draws them."""
-    reset_key, step_keys = flights.flight_keys(config, key)
-    return episode.start(drone, reset_key), jax.vmap(lambda key: draw_noise(drone, key))(step_keys)
-
-
-def _first_offsets(
-    config: Config, actor: sac.Parameters, drone: Drone, first: Episode, noise: Noise, start: Start
-) -> jax.Array:
+def _first_offsets(task: _Task, start: Start) -> jax.Array:
     """Returns the offsets [steps, 4] of a start, from the outputs of the kept actor's own flight."""
-    steps = config.environment.episode_steps
-    flown = rollout(config, actor, jnp.zeros(()), drone, first, noise, jnp.zeros((steps, ACTION_DIM)))
+    steps = task.config.environment.episode_steps
+    flown = task.fly(jnp.zeros((steps, ACTION_DIM)))
     # Beyond the limits, outputs are large and mean nothing.
-    outputs = jnp.clip(policy(config.sac, actor, flown.observation)[:, :ACTION_DIM], -3, 3)
-    time = jnp.arange(steps)[:, None] * drone.integration.dt
+    outputs = jnp.clip(policy(task.config.sac, task.actor, flown.observation)[:, :ACTION_DIM], -3, 3)
+    time = jnp.arange(steps)[:, None] * task.drone.integration.dt
     return start.scale * jnp.exp(-time / start.time_constant) * outputs
 
 

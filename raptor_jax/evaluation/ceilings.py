@@ -80,7 +80,7 @@ class _Task(NamedTuple):
 def find_all(
     config: Config, actors: sac.Parameters, drones: Drone, episodes: int, console: Console, effort: Effort | None = None
 ) -> Ceilings:
-    """Searches for the best flight of each teacher in each of the first episodes of the judgement.
+    """Searches for the best flight of each teacher in each of the first episodes of the final evaluation.
 
     Args:
         config: settings; the seeds follow from `training.seed`.

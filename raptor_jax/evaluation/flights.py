@@ -87,8 +87,10 @@ class Policy(Protocol):
 
 
 Kept = TypeVar("Kept")
-Act = Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
-"""(observation [26], key of the step) -> the action [4], and the key that is left for the noise of the simulator."""
+Memory = TypeVar("Memory")
+Act = Callable[[Memory, jax.Array, jax.Array], tuple[Memory, jax.Array, jax.Array]]
+"""(memory, observation [26], key of the step) -> the next memory, the action [4], and the key that is left for the
+noise of the simulator. A teacher's memory is None."""
 Keep = Callable[[Flight, jax.Array, Flight], Kept]
 """(flight before the step, action [4], flight after the step) -> what to keep of the step."""
 
@@ -110,7 +112,7 @@ def evaluate(
     policy = _sampled if sampled else _deterministic
 
     def fly(actor: sac.Parameters, drone: Drone, key: jax.Array) -> Flight:
-        return rollout(config, drone, key, policy(config, actor), _keep_nothing)[0]
+        return rollout(config, drone, key, policy(config, actor), None, keep_nothing)[0]
 
     keys = episode_keys(config, episodes, stream)
     return summary(over_flights(fly, PER_TEACHER, PER_TEACHER, PER_EPISODE)(actors, drones, keys))
@@ -172,20 +174,32 @@ def over_flights(function: Callable[..., Any], *axes: tuple[int | None, int | No
     return jax.vmap(jax.vmap(function, in_axes=episode_axes), in_axes=teacher_axes)
 
 
-def rollout(config: Config, drone: Drone, key: jax.Array, act: Act, keep: Keep[Kept]) -> tuple[Flight, Kept]:
+def rollout(
+    config: Config, drone: Drone, key: jax.Array, act: Act[Memory], memory: Memory, keep: Keep[Kept]
+) -> tuple[Flight, Kept]:
     """Flies one episode of one drone to its end.
+
+    Args:
+        config: settings.
+        drone: one drone.
+        key: of the episode.
+        act: the policy.
+        memory: of the policy at the beginning of an episode.
+        keep: what to keep of each step.
 
     Returns:
         The finished flight, and what `keep` returned for each step, every array [steps, ...].
     """
 
-    def step(flight: Flight, key: jax.Array) -> tuple[Flight, Kept]:
-        action, key = act(flight.episode.observation, key)
+    def step(before: tuple[Flight, Memory], key: jax.Array) -> tuple[tuple[Flight, Memory], Kept]:
+        flight, memory = before
+        memory, action, key = act(memory, flight.episode.observation, key)
         following = advance(config, drone, flight, action, key)
-        return following, keep(flight, action, following)
+        return (following, memory), keep(flight, action, following)
 
     reset_key, step_keys = flight_keys(config, key)
-    return jax.lax.scan(step, reset(drone, reset_key), step_keys)
+    (flight, _), kept = jax.lax.scan(step, (reset(drone, reset_key), memory), step_keys)
+    return flight, kept
 
 
 def _record(config: Config, actor: sac.Parameters, drone: Drone, key: jax.Array) -> tuple[Flight, Rollout]:
@@ -197,22 +211,23 @@ def _record(config: Config, actor: sac.Parameters, drone: Drone, key: jax.Array)
         taken = Rollout(before.state, before.observation, action, step_reward)
         return jax.tree.map(lambda leaf: jnp.where(flight.finished, 0, leaf), taken)
 
-    return rollout(config, drone, key, _deterministic(config, actor), keep)
+    return rollout(config, drone, key, _deterministic(config, actor), None, keep)
 
 
-def _keep_nothing(flight: Flight, action: jax.Array, following: Flight) -> None:
+def keep_nothing(flight: Flight, action: jax.Array, following: Flight) -> None:
+    """Keeps nothing of a step of `rollout`."""
     return None
 
 
-def _deterministic(config: Config, actor: sac.Parameters) -> Act:
-    return lambda observation, key: (sac.deterministic_action(config.sac, actor, observation), key)
+def _deterministic(config: Config, actor: sac.Parameters) -> Act[None]:
+    return lambda _, observation, key: (None, sac.deterministic_action(config.sac, actor, observation), key)
 
 
-def _sampled(config: Config, actor: sac.Parameters) -> Act:
-    def act(observation: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _sampled(config: Config, actor: sac.Parameters) -> Act[None]:
+    def act(_: None, observation: jax.Array, key: jax.Array) -> tuple[None, jax.Array, jax.Array]:
         key, noise_key = jax.random.split(key)
         noise = jax.random.normal(noise_key, (ACTION_DIM,))
-        return sac.sample_action(config.sac, actor, observation, noise)[0], key
+        return None, sac.sample_action(config.sac, actor, observation, noise)[0], key
 
     return act
 

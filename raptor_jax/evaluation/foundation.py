@@ -5,18 +5,15 @@ Eschmann et al., "RAPTOR: A Foundation Policy for Quadrotor Control"; the packag
 
 import numpy as np
 
-from raptor_jax import sac
-from raptor_jax.config import Config
-from raptor_jax.drones.parameters import Drone
 from raptor_jax.errors import UserError
-from raptor_jax.evaluation.flights import Evaluation, Evaluator, Policy, evaluate_policy
+from raptor_jax.evaluation.flights import Policy
 
 _INPUTS = 22
 """Its observation is the beginning of ours, without the rotor states."""
 
 
 class FoundationPolicy:
-    """The policy on our observation, with a memory for each episode of a batch (see `evaluation.Policy`)."""
+    """The published policy on our observation, with a memory for each episode of a batch (see `evaluation.Policy`)."""
 
     def __init__(self) -> None:
         """Loads the published weights.
@@ -37,17 +34,3 @@ class FoundationPolicy:
     def evaluate_step(self, observation: np.ndarray) -> np.ndarray:
         """Returns the actions [B, 4] at observations [B, 26]; as published, not clipped to [-1, 1]."""
         return self._policy.evaluate_step(observation[:, :_INPUTS])
-
-
-def make_evaluator() -> Evaluator:
-    """Returns an evaluator that flies the foundation policy instead of the actors.
-
-    Raises:
-        UserError: the package is not installed.
-    """
-    policy = FoundationPolicy()
-
-    def evaluate(config: Config, actors: sac.Parameters, drones: Drone, episodes: int, stream: int) -> Evaluation:
-        return evaluate_policy(config, policy, drones, episodes, stream)
-
-    return evaluate

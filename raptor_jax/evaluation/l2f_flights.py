@@ -1,7 +1,7 @@
-"""Teachers in the original simulator: the episodes of `evaluation.evaluate`, flown by the `l2f` package."""
+"""Flights in the original simulator: the episodes of `evaluation.evaluate`, simulated by the `l2f` package."""
 
 import functools
-import operator
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -18,6 +18,7 @@ from raptor_jax.evaluation.flights import (
     PER_TEACHER,
     Evaluation,
     Flight,
+    Policy,
     accumulate,
     episode_keys,
     flight_keys,
@@ -26,12 +27,25 @@ from raptor_jax.evaluation.flights import (
     summary,
 )
 from raptor_jax.evaluation.l2f_simulator import COMMON_OBSERVATION, LARGEST_BATCH, L2FSimulator
-from raptor_jax.simulator import State, Target, draw_noise, episode
+from raptor_jax.simulator import ACTION_DIM, State, Target, draw_noise, episode
 from raptor_jax.simulator.action import from_rotor_state
+from raptor_jax.utils.trees import leading_size, take
 
 
 def evaluate(config: Config, actors: sac.Parameters, drones: Drone, episodes: int, stream: int) -> Evaluation:
     """Evaluates each actor on its own drone, with the mean action, in the original simulator.
+
+    Arguments, result and errors are those of `evaluate_policy`, except for the weights `actors`, each [T, ...].
+    """
+
+    def policy_of(rows: slice) -> Policy:
+        return _Actors(config, take(actors, rows), episodes)
+
+    return _evaluate(config, policy_of, drones, episodes, stream)
+
+
+def evaluate_policy(config: Config, policy: Policy, drones: Drone, episodes: int, stream: int) -> Evaluation:
+    """Evaluates one policy on every drone in the original simulator.
 
     Physics, observation, reward, termination and noise are those of l2f. The initial states are those of
     `evaluation.evaluate`, because l2f draws angles of at most 1 rad whatever the task says; so are the targets, because
@@ -39,7 +53,7 @@ def evaluate(config: Config, actors: sac.Parameters, drones: Drone, episodes: in
 
     Args:
         config: settings; the seeds follow from `training.seed`.
-        actors: weights, each [T, ...].
+        policy: flies all drones.
         drones: every array [T, ...].
         episodes: E, at most LARGEST_BATCH.
         stream: SELECTION or JUDGEMENT.
@@ -47,36 +61,70 @@ def evaluate(config: Config, actors: sac.Parameters, drones: Drone, episodes: in
     Raises:
         UserError: more episodes than the package holds environments.
     """
+    return _evaluate(config, lambda rows: policy, drones, episodes, stream)
+
+
+class _Actors:
+    """Actors of T teachers as one policy (see `evaluation.Policy`)."""
+
+    def __init__(self, config: Config, actors: sac.Parameters, episodes: int) -> None:
+        self._actors, self._episodes = actors, episodes
+        act = functools.partial(sac.deterministic_action, config.sac)
+        self._act = jax.jit(over_flights(act, PER_TEACHER, PER_FLIGHT))
+
+    def reset(self) -> None:
+        """Does nothing: an actor has no memory."""
+
+    def evaluate_step(self, observation: np.ndarray) -> np.ndarray:
+        """Returns the mean actions [T E, 4] at observations [T E, 26]."""
+        flights = observation.reshape(-1, self._episodes, observation.shape[-1])
+        return np.asarray(self._act(self._actors, flights)).reshape(-1, ACTION_DIM)
+
+
+def _evaluate(
+    config: Config, policy_of: Callable[[slice], Policy], drones: Drone, episodes: int, stream: int
+) -> Evaluation:
+    """Evaluates in groups of as many drones as the package holds environments for.
+
+    Args:
+        config: as above, as the others.
+        policy_of: returns the policy of a slice of the drones.
+        drones: every array [T, ...].
+        episodes: E.
+        stream: of the seeds.
+    """
     if episodes > LARGEST_BATCH:
         raise UserError(f"--simulator l2f: holds {LARGEST_BATCH} episodes at most, not {episodes}; lower --episodes")
-    teachers = drones.dynamics.mass.shape[0]
     group = LARGEST_BATCH // episodes
     parts = []
-    for first in range(0, teachers, group):
-        group_actors, group_drones = jax.tree.map(operator.itemgetter(slice(first, first + group)), (actors, drones))
-        parts.append(_evaluate_group(config, group_actors, group_drones, episodes, stream))
+    for first in range(0, leading_size(drones), group):
+        rows = slice(first, first + group)
+        parts.append(_evaluate_group(config, policy_of(rows), take(drones, rows), episodes, stream))
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
 
 
-def _evaluate_group(config: Config, actors: sac.Parameters, drones: Drone, episodes: int, stream: int) -> Evaluation:
-    """Evaluates as many teachers at once as the package holds environments."""
-    teachers = drones.dynamics.mass.shape[0]
+def _evaluate_group(config: Config, policy: Policy, drones: Drone, episodes: int, stream: int) -> Evaluation:
+    """Evaluates as many drones at once as the package holds environments for."""
+    teachers = leading_size(drones)
     flights, step_keys = _reset(config, drones, episode_keys(config, episodes, stream))
-    rows = [jax.tree.map(lambda leaf, row=row: np.asarray(leaf[row]), drones) for row in range(teachers)]
+    rows = [jax.tree.map(np.asarray, take(drones, row)) for row in range(teachers)]
     noisy = [with_idle_noise(drone) for drone in rows]
     simulator = L2FSimulator([drone for drone in noisy for _ in range(episodes)], config.training.seed)
     simulator.write(_flatten(flights.episode.state))
+    policy.reset()
     for keys in step_keys:
         observed = simulator.observe().reshape(teachers, episodes, COMMON_OBSERVATION)
-        action = _act(config, actors, drones, flights.episode.state, observed)
-        simulator.step(_flatten(action))
-        simulator.write_next_target(_flatten(_next_target(config, drones, flights, action, keys)))
-        outcome = simulator.reward(_flatten(action)), simulator.terminated()
+        observation = _flatten(_with_rotor_states(drones, flights.episode.state, observed))
+        action = policy.evaluate_step(observation)
+        simulator.step(action)
+        per_flight = action.reshape(teachers, episodes, ACTION_DIM)
+        simulator.write_next_target(_flatten(_next_target(config, drones, flights, per_flight, keys)))
+        outcome = simulator.reward(action), simulator.terminated()
         simulator.advance()
-        per_flight = jax.tree.map(
+        after = jax.tree.map(
             lambda leaf: leaf.reshape(teachers, episodes, *leaf.shape[1:]), (simulator.read(), *outcome)
         )
-        flights = _accumulate(config, flights, *per_flight)
+        flights = _accumulate(config, flights, *after)
     return summary(flights)
 
 
@@ -92,15 +140,14 @@ def _reset(config: Config, drones: Drone, keys: jax.Array) -> tuple[Flight, jax.
     return over_flights(reset, PER_TEACHER, PER_EPISODE)(drones, reset_keys), step_keys.T
 
 
-@functools.partial(jax.jit, static_argnames="config")
-def _act(config: Config, actors: sac.Parameters, drones: Drone, state: State, observed: jax.Array) -> jax.Array:
-    """Returns the mean actions [T, E, 4]; the observation of l2f lacks the rotor states at the end of ours."""
+@jax.jit
+def _with_rotor_states(drones: Drone, state: State, observed: jax.Array) -> jax.Array:
+    """Returns observations [T, E, 26]; those of l2f [T, E, 22] lack the rotor states at the end of ours."""
 
-    def act(actor: sac.Parameters, drone: Drone, state: State, observed: jax.Array) -> jax.Array:
-        rotor_state = from_rotor_state(drone.dynamics.action_limit, state.rotor_state)
-        return sac.deterministic_action(config.sac, actor, jnp.concatenate([observed, rotor_state]))
+    def join(drone: Drone, state: State, observed: jax.Array) -> jax.Array:
+        return jnp.concatenate([observed, from_rotor_state(drone.dynamics.action_limit, state.rotor_state)])
 
-    return over_flights(act, PER_TEACHER, PER_TEACHER, PER_FLIGHT, PER_FLIGHT)(actors, drones, state, observed)
+    return over_flights(join, PER_TEACHER, PER_FLIGHT, PER_FLIGHT)(drones, state, observed)
 
 
 @functools.partial(jax.jit, static_argnames="config")

@@ -223,7 +223,7 @@ def _of_the_body(dynamics: Dynamics) -> Iterator[str]:
     least, most = _usual_distance(dynamics, SamplingConfig())
     if not least / _STRANGE_SIZE <= distance <= most * _STRANGE_SIZE:
         yield (
-            f"rotor_positions: {distance:.3g} m from the center of mass, but {least:.3g} to {most:.3g} m is usual for"
+            f"rotor_positions: {distance:.3g} m from the centre of mass, but {least:.3g} to {most:.3g} m is usual for"
             " this mass; check that they are in m"
         )
     gyration = float(np.sqrt(dynamics.J[2, 2] / dynamics.mass))

@@ -21,7 +21,7 @@ def steps_per_update(config: Config) -> int:
 
 
 def total_updates(config: Config) -> int:
-    """Returns the number of updates of a whole run, over which the actor's learning rate decays."""
+    """Returns the number of updates of a whole round, over which the actor's learning rate decays."""
     return -(-config.training.steps_per_teacher // steps_per_update(config))
 
 
@@ -39,15 +39,17 @@ def start_episodes(config: Config, drones: Drone, key: jax.Array) -> Episode:
     return episodes.replace(length=ages)
 
 
-def train(config: Config, iterations: int, population: Population, drones: Drone) -> tuple[Population, ChunkMetrics]:
-    """Makes `iterations` updates of every teacher."""
+def train(
+    config: Config, iterations: int, updates: jax.Array | int, population: Population, drones: Drone
+) -> tuple[Population, ChunkMetrics]:
+    """Makes `iterations` of the `updates` of a round, of every teacher."""
 
     def update(population: Population, _: None) -> tuple[Population, tuple[Losses, Finished]]:
         def one(
             teacher: Teacher, drone: Drone, episodes: Episode, key: jax.Array
         ) -> tuple[Teacher, Episode, Window, Losses]:
             update_key = jax.random.fold_in(key, population.updates)
-            return sac.update_on_windows(config, total_updates(config), teacher, drone, episodes, update_key)
+            return sac.update_on_windows(config, updates, teacher, drone, episodes, update_key)
 
         teachers, episodes, windows, losses = jax.vmap(one)(
             population.teachers, drones, population.episodes, population.keys

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from raptor_jax.config import Config
 
 
-def teacher_key(config: Config, teacher_id: jax.Array, attempt: int) -> jax.Array:
+def teacher_key(config: Config, teacher_id: jax.Array, attempt: jax.Array | int) -> jax.Array:
     """Returns the random key of one attempt at a teacher; all its draws follow from it."""
     return jax.random.fold_in(jax.random.fold_in(jax.random.key(config.training.seed), teacher_id), attempt)
 

@@ -29,13 +29,18 @@ def schedule(config: Config) -> Schedule:
     return (expansion if config.sac.horizon else model_free).schedule(config)
 
 
-@functools.partial(jax.jit, static_argnames=("config", "attempt"))
+def total_updates(config: Config) -> int:
+    """Returns the updates of a round over which the actor's learning rate decays; 0 at horizon 0, where it does not."""
+    return expansion.total_updates(config) if config.sac.horizon else 0
+
+
+@functools.partial(jax.jit, static_argnames="config")
 def create(
     config: Config,
     drones: Drone,
     teacher_ids: jax.Array,
     start: sac.Parameters | None = None,
-    attempt: int = 0,
+    attempt: jax.Array | int = 0,
     kept: Best | None = None,
 ) -> Population:
     """Returns a population before its first update.
@@ -45,7 +50,7 @@ def create(
         drones: every array [T, ...].
         teacher_ids: [T] identity of each teacher, which seeds it.
         start: weights of one actor that every teacher begins with; None for random ones, each its own.
-        attempt: at training these teachers; every attempt has seeds of its own.
+        attempt: [] at training these teachers; every attempt has seeds of its own.
         kept: what each teacher continues with, [T, ...], instead of `start`.
     """
     environments = config.environment.environments_per_teacher
@@ -81,17 +86,35 @@ def collect(config: Config, population: Population, drones: Drone, iterations: i
 
 @functools.partial(jax.jit, static_argnames=("config", "iterations", "platform"), donate_argnames="population")
 def train(
-    config: Config, population: Population, drones: Drone, iterations: int, platform: str = "cpu"
+    config: Config,
+    population: Population,
+    drones: Drone,
+    updates: jax.Array | int | None = None,
+    *,
+    iterations: int,
+    platform: str = "cpu",
 ) -> tuple[Population, ChunkMetrics]:
     """Makes `iterations` updates of every actor, with the flights and critic updates that go with them.
 
-    The population is donated, so that a replay is written in place. Compiled for a processor (`platform` is that of the
-    devices, `cpu` or `gpu`), block after block of teachers goes through all iterations.
+    The population is donated, so that a replay is written in place. Compiled for a processor, block after block of
+    teachers goes through all iterations.
+
+    Args:
+        config: settings.
+        population: T teachers.
+        drones: every array [T, ...].
+        updates: [] of the whole round, see `total_updates`; None for those of `config`.
+        iterations: updates of every actor.
+        platform: of the devices, `cpu` or `gpu`.
 
     Returns:
         The population after, and what the chunk reports of each teacher, [T].
     """
-    train_block, largest = (expansion.train, LARGEST_OF_WINDOWS) if config.sac.horizon else (model_free.train, LARGEST)
+    if config.sac.horizon:
+        updates = total_updates(config) if updates is None else updates
+        train_block, largest = functools.partial(expansion.train, config, iterations, updates), LARGEST_OF_WINDOWS
+    else:
+        train_block, largest = functools.partial(model_free.train, config, iterations), LARGEST
     teachers = population.active.shape[0]
     size = block_size(teachers, tree_bytes(population.teachers) // teachers, platform, largest)
-    return block_by_block(functools.partial(train_block, config, iterations), population, drones, size)
+    return block_by_block(train_block, population, drones, size)

@@ -48,6 +48,6 @@ def cut(
     )
 
 
-def crossed(before: int, after: int, frequency: int) -> bool:
-    """Returns whether a multiple of `frequency` lies in (before, after]."""
+def is_due(before: int, after: int, frequency: int) -> bool:
+    """Returns whether what is done every `frequency` steps is due: a multiple lies in (before, after]."""
     return after // frequency > before // frequency

@@ -1,5 +1,6 @@
 """The data of the page: the JSON object that its scripts read."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -32,12 +33,17 @@ _TITLES = {
 }
 
 
-def of(population: Population, flights: list[PackedFlight | None]) -> dict[str, Any]:
+def of(
+    population: Population,
+    flights: list[PackedFlight | None],
+    by_student: Mapping[int, float | None] | None = None,
+) -> dict[str, Any]:
     """Returns the data of the page.
 
     Args:
         population: one run with T teachers.
         flights: [T] packed flights, None for a teacher without one.
+        by_student: mean return of a student on the drones of its teachers, by teacher_id; None without one.
     """
     (run,) = population.runs
     teachers = population.teachers
@@ -46,6 +52,7 @@ def of(population: Population, flights: list[PackedFlight | None]) -> dict[str, 
     columns = {name: values(teachers[name]) for name in _COLUMNS}
     columns["return"] = values(analysis.returns(population))
     columns["ceiling_share"] = values(analysis.ceiling_shares(population))
+    columns["student"] = [(by_student or {}).get(number) for number in columns["teacher_id"]]
     if not judged:
         columns["passed"] = [None] * len(population)
     return {
@@ -57,7 +64,7 @@ def of(population: Population, flights: list[PackedFlight | None]) -> dict[str, 
         "run": {name: value for name, value in run.items() if name != "rounds"},
         "pass_return": training["pass_return"],
         "return_name": "mean return" if judged else "best evaluation so far",
-        "flight_name": f"first of the {training['final_eval_episodes']} episodes of the final judgement",
+        "flight_name": f"first of the {training['final_eval_episodes']} episodes of the final evaluation",
         "episode_steps": environment["episode_steps"],
         "dt": environment["dt"],
         "parameters": {

@@ -23,6 +23,8 @@ function showSummary() {
   ];
   const shares = sortedNumbers(teachers.ceiling_share);
   if (shares.length) tiles.push([`share of the ceiling, median (${data.ceiling_episodes} episodes)`, `${(100 * quantile(shares, 0.5)).toFixed(1)} %`]);
+  const byStudent = sortedNumbers(teachers.student);
+  if (byStudent.length) tiles.push([`median return of the student, on ${byStudent.length} drones`, at(byStudent, 0.5)]);
   find("ceiling-hint").hidden = !shares.length;
   find("tiles").append(...tiles.map(([term, value]) => {
     const tile = document.createElement("div"), name = document.createElement("dt"), number = document.createElement("dd");

@@ -22,12 +22,19 @@ const CEILING_COLUMNS = [
   ["ceiling", "ceiling", (value) => value.toFixed(1)],
   ["ceiling_share", "share of\nthe ceiling", (value) => `${(100 * value).toFixed(1)} %`],
 ];
+// Shown where the report was made with a student.
+const STUDENT_COLUMNS = [["student", "return of\nthe student", (value) => value.toFixed(1)]];
 
 // Builds the table in `place`. Calls `choose(row)` for a row that the user selects, and `open()` for Enter.
 // Returns `select(row)`, which marks a row without calling `choose`.
 function teacherTable(place, teachers, choose, open) {
-  const hasCeilings = teachers.ceiling.some((value) => value !== null);
-  const columns = hasCeilings ? [...COLUMNS.slice(0, 3), ...CEILING_COLUMNS, ...COLUMNS.slice(3)] : COLUMNS;
+  const known = (key) => teachers[key].some((value) => value !== null);
+  const columns = [
+    ...COLUMNS.slice(0, 3),
+    ...(known("student") ? STUDENT_COLUMNS : []),
+    ...(known("ceiling") ? CEILING_COLUMNS : []),
+    ...COLUMNS.slice(3),
+  ];
   const table = document.createElement("table");
   table.setAttribute("role", "grid");
   const heading = table.createTHead().insertRow();

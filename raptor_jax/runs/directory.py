@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import yaml
+from rich.console import Console
 
 from raptor_jax import config as configs
 from raptor_jax.config import Config
@@ -15,8 +16,8 @@ from raptor_jax.drones.files import DroneFile, load_directory, save_drone
 from raptor_jax.drones.parameters import same
 from raptor_jax.errors import UserError
 from raptor_jax.runs import layout
-from raptor_jax.utils.console import readable_bytes
-from raptor_jax.utils.files import remove_temporaries, write_text, writing
+from raptor_jax.utils.console import readable_bytes, say
+from raptor_jax.utils.files import move_aside, remove_temporaries, write_text, writing
 
 FIX = "make room, or name another with --output-dir"
 """How to fix an output directory that cannot be written."""
@@ -34,7 +35,7 @@ CHANGEABLE = {
         "tensorboard_teachers",
         "pass_return",
     )
-}
+} | {f"distillation.{key}" for key in ("eval_frequency", "checkpoint_frequency")}
 """Settings that a resumed run may change: its length, and how it is logged, saved and evaluated."""
 
 
@@ -90,24 +91,14 @@ def write_config(output_dir: Path, config: Config) -> None:
 
 def clear_leftovers(output_dir: Path) -> None:
     """Removes the temporary files of a run that was killed while writing; requires the lock."""
-    for path in (output_dir / layout.RESULTS, output_dir / layout.CURVES, layout.config_file(output_dir)):
+    names = (layout.RESULTS, layout.CURVES, layout.STUDENT, layout.STUDENT_RESULTS)
+    for path in (*(output_dir / name for name in names), layout.config_file(output_dir)):
         remove_temporaries(path)
 
 
 def require_same_run(output_dir: Path, config: Config, files: Sequence[DroneFile]) -> None:
     """Raises UserError, naming all that differs, unless a run may be resumed with these settings and drones."""
-    before = _flat(configs.load(layout.config_file(output_dir)))
-    now = _flat(config)
-    differing = [
-        f"{key} {now[key]} (was {before[key]})"
-        for key in now
-        if now[key] != before[key] and key not in CHANGEABLE and not key.startswith("sampling.")
-    ]
-    if differing:
-        raise UserError(
-            f"{output_dir}: cannot resume with other settings: {', '.join(differing)}; leave them unchanged, or name"
-            " another --output-dir"
-        )
+    require_same_settings(output_dir, config, ignored=("sampling.", "distillation."))
     kept = {file.name: file.drone for file in load_directory(layout.drones(output_dir))}
     given = {file.name: file.drone for file in files}
     strange = sorted(
@@ -122,9 +113,51 @@ def require_same_run(output_dir: Path, config: Config, files: Sequence[DroneFile
         )
 
 
+def require_same_settings(output_dir: Path, config: Config, ignored: tuple[str, ...]) -> None:
+    """Raises UserError, naming all that differs, unless a run may be resumed with these settings.
+
+    Args:
+        output_dir: of the run.
+        config: the settings that it would have now.
+        ignored: prefixes of keys that may differ, besides those in CHANGEABLE.
+    """
+    before = _flat(configs.load(layout.config_file(output_dir)))
+    now = _flat(config)
+    differing = [
+        f"{key} {now[key]} (was {before[key]})"
+        for key in now
+        if now[key] != before[key] and key not in CHANGEABLE and not key.startswith(ignored)
+    ]
+    if differing:
+        raise UserError(
+            f"{output_dir}: cannot resume with other settings: {', '.join(differing)}; leave them unchanged, or name"
+            " another --output-dir"
+        )
+
+
 def _flat(config: Config) -> dict[str, object]:
     sections = yaml.safe_load(configs.dump(config))
     return {f"{section}.{key}": value for section, keys in sections.items() for key, value in keys.items()}
+
+
+@contextlib.contextmanager
+def own(output_dir: Path, console: Console, keep: bool) -> Iterator[None]:
+    """Locks a directory for this run; what it holds is kept, or else moved aside.
+
+    Raises:
+        UserError: another process holds it, or it cannot be written.
+    """
+    with contextlib.ExitStack() as at_the_end:
+        at_the_end.enter_context(locked(output_dir))
+        with writing(output_dir, FIX):
+            if keep:
+                clear_leftovers(output_dir)
+            elif holds_something(output_dir):
+                moved = move_aside(output_dir)
+                say(console, f"moved the run that was in {output_dir} to {moved}")
+                # The first lock moved with the old run.
+                at_the_end.enter_context(locked(output_dir))
+        yield
 
 
 @contextlib.contextmanager

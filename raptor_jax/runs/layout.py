@@ -9,6 +9,12 @@ RUN/checkpoints/dynamics/0000.json ...   the drones under their own names; their
 RUN/checkpoints/best/STEP/default        the kept actor of each teacher, with its critics and alpha
 RUN/checkpoints/latest/STEP/default      the population in training at STEP
 RUN/checkpoints/latest/STEP/notes        JSON: the state of the run at STEP, and its results so far
+
+A distillation writes into a directory of its own:
+
+STUDENT/.lock, logs/, checkpoints/       as above; a step is an iteration, and the kept actor is the student's network
+STUDENT/student.npz                      the student
+STUDENT/student.json                     how it was made, and what it reached
 """
 
 from pathlib import Path
@@ -17,6 +23,8 @@ from typing import Literal
 LOCK = ".lock"
 RESULTS = "results.json"
 CURVES = "curves.npz"
+STUDENT = "student.npz"
+STUDENT_RESULTS = "student.json"
 LOGS = "logs"
 CHECKPOINTS = "checkpoints"
 CONFIG = "config.yaml"

@@ -164,7 +164,7 @@ class _Results(_Model, Generic[_Run]):
             entry.best_eval_reward = json_number(value)
             entry.best_step = int(at)
 
-    def set_judgement(self, evaluation: Evaluation, pass_return: float, final_path: str) -> None:
+    def set_final_evaluation(self, evaluation: Evaluation, pass_return: float, final_path: str) -> None:
         """Records the final evaluation [T'] of the kept actors, and which teachers passed; T' may exceed T."""
         for row, entry in enumerate(self.teachers):
             for name in _FINAL:

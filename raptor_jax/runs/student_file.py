@@ -20,8 +20,7 @@ from raptor_jax import student
 from raptor_jax.runs import layout, weights_file
 from raptor_jax.student import Weights
 
-NAME = "student.npz"
-"""The name of the file in the directory that `distill` writes."""
+NAME = layout.STUDENT
 _WIDTH = "input/bias"
 """The weight whose size is the width."""
 _WIDEST = 4096

@@ -20,27 +20,20 @@ class TensorBoard:
 
         What existing files hold from after the step `resumed_at` is hidden, because the resumed run repeats it.
         """
-        self._teachers = [_EventFile(directory / f"teacher_{i:04d}") for i in list(teacher_ids)[:own_curves]]
-        self._quantiles = {name: _EventFile(directory / f"population_{name}") for name in QUANTILES}
+        self._teachers = [EventFile(directory / f"teacher_{i:04d}") for i in list(teacher_ids)[:own_curves]]
+        self._quantiles = {name: EventFile(directory / f"population_{name}") for name in QUANTILES}
         if resumed_at is not None:
             for file in self._files():
-                start = SessionLog(status=SessionLog.START)
-                file.add(Event(wall_time=time.time(), step=resumed_at + 1, session_log=start))
+                file.hide_after(resumed_at)
 
     def add(self, step: int, values: Mapping[str, np.ndarray]) -> None:
         """Adds a point, values [T] by tag, at a step; NaN (nothing to report) is left out. Raises OSError."""
         for teacher, file in enumerate(self._teachers):
-            self._write(file, step, {tag: float(array[teacher]) for tag, array in values.items()})
+            file.add_scalars(step, {tag: float(array[teacher]) for tag, array in values.items()})
         reported = {tag: array[np.isfinite(array)] for tag, array in values.items() if np.isfinite(array).any()}
         for name, quantile in QUANTILES.items():
             scalars = {tag: float(np.quantile(array, quantile)) for tag, array in reported.items()}
-            self._write(self._quantiles[name], step, scalars)
-
-    @staticmethod
-    def _write(file: "_EventFile", step: int, scalars: Mapping[str, float]) -> None:
-        points = [Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items() if np.isfinite(value)]
-        if points:
-            file.add(Event(wall_time=time.time(), step=step, summary=Summary(value=points)))
+            self._quantiles[name].add_scalars(step, scalars)
 
     def reopen_deleted(self) -> bool:
         """Opens new files in place of deleted ones; returns whether there were any."""
@@ -55,11 +48,11 @@ class TensorBoard:
         for file in self._files():
             file.close()
 
-    def _files(self) -> list["_EventFile"]:
+    def _files(self) -> list["EventFile"]:
         return [*self._teachers, *self._quantiles.values()]
 
 
-class _EventFile:
+class EventFile:
     """The events of one run of TensorBoard; each has been passed to the operating system when `add` returns.
 
     TensorBoard's own EventFileWriter writes from a thread, which prints a traceback when the disk is full or the
@@ -81,6 +74,17 @@ class _EventFile:
         self._file = self.path.open("xb", buffering=0)
         self._writer = RecordWriter(self)
         self.add(Event(wall_time=time.time(), file_version="brain.Event:2"))
+
+    def add_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
+        """Appends a point, values by tag, at a step; those that are not finite are left out. Raises OSError."""
+        points = [Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items() if np.isfinite(value)]
+        if points:
+            self.add(Event(wall_time=time.time(), step=step, summary=Summary(value=points)))
+
+    def hide_after(self, step: int) -> None:
+        """Hides what other files of the directory hold from after a step. Raises OSError."""
+        start = SessionLog(status=SessionLog.START)
+        self.add(Event(wall_time=time.time(), step=step + 1, session_log=start))
 
     def add(self, event: Event) -> None:
         """Appends an event. Raises OSError."""

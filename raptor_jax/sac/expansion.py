@@ -13,7 +13,7 @@ from raptor_jax.sac import losses, window
 from raptor_jax.sac.networks import Parameters, critic_values
 from raptor_jax.sac.optimizer import actor_optimizer
 from raptor_jax.sac.rollout import learned_penalty
-from raptor_jax.sac.teacher import Losses, Teacher, improve_critics, update_alpha
+from raptor_jax.sac.teacher import Losses, Teacher, update_alpha, update_critics
 from raptor_jax.sac.window import Value, Window
 from raptor_jax.simulator.episode import Episode
 from raptor_jax.utils.numbers import largest_divisor
@@ -38,13 +38,13 @@ class Experience(struct.PyTreeNode):
 
 
 def update(
-    config: Config, updates: int, teacher: Teacher, drones: Drone, episodes: Episode, key: jax.Array
+    config: Config, updates: jax.Array | int, teacher: Teacher, drones: Drone, episodes: Episode, key: jax.Array
 ) -> tuple[Teacher, Episode, Window, Losses]:
     """Flies a window in every environment, and updates actor, alpha and critics.
 
     Args:
         config: settings.
-        updates: updates of the whole run, over which the actor's learning rate falls to 0 along a cosine.
+        updates: [] updates of the whole round, over which the actor's learning rate falls to 0 along a cosine.
         teacher: the teacher before.
         drones: one drone, or one for each environment, [E, ...].
         episodes: [E, ...] running episodes.
@@ -73,7 +73,7 @@ def update(
     teacher = update_alpha(config.sac, teacher, log_probability).replace(
         actor=optax.apply_updates(teacher.actor, steps), actor_optimizer=optimizer
     )
-    teacher, critic_loss, q_value = _update_critics(config, teacher, experience, batch_key)
+    teacher, critic_loss, q_value = _update_critics_on_batches(config, teacher, experience, batch_key)
     report = Losses(
         critic_loss=critic_loss / window.value_scale(config) ** 2,
         actor_loss=actor_loss,
@@ -121,7 +121,7 @@ def _with_targets(config: Config, teacher: Teacher, windows: Window) -> Experien
     return Experience(steps.observation, windows.disturbance, steps.action, target, ended_before == 0)
 
 
-def _update_critics(
+def _update_critics_on_batches(
     config: Config, teacher: Teacher, experience: Experience, key: jax.Array
 ) -> tuple[Teacher, jax.Array, jax.Array]:
     """Updates the critics and their targets on `actor_update_interval` random batches; returns mean loss and value."""
@@ -136,7 +136,7 @@ def _update_critics(
         def loss(critic: Parameters) -> tuple[jax.Array, jax.Array]:
             return losses.critic_loss(config.sac, critic, seen, action, target, weight)
 
-        teacher, value, q_value = improve_critics(config.sac, teacher, loss)
+        teacher, value, q_value = update_critics(config.sac, teacher, loss)
         return teacher, (value, q_value)
 
     teacher, (loss, value) = jax.lax.scan(step, teacher, jax.random.randint(key, shape, 0, experience.target.size))

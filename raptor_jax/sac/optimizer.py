@@ -8,7 +8,7 @@ from optax import tree_utils
 from raptor_jax.config import SacConfig
 
 
-def actor_optimizer(config: SacConfig, updates: int) -> optax.GradientTransformation:
+def actor_optimizer(config: SacConfig, updates: jax.Array | int) -> optax.GradientTransformation:
     """Returns the actor's optimiser.
 
     At horizon 0 that is Adam. The gradients of neighbouring windows differ much in size, and the last updates should
@@ -18,8 +18,22 @@ def actor_optimizer(config: SacConfig, updates: int) -> optax.GradientTransforma
         return adam(config, config.actor_learning_rate)
     return optax.chain(
         optax.clip_by_global_norm(config.gradient_clip),
-        adam(config, optax.cosine_decay_schedule(config.actor_learning_rate, updates)),
+        adam(config, cosine_decay(config.actor_learning_rate, updates)),
     )
+
+
+def cosine_decay(rate: float, updates: jax.Array | int) -> optax.Schedule:
+    """Returns a learning rate that falls from `rate` to 0 along half a cosine over `updates`.
+
+    optax's own needs the number when the program is compiled; here a compiled program serves rounds of any length.
+    """
+
+    def at(count: jax.Array) -> jax.Array:
+        # Times the reciprocal, as XLA divides by a constant: the same bits.
+        progress_in_pi = jnp.pi * jnp.minimum(count, updates) * (1 / updates)
+        return rate * (0.5 * (1 + jnp.cos(progress_in_pi)))
+
+    return at
 
 
 def adam(config: SacConfig, learning_rate: optax.ScalarOrSchedule) -> optax.GradientTransformation:

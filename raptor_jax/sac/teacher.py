@@ -104,7 +104,7 @@ def update(
     chex.assert_shape(batch.action, (config.critic_batch_size, ACTION_DIM))
     chex.assert_shape((batch.reward, batch.terminated), (config.critic_batch_size,))
     critic_key, actor_key = jax.random.split(key)
-    teacher, critic_loss, q_value = _update_critic(config, teacher, batch, critic_key)
+    teacher, critic_loss, q_value = _update_critics_on_batch(config, teacher, batch, critic_key)
     actor_loss = log_probability = jnp.full_like(critic_loss, jnp.nan)
     if with_actor:
         observation = batch.observation[: config.actor_batch_size]
@@ -119,7 +119,7 @@ def update_alpha(config: SacConfig, teacher: Teacher, log_probability: jax.Array
     return teacher.replace(log_alpha=teacher.log_alpha + step, alpha_optimizer=optimizer)
 
 
-def improve_critics(
+def update_critics(
     config: SacConfig, teacher: Teacher, loss: Callable[[Parameters], tuple[jax.Array, jax.Array]]
 ) -> tuple[Teacher, jax.Array, jax.Array]:
     """Takes a step of Adam along the gradient of a loss, and moves the target critics after the critics.
@@ -140,7 +140,7 @@ def improve_critics(
     return teacher, value, q_value
 
 
-def _update_critic(
+def _update_critics_on_batch(
     config: SacConfig, teacher: Teacher, batch: Transition, key: jax.Array
 ) -> tuple[Teacher, jax.Array, jax.Array]:
     noise = jax.random.normal(key, batch.action.shape, batch.action.dtype)
@@ -158,7 +158,7 @@ def _update_critic(
     def loss(critic: Parameters) -> tuple[jax.Array, jax.Array]:
         return losses.critic_loss(config, critic, batch.observation, batch.action, target)
 
-    return improve_critics(config, teacher, loss)
+    return update_critics(config, teacher, loss)
 
 
 def _update_actor(

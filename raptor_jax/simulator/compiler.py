@@ -99,7 +99,7 @@ def options(platform: str, runs_once: bool) -> dict[str, str | bool]:
         runs_once: whether it runs once, so that code generation costs more than slow code.
     """
     if platform == "cpu":
-        # A population of 16 is created by 7 s of a core's compilation with, and by 2 s without optimization.
+        # A population of 16 is created by 7 s of a core's compilation with, and by 2 s without optimisation.
         return {"xla_backend_optimization_level": "0"} if runs_once else {}
     # For 1000 teachers of `raptor_reference.yaml` on an H100 the pass computes 96 kernels of an iteration twice:
     # without it the program needs as much memory and is predicted to take 70 % of the time (docs/gpu_program.md).

@@ -45,11 +45,16 @@ def act(weights: Weights, memory: jax.Array, observation: jax.Array) -> tuple[ja
         observation: [..., 22 or more], of which the first 22 numbers are seen.
 
     Returns:
-        The next memory [..., W], and the action [..., 4]. It is not clipped; the simulator clips what reaches the
-        rotors, as an autopilot does.
+        The next memory [..., W], and the action [..., 4], which may lie outside of [-1, 1].
     """
     network = _Network(memory.shape[-1])
     return cast(tuple[jax.Array, jax.Array], network.apply(weights, memory, observation[..., :INPUTS]))
+
+
+def act_clipped(weights: Weights, memory: jax.Array, observation: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """As `act`, with the action clipped to [-1, 1], as an autopilot flies it and repeats it as the previous action."""
+    memory, action = act(weights, memory, observation)
+    return memory, jnp.clip(action, -1, 1)
 
 
 def fresh_memory(weights: Weights) -> jax.Array:

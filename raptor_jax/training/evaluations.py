@@ -16,7 +16,7 @@ from raptor_jax.utils.trees import take
 
 
 def evaluate_and_keep(setup: Setup, output: Output, state: RunState, bar: progress.Bar) -> None:
-    """Evaluates the actors in training, and keeps each that beats its teacher's best so far."""
+    """Evaluates the actors in training, and keeps each that beats its teacher's best so far; writes no file."""
     teachers = state.population.teachers
     with output.timed("evaluating"):
         found = state.round.programs.select(teachers.actor, state.round.drones)
@@ -31,7 +31,6 @@ def evaluate_and_keep(setup: Setup, output: Output, state: RunState, bar: progre
     output.results.set_kept(kept, state.best.step)
     passing = int(np.sum(kept > setup.config.training.pass_return))
     bar.evaluated(state.step, values["reward"], kept, passing)
-    output.write_results()
 
 
 def evaluate_kept(setup: Setup, output: Output, state: RunState) -> None:
@@ -52,5 +51,5 @@ def evaluate_kept(setup: Setup, output: Output, state: RunState) -> None:
         programs = [sharding.compile_sharded(mesh, each, actors, drones) for each in (deterministic, stochastic)]
     with output.timed("evaluating"):
         final, sampled = (sharding.gather(program(actors, drones)) for program in programs)
-    output.results.set_judgement(final, config.training.pass_return, layout.best_arrays(state.step))
+    output.results.set_final_evaluation(final, config.training.pass_return, layout.best_arrays(state.step))
     output.results.set_stochastic(sampled)

@@ -5,8 +5,9 @@ import numpy as np
 
 from raptor_jax.config import TrainingConfig
 from raptor_jax.population.best import Best
+from raptor_jax.training import rounds
 from raptor_jax.training.output import Output
-from raptor_jax.training.state import RunState, Setup, prepare_round
+from raptor_jax.training.state import RunState, Setup
 
 
 def teachers_to_train_on(config: TrainingConfig, state: RunState) -> np.ndarray:
@@ -46,5 +47,5 @@ def begin_extra_round(setup: Setup, output: Output, state: RunState, rows: np.nd
     # Freed before the next one is made: two replays might not fit.
     del state.population
     with output.timed("compiling"):
-        now = prepare_round(setup, attempt, rows, jax.device_get(state.best))
+        now = rounds.prepare(setup.everyone, attempt, rows, jax.device_get(state.best), state.round)
     state.begin_round(now)

@@ -1,13 +1,14 @@
 """The host loop: it trains round by round and chunk by chunk, evaluates, logs and saves in between. No maths here."""
 
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 
-import jax
 from rich.console import Console
 
 from raptor_jax.population import sharding
-from raptor_jax.population.schedule import crossed
+from raptor_jax.population.schedule import is_due
+from raptor_jax.population.state import ChunkMetrics, Population
 from raptor_jax.runs.results_table import print_table
 from raptor_jax.training import extra_rounds, failures, progress, rounds, signals, startup
 from raptor_jax.training.divergence import roll_back_diverged
@@ -96,19 +97,23 @@ def _train_round(setup: Setup, output: Output, state: RunState, requests: Reques
     with progress.bar(setup.console, state.step, total, now.rows.size) as bar:
         if state.step == state.began:
             if now.programs.warm_up:
-                _run_chunk(setup, output, state, now.programs.warm_up, plan.warmup_steps, 0)
+                _run_chunk(setup, output, state, now.collect, plan.warmup_steps, 0)
             evaluate_and_keep(setup, output, state, bar)
+            output.write_results()
         while state.step < total:
             before = state.step
-            _run_chunk(setup, output, state, now.programs.train, plan.chunk_steps, plan.chunk_updates)
+            _run_chunk(setup, output, state, now.train, plan.chunk_steps, plan.chunk_updates)
             updates += plan.chunk_updates
             bar.advance(state.step, updates)
             last = state.step >= total
-            if last or crossed(before, state.step, training.eval_frequency):
+            evaluated = last or is_due(before, state.step, training.eval_frequency)
+            if evaluated:
                 evaluate_and_keep(setup, output, state, bar)
             stop = sharding.any_process(requests.stop)
-            if last or stop or crossed(before, state.step, training.checkpoint_frequency):
+            if last or stop or is_due(before, state.step, training.checkpoint_frequency):
                 save_checkpoint(setup, output, state)
+            elif evaluated:
+                output.write_results()
             if stop:
                 return False
     # After the last checkpoint, because a run resumed from it may be longer.
@@ -119,11 +124,16 @@ def _train_round(setup: Setup, output: Output, state: RunState, requests: Reques
 
 
 def _run_chunk(
-    setup: Setup, output: Output, state: RunState, program: jax.stages.Compiled, steps: int, updates: int
+    setup: Setup,
+    output: Output,
+    state: RunState,
+    program: Callable[[Population], tuple[Population, ChunkMetrics]],
+    steps: int,
+    updates: int,
 ) -> None:
     """Runs one of the round's programs, and records what it reports; it makes so many steps and updates per teacher."""
     with output.timed("training"):
-        state.population, metrics = program(state.population, state.round.drones)
+        state.population, metrics = program(state.population)
         values = {name: state.round.among_all(value, len(setup.job.files)) for name, value in vars(metrics).items()}
     state.step += steps
     state.teacher_updates += updates * state.round.rows.size

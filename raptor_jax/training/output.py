@@ -26,7 +26,7 @@ class Output:
         self._job, self._console = job, setup.console
         self.results = Results.begin(job.config.model_dump(), job.output_dir, ids, job.files)
         self.curves = Curves(ids, rounds.most_steps(job.config))
-        self.checkpoints = checkpoints.Writer(job.output_dir, ids)
+        self.checkpoints = checkpoints.Writer(job.output_dir)
         self._tensorboard: TensorBoard | None = None
 
     def open_tensorboard(self, resumed_at: int | None) -> None:

@@ -13,9 +13,10 @@ from raptor_jax.population.best import Best
 from raptor_jax.population.state import Population
 from raptor_jax.runs import checkpoints, layout
 from raptor_jax.runs.checkpoints import Notes
+from raptor_jax.training import rounds
 from raptor_jax.training.output import Output
 from raptor_jax.training.rounds import Round
-from raptor_jax.training.state import RunState, Setup, prepare_round
+from raptor_jax.training.state import RunState, Setup
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,9 +75,9 @@ def resume_from(setup: Setup, output: Output, point: ResumePoint) -> RunState:
 def _read(setup: Setup, step: int) -> ResumePoint:
     """Reads the checkpoint of a step, and compiles its round. Raises UserError where it is damaged."""
     output_dir = setup.job.output_dir
-    notes = checkpoints.load_notes(output_dir, step)
+    notes = checkpoints.load_notes(output_dir, step, Notes)
     kept = checkpoints.best_of(checkpoints.load_best(output_dir, step)[1])
-    now = prepare_round(setup, notes.attempt, np.asarray(notes.rows), kept if notes.attempt else None)
+    now = rounds.prepare(setup.everyone, notes.attempt, np.asarray(notes.rows), kept if notes.attempt else None)
     population = _population(setup, now, output_dir, step)
     return ResumePoint(step, notes, now, population, kept)
 
@@ -96,12 +97,12 @@ def _population(setup: Setup, now: Round, output_dir: Path, step: int) -> Popula
 
 def _refill_replay(setup: Setup, state: RunState, rows: int) -> None:
     """Fills a replay that was not saved with at least as many transitions as it had, flown by the current policies."""
-    collect, replay = state.round.programs.warm_up, state.population.replay
-    if collect is None or replay is None:
+    replay = state.population.replay
+    if replay is None:
         return
     missing = rows - int(replay.filled)
     if missing <= 0:
         return
     for _ in range(-(-missing // state.round.plan.warmup_steps)):
-        state.population, _ = collect(state.population, state.round.drones)
+        state.population, _ = state.round.collect(state.population)
     setup.console.print(f"refilled the replay with {missing:,} or more transitions of the current policies")

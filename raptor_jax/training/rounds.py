@@ -16,12 +16,30 @@ from raptor_jax.population import sac as populations
 from raptor_jax.population import sharding
 from raptor_jax.population.best import Best
 from raptor_jax.population.schedule import Schedule
-from raptor_jax.population.state import Population
+from raptor_jax.population.state import ChunkMetrics, Population
 from raptor_jax.utils.trees import leading_size, take
 
 
+class Everyone(NamedTuple):
+    """All T teachers of a run, from which a round takes its own."""
+
+    mesh: Mesh
+    """The devices."""
+    config: Config
+    """Settings of the run."""
+    drones: Drone
+    """Every array [T, ...], on the host."""
+    teacher_ids: np.ndarray
+    """[T] their identities, which seed them."""
+    warm_start: sac.Parameters | None
+    """The actor that every teacher begins with; None for random weights."""
+
+
 class Programs(NamedTuple):
-    """The compiled programs of a round; each device runs them on its own teachers."""
+    """The compiled programs of a round; each device runs them on its own teachers.
+
+    They depend on the number of teachers, not on the round or its length: these are arguments.
+    """
 
     create: jax.stages.Compiled
     warm_up: jax.stages.Compiled | None
@@ -49,7 +67,16 @@ class Round(NamedTuple):
 
     def create(self) -> Population:
         """Returns the population before its first step."""
-        return self.programs.create(self.drones, self.teacher_ids, self.kept)
+        return self.programs.create(self.drones, self.teacher_ids, np.int32(self.attempt), self.kept)
+
+    def collect(self, population: Population) -> tuple[Population, ChunkMetrics]:
+        """Returns the population, which is donated, after a flight without learning, and what that reports."""
+        assert self.programs.warm_up is not None
+        return self.programs.warm_up(population, self.drones)
+
+    def train(self, population: Population) -> tuple[Population, ChunkMetrics]:
+        """Returns the population, which is donated, after a chunk of training, and what that reports."""
+        return self.programs.train(population, self.drones, np.int32(populations.total_updates(self.config)))
 
     def of_real_teachers(self, values: Any) -> Any:
         """Returns arrays [R', ...] on the devices as NumPy arrays [R, ...]."""
@@ -91,66 +118,64 @@ def shapes(config: Config, drones: Drone, warm_start: sac.Parameters | None) -> 
 
 
 def prepare(
-    mesh: Mesh,
-    config: Config,
-    attempt: int,
-    rows: np.ndarray,
-    drones: Drone,
-    teacher_ids: np.ndarray,
-    warm_start: sac.Parameters | None,
-    kept: Best | None = None,
+    everyone: Everyone, attempt: int, rows: np.ndarray, kept: Best | None = None, before: Round | None = None
 ) -> Round:
     """Puts the drones of a round on the devices and compiles its programs.
 
     Args:
-        mesh: the devices.
-        config: settings of the run.
+        everyone: the teachers of the run.
         attempt: see `Round`.
         rows: see `Round`.
-        drones: of all T teachers, on the host.
-        teacher_ids: [T] their identities.
-        warm_start: the actor that every teacher begins with; None for random weights.
         kept: of all T teachers, on the host: what they continue with; None in the main round.
+        before: the round before, whose programs are used again where they have the same shapes.
     """
-    config = config_of(config, attempt)
+    mesh, config = everyone.mesh, config_of(everyone.config, attempt)
     filled = sharding.padded(rows, mesh)
-    placed = sharding.shard(mesh, take(drones, filled))
-    ids = sharding.shard(mesh, teacher_ids[filled])
+    placed = sharding.shard(mesh, take(everyone.drones, filled))
+    ids = sharding.shard(mesh, everyone.teacher_ids[filled])
     plan = populations.schedule(config)
     begun = None if kept is None else sharding.shard(mesh, take(kept, filled))
-    programs = compiled(mesh, config, attempt, placed, ids, warm_start, begun)
+    start, again = everyone.warm_start, None
+    if before is not None and _has_same_shapes(before, config, placed, start):
+        again = before.programs
+    programs = compiled(mesh, config, placed, ids, start, begun, again)
     return Round(attempt, rows, config, plan, placed, ids, begun, programs)
 
 
 def compiled(
     mesh: Mesh,
     config: Config,
-    attempt: int,
     drones: Drone,
     teacher_ids: jax.Array | jax.ShapeDtypeStruct,
     warm_start: sac.Parameters | None,
     kept: Best | None = None,
+    before: Programs | None = None,
 ) -> Programs:
     """Compiles the programs of a round; shapes and a description of the devices suffice.
 
     Args:
         mesh: the devices.
         config: settings of the round.
-        attempt: see `Round`.
         drones: every array [R', ...], or its shape.
         teacher_ids: [R'], or its shape.
-        warm_start: see `prepare`.
+        warm_start: see `Everyone`.
         kept: see `Round`, or its shape.
+        before: programs for the same shapes, of which all but `create` are used again: it starts from `kept`.
     """
     plan = populations.schedule(config)
 
-    def create(drones: Drone, teacher_ids: jax.Array, kept: Best | None) -> Population:
+    def create(drones: Drone, teacher_ids: jax.Array, attempt: jax.Array, kept: Best | None) -> Population:
         return populations.create(config, drones, teacher_ids, warm_start, attempt, kept)
 
     def evaluate(actors: sac.Parameters, drones: Drone) -> evaluation.Evaluation:
         return evaluation.evaluate(config, actors, drones, config.training.eval_episodes, evaluation.SELECTION)
 
-    population = jax.eval_shape(create, drones, teacher_ids, kept)
+    number = jax.ShapeDtypeStruct((), np.int32)
+    arguments = drones, teacher_ids, number, kept
+    population = jax.eval_shape(create, *arguments)
+    create_program = sharding.compile_sharded(mesh, create, *arguments, runs_once=True)
+    if before is not None:
+        return before._replace(create=create_program)
     train = functools.partial(
         populations.train, config, iterations=plan.chunk_iterations, platform=sharding.platform(mesh)
     )
@@ -159,8 +184,19 @@ def compiled(
         collect = functools.partial(populations.collect, config, iterations=plan.warmup_iterations)
         warm_up = sharding.compile_sharded(mesh, collect, population, drones, donate=True)
     return Programs(
-        create=sharding.compile_sharded(mesh, create, drones, teacher_ids, kept, runs_once=True),
+        create=create_program,
         warm_up=warm_up,
-        train=sharding.compile_sharded(mesh, train, population, drones, donate=True),
+        train=sharding.compile_sharded(mesh, train, population, drones, number, donate=True),
         select=sharding.compile_sharded(mesh, evaluate, population.teachers.actor, drones),
+    )
+
+
+def _has_same_shapes(before: Round, config: Config, drones: Drone, warm_start: sac.Parameters | None) -> bool:
+    """Returns whether a round with these settings and drones [R', ...] runs the programs of the round before.
+
+    The length of a round is an argument of its programs, but the length of a chunk is compiled in.
+    """
+    plan = populations.schedule(config)._replace(chunks=before.plan.chunks)
+    return plan == before.plan and shapes(config, drones, warm_start) == shapes(
+        before.config, before.drones, warm_start
     )

@@ -3,7 +3,7 @@
 from raptor_jax.config import TrainingConfig
 from raptor_jax.population import sharding
 from raptor_jax.population.state import Population
-from raptor_jax.runs.checkpoints import Notes
+from raptor_jax.runs.checkpoints import Notes, state_dict, tree_of_best
 from raptor_jax.training.output import Output
 from raptor_jax.training.state import RunState, Setup
 from raptor_jax.utils.files import json_number
@@ -29,7 +29,9 @@ def save_checkpoint(setup: Setup, output: Output, state: RunState) -> None:
     )
     ids = setup.job.teacher_ids[sharding.padded(state.round.rows, setup.mesh)]
     with_replay = _saves_replay(setup.config.training, state.population)
-    output.checkpoints.save(state.step, state.best, state.population, ids, with_replay, notes)
+    kept = tree_of_best(state.best, setup.job.teacher_ids)
+    latest = {**state_dict(state.population, with_replay), "teacher_id": ids}
+    output.checkpoints.save(state.step, kept, latest, notes)
 
 
 def _saves_replay(config: TrainingConfig, population: Population) -> bool:

@@ -1,7 +1,7 @@
 """Everything between the command and the first chunk: the output directory, the memory check, the first state."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import jax
@@ -13,9 +13,8 @@ from raptor_jax.population.memory import MemoryTable
 from raptor_jax.runs import checkpoints, directory
 from raptor_jax.training import progress, rounds
 from raptor_jax.training.output import Output
-from raptor_jax.training.state import Job, RunState, Setup, prepare_round
-from raptor_jax.utils.console import say
-from raptor_jax.utils.files import move_aside, writing
+from raptor_jax.training.state import Job, RunState, Setup
+from raptor_jax.utils.files import writing
 from raptor_jax.utils.trees import take
 
 
@@ -42,19 +41,11 @@ def require_directory(job: Job, console: Console, overwrite: bool, resume: bool)
 @contextmanager
 def own_directory(job: Job, console: Console, resume: bool) -> Iterator[None]:
     """Locks the output directory for this run, and writes the settings and the drones there."""
-    with ExitStack() as at_the_end:
-        at_the_end.enter_context(directory.locked(job.output_dir))
-        with writing(job.output_dir, directory.FIX):
-            if resume:
-                directory.clear_leftovers(job.output_dir)
-                directory.write_config(job.output_dir, job.config)
-            else:
-                if directory.holds_something(job.output_dir):
-                    moved = move_aside(job.output_dir)
-                    say(console, f"moved the run that was in {job.output_dir} to {moved}")
-                    # The first lock moved with the old run.
-                    at_the_end.enter_context(directory.locked(job.output_dir))
-                directory.write_inputs(job.output_dir, job.config, job.files)
+    with directory.own(job.output_dir, console, keep=resume), writing(job.output_dir, directory.FIX):
+        if resume:
+            directory.write_config(job.output_dir, job.config)
+        else:
+            directory.write_inputs(job.output_dir, job.config, job.files)
         yield
 
 
@@ -99,7 +90,7 @@ def first_state(setup: Setup, output: Output) -> RunState:
     """Returns the state before the first step."""
     rows = np.arange(len(setup.job.files))
     with output.timed("compiling"):
-        now = prepare_round(setup, 0, rows)
+        now = rounds.prepare(setup.everyone, 0, rows)
     # A run that was killed may have left half of its first checkpoint.
     output.checkpoints.delete_after(-1)
     population = now.create()

@@ -18,8 +18,7 @@ from raptor_jax.population import best, sharding
 from raptor_jax.population.best import Best
 from raptor_jax.population.state import Population
 from raptor_jax.runs import warm_start
-from raptor_jax.training import rounds
-from raptor_jax.training.rounds import Round
+from raptor_jax.training.rounds import Everyone, Round
 
 
 class Ending(enum.Enum):
@@ -59,6 +58,11 @@ class Setup:
     def config(self) -> Config:
         """Returns the settings of the run."""
         return self.job.config
+
+    @property
+    def everyone(self) -> Everyone:
+        """Returns all teachers, from which a round takes its own."""
+        return Everyone(self.mesh, self.config, self.drones, self.job.teacher_ids, self.warm_start)
 
 
 @dataclasses.dataclass
@@ -108,11 +112,4 @@ def set_up(job: Job, console: Console) -> Setup:
         warm_start=warm_start.load(job.config),
         keep_best=sharding.replicate(mesh, best.keep),
         console=console,
-    )
-
-
-def prepare_round(setup: Setup, attempt: int, rows: np.ndarray, kept: Best | None = None) -> Round:
-    """Returns a round of the teachers in these rows, compiled; see `rounds.prepare`."""
-    return rounds.prepare(
-        setup.mesh, setup.config, attempt, rows, setup.drones, setup.job.teacher_ids, setup.warm_start, kept
     )

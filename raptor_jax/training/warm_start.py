@@ -17,7 +17,7 @@ from raptor_jax.drones.parameters import Drone
 from raptor_jax.errors import UserError
 from raptor_jax.population import warm_start as pooled
 from raptor_jax.population.expansion import schedule
-from raptor_jax.population.schedule import crossed
+from raptor_jax.population.schedule import is_due
 from raptor_jax.runs import warm_start
 from raptor_jax.utils.files import require_writable, writing
 from raptor_jax.utils.machine import machine, versions
@@ -52,7 +52,7 @@ def train_start(config: Config, files: Sequence[DroneFile], path: Path, console:
         before = step
         now, _ = pooled.train(config, now, drones, iterations=plan.chunk_iterations)
         step += plan.chunk_steps
-        if step >= plan.total_steps or crossed(before, step, config.training.eval_frequency):
+        if step >= plan.total_steps or is_due(before, step, config.training.eval_frequency):
             returns = _returns(config, now.teacher.actor, drones)
             curve.append({"step": step, **_summary(returns, config.training.pass_return)})
             if np.mean(returns) > best:

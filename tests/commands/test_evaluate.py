@@ -52,7 +52,6 @@ def test_only_the_teachers_that_are_named_fly(run_of_4, tmp_path, selection, ids
         (("--drones", "somewhere"), "is for --matrix PNG"),
         (("--matrix", "m.png", "--simulator", "l2f"), "leave --policy and --simulator out"),
         (("--matrix", "nowhere/m.png"), "--matrix: nowhere/m.png: cannot be written"),
-        (("--simulator", "l2f", "--policy", "foundation"), "leave --policy foundation out"),
     ],
 )
 def test_what_does_not_go_together_is_refused_in_one_line(capsys, run_of_4, arguments, problem):

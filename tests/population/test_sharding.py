@@ -24,7 +24,7 @@ drones = stack(sampled_drones(6))
 found = {"devices": mesh.size, "padded": sharding.padded(np.arange(6), mesh).tolist()}
 for name, settings in (("model_free", model_free), ("windows", windows)):
     config = Config.model_validate(settings | {"training": {"steps_per_teacher": 640}})
-    now = rounds.prepare(mesh, config, 0, np.arange(6), drones, np.arange(6), None)
+    now = rounds.prepare(rounds.Everyone(mesh, config, drones, np.arange(6), None), 0, np.arange(6))
     population = now.create()
     found[name] = {
         "text": now.programs.train.as_text(),

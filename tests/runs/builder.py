@@ -47,7 +47,7 @@ def write_run(run: Path, teachers: int, seed: int = 0, settings: Config | None =
     found.add_round([teachers - 1], step // 2, 10)
     found.set_kept(returns, np.full(teachers, step // 2))
     failed = returns < 0
-    found.set_judgement(
+    found.set_final_evaluation(
         Evaluation(
             mean_return=returns,
             std_return=np.full(teachers, 20.0),

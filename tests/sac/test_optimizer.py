@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from raptor_jax.config import SacConfig
-from raptor_jax.sac.optimizer import adam
+from raptor_jax.sac.optimizer import adam, cosine_decay
 
 RATE = 1e-3
 STEPS = 20
@@ -55,6 +55,14 @@ def test_without_a_floor_it_is_optax_adam(gradients):
     config = SacConfig(adam_variance_floor=0.0, adam_epsilon=1e-8)
     reference = optax.adam(RATE, b1=config.adam_beta1, b2=config.adam_beta2, eps=1e-8)
     np.testing.assert_allclose(run(adam(config, RATE), gradients), run(reference, gradients), rtol=1e-5)
+
+
+@pytest.mark.parametrize("updates", [1, 7, 400, 3200])
+def test_the_rate_falls_like_that_of_optax_to_the_last_bit(updates):
+    counts = jnp.arange(updates + 2)
+    expected = jax.jit(optax.cosine_decay_schedule(RATE, updates))(counts)
+    found = jax.jit(lambda counts, updates: cosine_decay(RATE, updates)(counts))(counts, updates)
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_floor_shrinks_the_steps_of_tiny_gradients_only(gradients):

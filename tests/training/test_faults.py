@@ -33,10 +33,10 @@ def programs_are_traced_once():
     """Lets runs with the same settings share their compiled programs, which are most of the time of so small a run."""
     prepare, compile_sharded, made = rounds.prepare, sharding.compile_sharded, {}
 
-    def prepare_once(mesh, config, attempt, rows, drones, teacher_ids, *beginning):
-        key = (config, attempt, rows.tobytes(), teacher_ids.tobytes())
+    def prepare_once(everyone, attempt, rows, *beginning):
+        key = (everyone.config, attempt, rows.tobytes(), everyone.teacher_ids.tobytes())
         if key not in made:
-            made[key] = prepare(mesh, config, attempt, rows, drones, teacher_ids, *beginning)
+            made[key] = prepare(everyone, attempt, rows, *beginning)
         return made[key]
 
     def judge_once(mesh, function, *arguments, **options):
@@ -183,7 +183,7 @@ def test_second_signal_ends_the_run_at_once(directory):
     # Signals that come together are one; then it stopped as it was asked to.
     assert process.returncode in (-signal.SIGTERM, exit_status.STOPPED), out
     step = checkpoints.resumable_steps(directory / "twice")[0]
-    assert checkpoints.load_notes(directory / "twice", step)
+    assert checkpoints.load_notes(directory / "twice", step, checkpoints.Notes)
     assert all(
         checkpoints.examine(layout.checkpoint(directory / "twice", kind, step), 0).has_digest for kind in layout.KINDS
     )

@@ -16,7 +16,7 @@ from raptor_jax.config import Config, build
 from raptor_jax.drones import files, sampling
 from raptor_jax.errors import UserError
 from raptor_jax.population import sac as population
-from raptor_jax.population.schedule import crossed
+from raptor_jax.population.schedule import is_due
 from raptor_jax.runs import checkpoints
 from raptor_jax.training import divergence, extra_rounds, loop, rounds, startup
 from validation.drones import calm, replaced
@@ -70,8 +70,11 @@ def with_train(monkeypatch, change):
     def prepared(*arguments):
         now, calls = prepare(*arguments), itertools.count(1)
 
-        def run(population, drones):
-            return change(now.programs.train, next(calls), population, drones)
+        def run(population, drones, updates):
+            def train(population, drones):
+                return now.programs.train(population, drones, updates)
+
+            return change(train, next(calls), population, drones)
 
         return now._replace(programs=now.programs._replace(train=run))
 
@@ -194,8 +197,8 @@ def test_run_without_learning_is_refused():
 @pytest.mark.parametrize(
     ("before", "after", "expected"), [(0, 9, False), (9, 10, True), (10, 19, False), (5, 35, True), (10, 10, False)]
 )
-def test_crossed_multiples(before, after, expected):
-    assert crossed(before, after, 10) is expected
+def test_something_is_due_at_every_multiple(before, after, expected):
+    assert is_due(before, after, 10) is expected
 
 
 WINDOWS = build(
@@ -210,12 +213,14 @@ WINDOWS = build(
 )
 
 
-def test_extra_rounds_train_failing_teachers_on_and_for_longer(tmp_path, drones):
+def test_extra_rounds_train_failing_teachers_on_and_for_longer(tmp_path, drones, monkeypatch):
     # The second teacher's drone is blown away; the others start level and at rest.
     files = [file._replace(drone=calm(file.drone)) for file in drones]
     blown_away = replaced(files[1].drone, disturbances__random_force__std=np.float64(1e4))
     files[1] = files[1]._replace(drone=blown_away)
     config = build(WINDOWS.model_dump(), {"training.pass_return": -50, "training.refine_below": -1e6}, "test")
+    prepare, prepared = rounds.prepare, []
+    monkeypatch.setattr(rounds, "prepare", lambda *arguments: prepared.append(prepare(*arguments)) or prepared[-1])
     console = Console(record=True, width=200)
     assert train(config, files, tmp_path / "run", console) is loop.Ending.NOT_PASSED
     results = results_of(tmp_path / "run")
@@ -224,6 +229,8 @@ def test_extra_rounds_train_failing_teachers_on_and_for_longer(tmp_path, drones)
         ([1], 128),
         ([1], 256),
     ]
+    # A program serves every round of as many teachers, however long.
+    assert prepared[2].programs.train is prepared[1].programs.train is not prepared[0].programs.train
     assert [teacher["rounds"] for teacher in results["teachers"]] == [1, 3, 1]
     assert [teacher["passed"] for teacher in results["teachers"]] == [True, False, True]
     assert "2 of 3 passed" in console.export_text()

@@ -67,13 +67,15 @@ def make_run(directory: Path) -> None:
     population = populations.create(SETTINGS, stacked, jnp.arange(TEACHERS), None)
     kept = best.create(population.teachers).replace(mean_return=jnp.array([1.0, 2.0]))
     notes = checkpoints.Notes(0, list(range(TEACHERS)), 0, [None] * TEACHERS, 0, 0, {}, {})
-    writer = checkpoints.Writer(directory, range(TEACHERS))
-    writer.save(STEP, kept, population, np.arange(TEACHERS), with_replay=False, notes=notes)
+    ids = np.arange(TEACHERS)
+    latest = {**checkpoints.state_dict(population, with_replay=False), "teacher_id": ids}
+    writer = checkpoints.Writer(directory)
+    writer.save(STEP, checkpoints.tree_of_best(kept, ids), latest, notes)
     writer.close()
     results = Results.begin(SETTINGS.model_dump(), directory, range(TEACHERS), drones)
     results.run.status = "finished"
     judged = {name: np.array([1.5, 2.5]) for name in evaluation.Evaluation.__dataclass_fields__}
-    results.set_judgement(evaluation.Evaluation(**judged), 200.0, layout.best_arrays(STEP))
+    results.set_final_evaluation(evaluation.Evaluation(**judged), 200.0, layout.best_arrays(STEP))
     write_json(directory / layout.RESULTS, results.content())
     curves = Curves(range(TEACHERS))
     for step in (0, STEP):
@@ -319,7 +321,7 @@ def _open_run(how: tuple[str, ...], run: Path) -> None:
         command([*how, str(run)])
         return
     for step in checkpoints.resumable_steps(run):
-        checkpoints.load_notes(run, step)
+        checkpoints.load_notes(run, step, checkpoints.Notes)
         checkpoints.load_best(run, step)
         checkpoints.load_latest(run, step)
 

@@ -13,23 +13,45 @@ The notes hold a digest of everything that was saved with them: otherwise a flip
 the notes, would go unnoticed.
 """
 
-from raptor_jax.runs.checkpoints.content import Notes, actor_of, best_of, layers, restore, state_dict
-from raptor_jax.runs.checkpoints.reader import Examined, examine, load_best, load_latest, load_notes, resumable_steps
+from raptor_jax.runs.checkpoints.content import (
+    Notes,
+    StudentNotes,
+    actor_of,
+    best_of,
+    digest,
+    layers,
+    restore,
+    state_dict,
+    tree_of_best,
+)
+from raptor_jax.runs.checkpoints.reader import (
+    Examined,
+    examine,
+    load_best,
+    load_kept_student,
+    load_latest,
+    load_notes,
+    resumable_steps,
+)
 from raptor_jax.runs.checkpoints.writer import Writer, estimated_bytes
 
 __all__ = [
     "Examined",
     "Notes",
+    "StudentNotes",
     "Writer",
     "actor_of",
     "best_of",
+    "digest",
     "estimated_bytes",
     "examine",
     "layers",
     "load_best",
+    "load_kept_student",
     "load_latest",
     "load_notes",
     "restore",
     "resumable_steps",
     "state_dict",
+    "tree_of_best",
 ]

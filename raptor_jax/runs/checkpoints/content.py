@@ -34,6 +34,15 @@ class Notes(NamedTuple):
     """The content of results.json."""
 
 
+class StudentNotes(NamedTuple):
+    """The state of a distillation at a checkpoint, besides its arrays; every value is one that JSON can hold."""
+
+    teachers: str
+    """Digest of the teachers' weights and drones."""
+    results: dict[str, Any]
+    """The content of student.json."""
+
+
 def layers(network: sac.Parameters) -> dict[str, Any]:
     """Returns the layers of a network by name, as they are saved: `hidden_0`, `hidden_1`, `output`."""
     return network["params"]["mlp"]
@@ -57,7 +66,9 @@ def _network(layers: dict[str, Any]) -> sac.Parameters:
 def tree_of_best(best: Best, teacher_ids: np.ndarray) -> dict[str, Any]:
     """Returns what is saved of the kept actors, as nested dictionaries of NumPy arrays."""
     networks = {"actor": layers(best.actor), "critic": layers(best.critic)}
-    tree: dict[str, Any] = jax.tree.map(np.array, {**vars(best), **networks, "teacher_id": teacher_ids})
+    tree: dict[str, Any] = jax.tree.map(
+        np.array, {**vars(best), **networks, "teacher_id": teacher_ids.astype(np.int32)}
+    )
     return tree
 
 

@@ -8,7 +8,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import numpy as np
@@ -16,8 +16,10 @@ import orbax.checkpoint as ocp
 
 from raptor_jax.errors import UserError, first_line
 from raptor_jax.runs import layout
-from raptor_jax.runs.checkpoints.content import Notes, problem_of_best, require_digest
+from raptor_jax.runs.checkpoints.content import Notes, StudentNotes, problem_of_best, require_digest
 from raptor_jax.utils.trees import tree_bytes
+
+_Notes = TypeVar("_Notes", Notes, StudentNotes)
 
 
 def resumable_steps(output_dir: Path) -> list[int]:
@@ -26,13 +28,13 @@ def resumable_steps(output_dir: Path) -> list[int]:
     return sorted(set(latest) & set(best), reverse=True)
 
 
-def load_notes(output_dir: Path, step: int) -> Notes:
-    """Returns the notes of a checkpoint. Raises UserError where they are damaged."""
+def load_notes(output_dir: Path, step: int, kind: type[_Notes]) -> _Notes:
+    """Returns the notes of a checkpoint, which are of this kind. Raises UserError where they are damaged."""
     path = layout.checkpoint(output_dir, layout.LATEST, step) / layout.NOTES
     notes, _ = _read_notes(path)
-    if missing := [name for name in Notes._fields if name not in notes]:
+    if missing := [name for name in kind._fields if name not in notes]:
         raise UserError(f"{path}: not the notes of a checkpoint: hold no {missing[0]}; restore the files of the run")
-    return Notes(**{name: notes[name] for name in Notes._fields})
+    return kind(**{name: notes[name] for name in kind._fields})
 
 
 def load_latest(output_dir: Path, step: int) -> dict[str, Any]:
@@ -65,6 +67,11 @@ def load_best(output_dir: Path, step: int | None = None) -> tuple[int, dict[str,
     if problem := problem_of_best(tree):
         raise UserError(f"{path}: not the kept actors of a run: {problem}; restore the files of the run")
     return steps[0], tree
+
+
+def load_kept_student(output_dir: Path, step: int) -> dict[str, Any]:
+    """Returns the tree of the kept student of a checkpoint. Raises UserError where it is damaged."""
+    return _read(layout.checkpoint(output_dir, layout.BEST, step))
 
 
 class Examined(NamedTuple):

@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,8 @@ import orbax.checkpoint as ocp
 
 from raptor_jax.errors import UserError, first_line
 from raptor_jax.population.best import Best
-from raptor_jax.population.state import Population
 from raptor_jax.runs import layout
-from raptor_jax.runs.checkpoints.content import Notes, digest, state_dict, tree_of_best
+from raptor_jax.runs.checkpoints.content import Notes, StudentNotes, digest
 from raptor_jax.utils.trees import tree_bytes
 
 KEPT = 2
@@ -25,9 +24,8 @@ KEPT = 2
 class Writer:
     """Writes the checkpoints of a run in the background; `close` waits for the last one."""
 
-    def __init__(self, output_dir: Path, teacher_ids: Sequence[int]) -> None:
-        """Opens the checkpoints of a run whose teachers have these identities, [T]."""
-        self._teacher_ids = np.asarray(teacher_ids, np.int32)
+    def __init__(self, output_dir: Path) -> None:
+        """Opens the checkpoints of a run."""
         options = ocp.CheckpointManagerOptions(max_to_keep=KEPT, create=True)
         self._root = (output_dir / layout.CHECKPOINTS).absolute()
         with self._failures_reported():
@@ -43,27 +41,16 @@ class Writer:
                     if newer > step:
                         manager.delete(newer)
 
-    def save(
-        self,
-        step: int,
-        best: Best,
-        population: Population,
-        teacher_ids: np.ndarray,
-        with_replay: bool,
-        notes: Notes,
-    ) -> None:
-        """Saves the kept actors of all teachers and, in the background, the population in training.
+    def save(self, step: int, kept: dict[str, Any], latest: dict[str, Any], notes: Notes | StudentNotes) -> None:
+        """Saves what is kept and, in the background, what is in training.
 
         Args:
-            step: environment steps of a teacher.
-            best: of all T teachers.
-            population: R' teachers on the devices.
-            teacher_ids: [R'] their identities.
-            with_replay: whether the replay is saved too.
+            step: number of the checkpoint.
+            kept: nested dictionaries of NumPy arrays.
+            latest: nested dictionaries of arrays on the devices.
             notes: the state of the run besides its arrays.
         """
-        kept = tree_of_best(best, self._teacher_ids)
-        latest = {**_copied(state_dict(population, with_replay)), "teacher_id": teacher_ids}
+        latest = _copied(latest)
         # A copy: the run changes its results while orbax still writes.
         plain = json.loads(json.dumps(notes._asdict()))
         digests = {layout.BEST: digest(kept), layout.NOTES: digest(plain)}

@@ -1,0 +1,223 @@
+"""The loop: it trains chunk by chunk, and evaluates, logs and saves in between."""
+
+import enum
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+from rich.console import Console
+from rich.markup import escape
+
+from raptor_jax import evaluation, student
+from raptor_jax.config import Config
+from raptor_jax.distillation import teachers as all_teachers
+from raptor_jax.distillation.output import Output
+from raptor_jax.distillation.programs import compile_chunk, mesh_for, on_every_device
+from raptor_jax.distillation.state import State, restored
+from raptor_jax.distillation.teachers import Teachers
+from raptor_jax.errors import UserError
+from raptor_jax.evaluation import students
+from raptor_jax.population.schedule import is_due
+from raptor_jax.runs import checkpoints, directory
+from raptor_jax.runs.checkpoints import StudentNotes
+from raptor_jax.training import signals
+from raptor_jax.training.signals import Requests
+from raptor_jax.utils.files import writing
+from raptor_jax.utils.trees import take
+
+__all__ = ["Ending", "Job", "distill"]
+
+_MEMORY = "distillation.episodes or distillation.batch_episodes"
+"""The settings that determine the memory."""
+
+
+class Ending(enum.Enum):
+    """How a distillation ended."""
+
+    FINISHED = "finished"
+    STOPPED = "stopped on request; it can be resumed"
+
+
+class Job(NamedTuple):
+    """What to distill."""
+
+    run: Path
+    """The teachers' run."""
+    config: Config
+    """The settings of the run, with those of the distillation."""
+    output_dir: Path
+
+
+class _Setup(NamedTuple):
+    """What stays the same throughout."""
+
+    job: Job
+    teachers: Teachers
+    """Their arrays are on every device of the mesh."""
+    mesh: Mesh
+    rows: np.ndarray
+    """[D] the teachers whose drones the evaluations fly."""
+    console: Console
+
+
+def distill(job: Job, console: Console, overwrite: bool = False, resume: bool = False) -> Ending:
+    """Distils the teachers of a run into one student, and writes everything under `job.output_dir`.
+
+    Args:
+        job: what to distill; its output directory must not hold anything, unless one of the following says what to do.
+        console: where the progress is printed.
+        overwrite: move aside what is there.
+        resume: continue from the newest whole checkpoint.
+
+    Raises:
+        UserError: the input, the memory or the disk does not allow it.
+    """
+    directory.require(job.output_dir, overwrite, resume)
+    resume = resume and directory.has_begun(job.output_dir)
+    if resume:
+        directory.require_same_settings(job.output_dir, job.config, ignored=("sampling.",))
+    setup = _set_up(job, console)
+    with ExitStack() as at_the_end:
+        at_the_end.enter_context(directory.own(job.output_dir, console, keep=resume))
+        with writing(job.output_dir, directory.FIX):
+            directory.write_config(job.output_dir, job.config)
+        output = Output(job.output_dir, job.run, job.config, setup.teachers)
+        at_the_end.callback(output.close)
+        with output.failures_reported(_MEMORY):
+            state = _first_state(setup, output, resume)
+            requests = at_the_end.enter_context(signals.on_signals(console))
+            finished = _train(setup, output, state, requests)
+            output.results["status"] = "finished" if finished else "interrupted"
+            if finished:
+                _evaluate_best(setup, output, state)
+            output.write(state)
+    if not finished:
+        console.print(f"stopped at iteration {state.iteration:,}; continue with the same command and --resume")
+        return Ending.STOPPED
+    _print_final(output.results, setup.teachers, console)
+    return Ending.FINISHED
+
+
+def _set_up(job: Job, console: Console) -> _Setup:
+    """Reads the teachers, and prints how many there are. Raises UserError."""
+    teachers, mesh = all_teachers.load(job.run), mesh_for(job.config)
+    count = len(teachers.ids)
+    console.print(
+        f"{count} teachers of {escape(str(job.run))}; {len(teachers.left_out)} that did not pass are left out",
+        highlight=False,
+        soft_wrap=True,
+    )
+    actors, drones = on_every_device(mesh, (teachers.actors, teachers.drones))
+    rows = np.unique(np.linspace(0, count - 1, min(count, job.config.distillation.eval_drones)).astype(int))
+    return _Setup(job, teachers._replace(actors=actors, drones=drones), mesh, rows, console)
+
+
+def _first_state(setup: _Setup, output: Output, resume: bool) -> State:
+    """Returns an untrained student, or the one of the newest whole checkpoint."""
+    fresh = student.start(setup.job.config)
+    state = _newest(setup, output, fresh) if resume else None
+    output.open_tensorboard(state.iteration if state else None)
+    output.checkpoints.delete_after(state.iteration if state else -1)
+    if state:
+        setup.console.print(f"resumed from iteration {state.iteration:,}")
+    return state or State(fresh, jax.device_get(fresh.weights))
+
+
+def _newest(setup: _Setup, output: Output, fresh: student.Learner) -> State | None:
+    """Returns the state of the newest whole checkpoint, and restores the results; None if there is no checkpoint."""
+    path = setup.job.output_dir
+    steps = checkpoints.resumable_steps(path)
+    for step in steps:
+        try:
+            notes = checkpoints.load_notes(path, step, StudentNotes)
+            kept, latest = checkpoints.load_kept_student(path, step), checkpoints.load_latest(path, step)
+        except UserError as error:
+            setup.console.print(f"[yellow]{escape(str(error))}; falls back to the previous one[/]", soft_wrap=True)
+            continue
+        if notes.teachers != setup.teachers.digest:
+            raise UserError(f"{path}: was distilled from other teachers; name the run that it began with")
+        output.restore(notes.results)
+        return restored(fresh, kept, latest)
+    if steps:
+        raise UserError(
+            f"{path}: none of its checkpoints is whole; start again with --overwrite, which moves them aside"
+        )
+    return None
+
+
+def _train(setup: _Setup, output: Output, state: State, requests: Requests) -> bool:
+    """Runs the remaining chunks; returns False if it was asked to stop, after a checkpoint."""
+    config, teachers = setup.job.config, setup.teachers
+    settings = config.distillation
+    state.learner = on_every_device(setup.mesh, state.learner)
+    with output.timed("compiling"):
+        train = compile_chunk(setup.mesh, config, state.learner, teachers)
+    setup.console.print(f"compiled in {output.results['timings']['compiling']:.1f} s")
+    started, began = time.perf_counter(), state.iteration
+    while state.iteration < settings.iterations:
+        before = state.iteration
+        with output.timed("training"):
+            state.learner, metrics = train(state.learner, teachers.actors, teachers.drones)
+            values = {name: float(value) for name, value in vars(metrics).items()}
+        output.log(state.iteration, {f"train/{name}": value for name, value in values.items()})
+        last = state.iteration >= settings.iterations
+        if last or is_due(before, state.iteration, settings.eval_frequency):
+            point = _evaluate(setup, output, state, values["loss"])
+            elapsed = time.perf_counter() - started
+            left = elapsed * (settings.iterations - state.iteration) / (state.iteration - began)
+            _print_point(point, settings.iterations, elapsed, max(left, 0.0), setup.console)
+        if last or requests.stop or is_due(before, state.iteration, settings.checkpoint_frequency):
+            output.save(state)
+        if requests.stop and not last:
+            return False
+    return True
+
+
+def _evaluate(setup: _Setup, output: Output, state: State, loss: float) -> dict[str, Any]:
+    """Evaluates the student in training, and keeps it if it is the best so far; returns the point of the curve."""
+    config, drones = setup.job.config, take(setup.teachers.drones, setup.rows)
+    episodes = config.distillation.eval_episodes
+    with output.timed("evaluating"):
+        found = students.evaluate(config, state.learner.weights, drones, episodes, evaluation.SELECTION)
+        returns = np.asarray(found.mean_return)
+    state.keep_if_best(float(returns.mean()))
+    return output.add_evaluation(state.iteration, returns, loss)
+
+
+def _evaluate_best(setup: _Setup, output: Output, state: State) -> None:
+    """Evaluates the best student on the drones of all teachers, in episodes that were not used to choose it."""
+    config, drones = setup.job.config, setup.teachers.drones
+    episodes = config.training.final_eval_episodes
+    with output.timed("evaluating"):
+        weights = on_every_device(setup.mesh, state.best)
+        output.set_final(students.evaluate(config, weights, drones, episodes, evaluation.JUDGEMENT))
+
+
+def _print_point(point: dict[str, Any], iterations: int, elapsed: float, left: float, console: Console) -> None:
+    console.print(
+        f"iteration {point['iteration']:>6,} of {iterations:,}  loss {point['loss']:.4f}  return {_text(point)}"
+        f"  {elapsed:.0f} s, {left:.0f} s left",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _print_final(results: dict[str, Any], teachers: Teachers, console: Console) -> None:
+    low, median = np.percentile(teachers.mean_return, [5, 50])
+    console.print(f"student on the drones of its teachers: return {_text(results['final'])}", highlight=False)
+    console.print(
+        f"teachers, each on its own drone:       return median {median:.0f}, 5th percentile {low:.0f},"
+        f" worst {teachers.mean_return.min():.0f}",
+        highlight=False,
+    )
+
+
+def _text(point: dict[str, Any]) -> str:
+    return (
+        f"median {point['median']:.0f}, 5th percentile {point['percentile_5']:.0f}, worst {point['worst']:.0f},"
+        f" passing {point['passed']}/{point['drones']}"
+    )

@@ -1,0 +1,124 @@
+"""The student imitates the teachers."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from raptor_jax import sac, student
+from raptor_jax.config import Config, build
+from raptor_jax.student import imitation
+from raptor_jax.student.imitation import Lesson
+
+TEACHERS = 3
+CONFIG = build(
+    {
+        "environment": {"episode_steps": 20},
+        "sac": {"actor_hidden_dim": 8},
+        "distillation": {
+            "width": 4,
+            "episodes": 8,
+            "batch_episodes": 4,
+            "epochs": 2,
+            "guided_iterations": 2,
+            "iterations": 200,
+        },
+    },
+    {},
+    "test",
+)
+
+
+@pytest.fixture(scope="module")
+def actors() -> sac.Parameters:
+    def create(key):
+        return sac.create(CONFIG.sac, key).actor
+
+    return jax.vmap(create)(jax.random.split(jax.random.key(3), TEACHERS))
+
+
+def lessons(steps: int = 6, episodes: int = 2) -> Lesson:
+    draw = np.random.default_rng(0).normal
+    return Lesson(
+        jnp.asarray(draw(size=(episodes, steps, 22)), jnp.float32),
+        jnp.asarray(draw(size=(episodes, steps, 4)), jnp.float32),
+        jnp.ones((episodes, steps), bool),
+    )
+
+
+@functools.cache
+def trainer(iterations: int, config: Config = CONFIG):
+    return jax.jit(functools.partial(student.train, config, iterations))
+
+
+def test_the_loss_is_the_mean_squared_distance_to_the_teachers_action():
+    weights, given = student.create(4, jax.random.key(0)), lessons()
+    expected = []
+    for observations, teacher_actions in zip(given.observation, given.teacher_action, strict=True):
+        memory = student.fresh_memory(weights)
+        for observation, teacher_action in zip(observations, teacher_actions, strict=True):
+            memory, action = student.act(weights, memory, observation)
+            expected.append(np.square(action - teacher_action))
+    np.testing.assert_allclose(imitation.loss(weights, given), np.mean(expected), rtol=1e-5)
+
+
+def test_steps_after_a_termination_do_not_count():
+    weights, given = student.create(4, jax.random.key(0)), lessons()
+    given = given._replace(flying=given.flying.at[1, 3:].set(False))
+    elsewhere = given._replace(teacher_action=given.teacher_action.at[1, 3:].set(9.0))
+    gradient = jax.grad(imitation.loss)
+    jax.tree.map(np.testing.assert_array_equal, gradient(weights, given), gradient(weights, elsewhere))
+
+
+def test_the_loss_of_a_later_step_teaches_what_to_remember():
+    weights, given = student.create(4, jax.random.key(0)), lessons()
+    only_last = given._replace(flying=given.flying.at[:, :-1].set(False))
+    moved = only_last._replace(observation=only_last.observation.at[:, 0].add(1.0))
+    assert imitation.loss(weights, only_last) != imitation.loss(weights, moved)
+    assert np.any(jax.grad(imitation.loss)(weights, only_last)["params"]["gru"]["hn"]["kernel"])
+
+
+def test_a_student_learns_what_the_teachers_do(actors, drones):
+    learner, metrics = trainer(10)(student.start(CONFIG), actors, drones)
+    first = float(metrics.loss)
+    for _ in range(9):
+        learner, metrics = trainer(10)(learner, actors, drones)
+    assert int(learner.iteration) == 100
+    assert metrics.loss < first / 2
+
+
+def test_an_iteration_depends_on_its_number_only(actors, drones):
+    whole, _ = trainer(4)(student.start(CONFIG), actors, drones)
+    parts = student.start(CONFIG)
+    for _ in range(2):
+        parts, _ = trainer(2)(parts, actors, drones)
+    jax.tree.map(np.testing.assert_array_equal, whole, parts)
+
+
+def test_several_devices_learn_the_same(actors, drones):
+    alone, metrics = trainer(3)(student.start(CONFIG), actors, drones)
+
+    def on_a_device(learner, _):
+        return student.train(CONFIG, 3, learner, actors, drones, devices="devices")
+
+    shared = jax.jit(jax.vmap(on_a_device, in_axes=(None, 0), axis_name="devices"))
+    learners, reported = shared(student.start(CONFIG), jnp.arange(2))
+    for device in range(2):
+        jax.tree.map(
+            lambda one, two, device=device: np.testing.assert_allclose(one, two[device], atol=1e-5),
+            (alone.weights, metrics),
+            (learners.weights, reported),
+        )
+
+
+def test_a_flight_that_ends_leaves_finite_weights(actors, drones):
+    tight = drones.mdp.termination.replace(position_threshold=jnp.full(TEACHERS, 1e-3))
+    fast = drones.replace(mdp=drones.mdp.replace(termination=tight))
+    unguided = CONFIG.model_copy(
+        update={"distillation": CONFIG.distillation.model_copy(update={"guided_iterations": 0})}
+    )
+    learner, metrics = trainer(3, unguided)(student.start(unguided), actors, fast)
+    assert metrics.share_terminated == 1
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(learner.weights))

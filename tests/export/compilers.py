@@ -25,7 +25,7 @@ def compiled_with_rltools(directory: Path, source: Path) -> Path:
     try:
         files = metadata.files("rltools") or []
     except metadata.PackageNotFoundError:
-        pytest.skip("needs the package rltools, of the extra benchmark")
+        pytest.skip("needs the package rltools")
     headers = next(Path(str(file.locate())).resolve() for file in files if file.name == "rl_tools.h").parents[1]
     program = directory / source.stem
     command = ["g++", "-std=c++17", "-O1", "-Wall", "-Wextra", "-Werror", "-isystem", str(headers)]

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import jax
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 
 from raptor_jax import config
 from raptor_jax.config import Config
 from raptor_jax.drones.parameters import Drone, stack
+from tests import compilation
 from tests.runs.builder import write_actors, write_run
 from validation.drones import on_device, sampled_drones
 
@@ -20,24 +20,40 @@ jax.devices()
 TEACHERS = 3
 
 
+@pytest.fixture(scope="session", autouse=True)
+def kept_programs():
+    """The directory of compiled programs that the processes of this worker share."""
+    with compilation.keeping_programs(os.environ.get("PYTEST_XDIST_WORKER", "alone")) as own:
+        yield own
+
+
 @pytest.fixture(scope="module", autouse=True)
-def compiled_programs_are_dropped():
+def compiled_programs_are_dropped(kept_programs):
     """After each module: XLA:CPU crashes when its programs have used up the 65 530 memory maps of a process."""
     yield
     jax.clear_caches()
+    compilation.exchange(kept_programs)
 
 
 @pytest.fixture(scope="module")
-def cached_programs():
-    """Keeps compiled programs where the commands do, for modules whose trainings are of few shapes."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "raptor_jax", "xla")
-    before = jax.config.jax_compilation_cache_dir
-    jax.config.update("jax_compilation_cache_dir", str(cache))
-    # JAX has looked for a cache already.
-    compilation_cache.reset_cache()
-    yield
-    jax.config.update("jax_compilation_cache_dir", before)
-    compilation_cache.reset_cache()
+def unoptimized_module():
+    """For modules whose trainings are about files and messages: their programs are compiled without optimization."""
+    with compilation.without_optimization():
+        yield
+
+
+@pytest.fixture
+def unoptimized():
+    """The same for a test."""
+    with compilation.without_optimization():
+        yield
+
+
+@pytest.fixture
+def compiled_anew():
+    """For tests that watch the compiler or the disk: programs are neither looked for nor kept."""
+    with compilation.compiling_anew():
+        yield
 
 
 @pytest.fixture(scope="session")

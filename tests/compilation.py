@@ -55,12 +55,16 @@ def exchange(own: Path) -> None:
 
 def remove_oldest(most_bytes: int) -> None:
     """Removes kept entries, those compiled first, until they have at most so many bytes."""
+    found = []
+    for path in KEPT.iterdir():
+        # Another worker may be removing them, too.
+        with contextlib.suppress(FileNotFoundError):
+            found.append((path.stat(), path))
     left = 0
-    entries = sorted(os.scandir(KEPT), key=lambda entry: entry.stat().st_mtime, reverse=True)
-    for entry in entries:
-        left += entry.stat().st_size
+    for status, path in sorted(found, key=lambda one: one[0].st_mtime, reverse=True):
+        left += status.st_size
         if left > most_bytes:
-            Path(entry).unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -1,6 +1,8 @@
 """A population that is small enough to compile quickly, model-free, for the tests of everything that learns."""
 
+import importlib.util
 import os
+from collections import Counter
 from pathlib import Path
 
 import jax
@@ -11,13 +13,32 @@ from raptor_jax.config import Config
 from raptor_jax.drones.parameters import Drone, stack
 from tests import compilation
 from tests.runs.builder import write_actors, write_run
-from validation.drones import on_device, sampled_drones
+from validation.drones import REFERENCE, on_device, sampled_drones
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # Now, so that this process has one device, whichever command is tested in it first.
 jax.devices()
 
 TEACHERS = 3
+NEEDS = {
+    "cuda12": (importlib.util.find_spec("jax_cuda12_plugin") is not None, "the extra cuda12, which compiles for GPUs"),
+    "mount": (os.geteuid() == 0, "root, who may mount a disk"),
+    "reference": (REFERENCE.is_dir(), f"the reference drones in {REFERENCE}"),
+}
+"""By marker: whether it is here, and what is needed. `scripts/test.sh` cannot bring these."""
+
+
+def pytest_report_header():
+    return [f"not run are the tests that need {need}" for here, need in NEEDS.values() if not here]
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leaves out what the header says, and begins with the files that have slow tests, which would end last."""
+    lacking = {name for name, (here, _) in NEEDS.items() if not here}
+    left_out = [item for item in items if any(item.get_closest_marker(name) for name in lacking)]
+    config.hook.pytest_deselected(items=left_out)
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items[:] = sorted((item for item in items if item not in left_out), key=lambda item: -slow[item.path])
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,43 +1,80 @@
 """A population that is small enough to compile quickly, model-free, for the tests of everything that learns."""
 
+import importlib.util
 import os
+from collections import Counter
 from pathlib import Path
 
 import jax
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 
 from raptor_jax import config
 from raptor_jax.config import Config
 from raptor_jax.drones.parameters import Drone, stack
+from tests import compilation
 from tests.runs.builder import write_actors, write_run
-from validation.drones import on_device, sampled_drones
+from validation.drones import REFERENCE, on_device, sampled_drones
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # Now, so that this process has one device, whichever command is tested in it first.
 jax.devices()
 
 TEACHERS = 3
+NEEDS = {
+    "cuda12": (importlib.util.find_spec("jax_cuda12_plugin") is not None, "the extra cuda12, which compiles for GPUs"),
+    "mount": (os.geteuid() == 0, "root, who may mount a disk"),
+    "reference": (REFERENCE.is_dir(), f"the reference drones in {REFERENCE}"),
+}
+"""By marker: whether it is here, and what is needed. `scripts/test.sh` cannot bring these."""
+
+
+def pytest_report_header():
+    return [f"not run are the tests that need {need}" for here, need in NEEDS.values() if not here]
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leaves out what the header says, and begins with the files that have slow tests, which would end last."""
+    lacking = {name for name, (here, _) in NEEDS.items() if not here}
+    left_out = [item for item in items if any(item.get_closest_marker(name) for name in lacking)]
+    config.hook.pytest_deselected(items=left_out)
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items[:] = sorted((item for item in items if item not in left_out), key=lambda item: -slow[item.path])
+
+
+@pytest.fixture(scope="session", autouse=True)
+def kept_programs():
+    """The directory of compiled programs that the processes of this worker share."""
+    with compilation.keeping_programs(os.environ.get("PYTEST_XDIST_WORKER", "alone")) as own:
+        yield own
 
 
 @pytest.fixture(scope="module", autouse=True)
-def compiled_programs_are_dropped():
+def compiled_programs_are_dropped(kept_programs):
     """After each module: XLA:CPU crashes when its programs have used up the 65 530 memory maps of a process."""
     yield
     jax.clear_caches()
+    compilation.exchange(kept_programs)
 
 
 @pytest.fixture(scope="module")
-def cached_programs():
-    """Keeps compiled programs where the commands do, for modules whose trainings are of few shapes."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "raptor_jax", "xla")
-    before = jax.config.jax_compilation_cache_dir
-    jax.config.update("jax_compilation_cache_dir", str(cache))
-    # JAX has looked for a cache already.
-    compilation_cache.reset_cache()
-    yield
-    jax.config.update("jax_compilation_cache_dir", before)
-    compilation_cache.reset_cache()
+def unoptimized_module():
+    """For modules whose trainings are about files and messages: their programs are compiled without optimization."""
+    with compilation.without_optimization():
+        yield
+
+
+@pytest.fixture
+def unoptimized():
+    """The same for a test."""
+    with compilation.without_optimization():
+        yield
+
+
+@pytest.fixture
+def compiled_anew():
+    """For tests that watch the compiler or the disk: programs are neither looked for nor kept."""
+    with compilation.compiling_anew():
+        yield
 
 
 @pytest.fixture(scope="session")

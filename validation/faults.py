@@ -64,8 +64,6 @@ RUNS = {
 """Runs of seconds that have everything a long one has, by what they are."""
 STATUS = {"model_free": 0, "windows": 3}
 """How they end: every teacher passes, or none."""
-ENVIRONMENT = {**os.environ, "JAX_NUM_CPU_DEVICES": "1"}
-"""Of the processes: another number of devices rounds otherwise."""
 PLACES = ("before the first checkpoint", "inside a save", "inside a results write", "elsewhere")
 
 
@@ -81,6 +79,11 @@ def command(directory: Path, kind: str, output_dir: str, *more: str) -> list[str
     return [sys.executable, "-m", "raptor_jax.cli", *arguments_of(directory, kind, output_dir, *more)]
 
 
+def environment() -> dict[str, str]:
+    """Returns the variables of the processes: another number of devices rounds otherwise."""
+    return {**os.environ, "JAX_NUM_CPU_DEVICES": "1"}
+
+
 def prepare(directory: Path) -> None:
     """Writes the drones."""
     sampling.write_drones(directory / "dynamics", SamplingConfig(), DRONES)
@@ -89,7 +92,7 @@ def prepare(directory: Path) -> None:
 def finish(directory: Path, kind: str, output_dir: str, *arguments: str) -> subprocess.CompletedProcess:
     """Trains to the end; returns the process with its output."""
     started = command(directory, kind, output_dir, *arguments)
-    return subprocess.run(started, capture_output=True, text=True, env=ENVIRONMENT, check=False)
+    return subprocess.run(started, capture_output=True, text=True, env=environment(), check=False)
 
 
 def numbers(run: Path) -> dict[str, np.ndarray]:
@@ -132,9 +135,11 @@ def _leaves(tree: dict, prefix: tuple[str, ...] = ()) -> Iterator[tuple[tuple[st
 def kill(directory: Path, kind: str, output_dir: str, moment: Callable[[Path], bool], *arguments: str) -> bool:
     """Starts a run and kills it as soon as `moment(run)` comes true; returns whether it was still running then."""
     run = directory / output_dir
+    # JAX writes a program to its cache in place: of one that is killed there, all later runs would find half.
+    variables = {**environment(), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "1e9"}
     with tempfile.TemporaryFile() as output:
         started = command(directory, kind, output_dir, *arguments)
-        process = subprocess.Popen(started, stdout=output, stderr=output, env=ENVIRONMENT)
+        process = subprocess.Popen(started, stdout=output, stderr=output, env=variables)
         while process.poll() is None and not moment(run):
             time.sleep(0.0002)
         process.send_signal(signal.SIGKILL)
@@ -233,7 +238,8 @@ def watch(directory: Path, chunks: int) -> list[Sample]:
     run, samples = directory / "long", []
     more = [f"--{name}={value}" for name, value in longer.items()]
     with tempfile.TemporaryFile() as output:
-        process = subprocess.Popen(command(directory, "model_free", run.name, *more), stdout=output, stderr=output)
+        started = command(directory, "model_free", run.name, *more)
+        process = subprocess.Popen(started, stdout=output, stderr=output, env=environment())
         watched = psutil.Process(process.pid)
         while process.poll() is None:
             time.sleep(0.05)

@@ -1,6 +1,5 @@
 """What `benchmarks.gpu_program` reads in a compiled text, and a small program compiled for a card that is not there."""
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -212,11 +211,6 @@ def in_own_process(*arguments: str, **environment: str) -> subprocess.CompletedP
     )
 
 
-needs_compiler = pytest.mark.skipif(
-    importlib.util.find_spec("jax_cuda12_plugin") is None, reason="needs the extra cuda12, which compiles for GPUs"
-)
-
-
 @pytest.fixture(scope="module")
 def card_row(tmp_path_factory) -> dict:
     """Returns the row of a tiny training."""
@@ -231,7 +225,7 @@ def card_row(tmp_path_factory) -> dict:
     return row
 
 
-@needs_compiler
+@pytest.mark.cuda12
 def test_a_training_is_compiled_for_a_card_that_is_not_there(card_row):
     assert card_row["card"] == "h100"
     assert card_row["all_loops_known"]
@@ -255,7 +249,7 @@ print(sharding.platform(mesh), sharding.compile_sharded(mesh, chosen, jnp.ones(3
 """
 
 
-@needs_compiler
+@pytest.mark.cuda12
 def test_a_program_for_a_card_takes_the_branch_of_its_platform():
     finished = in_own_process("-c", BRANCH)
     assert finished.returncode == 0, finished.stderr

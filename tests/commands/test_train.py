@@ -18,6 +18,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from raptor_jax.config import Config
 from raptor_jax.drones import sampling
 
+pytestmark = pytest.mark.usefixtures("unoptimized_module")
+
 SCRIPT = Path(__file__).parents[2] / "scripts" / "train_teachers.py"
 STEPS = 256
 TINY = {
@@ -29,6 +31,8 @@ TINY = {
     "sac.critic_batch_size": 8,
     "sac.actor-batch-size": 8,
     "sac.n-warmup-steps": 32,
+    # As large for every length, so that they all have the same programs.
+    "sac.replay-capacity": STEPS,
     "training.extra-rounds": 0,
     "training.steps-per-teacher": STEPS,
     "training.log-frequency": 32,
@@ -161,6 +165,7 @@ def test_tensorboard_shows_the_first_teachers_and_the_population(run):
         assert [point.step for point in events.Scalars("eval/reward")] == [32, 64, 128, 192, 256]
 
 
+@pytest.mark.slow
 def test_the_default_settings_log_what_sac_learns_and_keep_its_critics(directory):
     # Two updates of the quickstart's settings, and their own horizon.
     command = [sys.executable, str(SCRIPT), "--config", "configs/quickstart.yaml", "--num-teachers", "2"]
@@ -199,6 +204,7 @@ def test_the_default_settings_log_what_sac_learns_and_keep_its_critics(directory
     assert "replay" not in latest
 
 
+@pytest.mark.slow
 def test_evaluate_repeats_the_judgement_and_another_seed_does_not(directory, run, results):
     def evaluate(*arguments):
         command = [sys.executable, "-m", "raptor_jax.cli", "evaluate", str(run), "--device", "cpu"]
@@ -211,6 +217,7 @@ def test_evaluate_repeats_the_judgement_and_another_seed_does_not(directory, run
     assert evaluate("--json", "judged.json", "--seed", "1") != pytest.approx(judged, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_evaluate_compares_with_the_foundation_policy(directory, run):
     command = [
         sys.executable,
@@ -236,6 +243,7 @@ def test_inspect_shows_the_run(directory, run):
     assert "(3, 26, 8)" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_teacher_that_does_not_pass_is_told_by_the_exit_status_and_the_old_run_is_kept(directory, run, results):
     assert train(directory, pass_return=1e6).returncode == 2
     again = train(directory, "--overwrite", pass_return=1e6)
@@ -248,9 +256,9 @@ def test_a_teacher_that_does_not_pass_is_told_by_the_exit_status_and_the_old_run
     old.rename(run)
 
 
+@pytest.mark.slow
 def test_ctrl_c_finishes_the_chunk_saves_and_has_a_status_of_its_own(directory, finished):
-    # The replay is as large as in the other runs, so that the programs come from the cache; the run is endless.
-    endless = ("--output-dir=endless", "--training.steps-per-teacher=1000000000", f"--sac.replay-capacity={STEPS}")
+    endless = ("--output-dir=endless", "--training.steps-per-teacher=1000000000")
     process = subprocess.Popen(
         command_of(*endless), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=directory
     )
@@ -307,6 +315,7 @@ def copy_of(stopped, name):
     return shutil.copytree(stopped, stopped.with_name(name))
 
 
+@pytest.mark.slow
 def test_a_resumed_run_ends_bit_for_bit_like_one_that_was_never_stopped(directory, run, stopped):
     resumed = copy_of(stopped, "resumed")
     done = train(directory, "--output-dir=resumed", "--resume")
@@ -321,6 +330,7 @@ def test_a_resumed_run_ends_bit_for_bit_like_one_that_was_never_stopped(director
     assert before["run"]["rounds"] == after["run"]["rounds"]
 
 
+@pytest.mark.slow
 def test_without_a_replay_it_is_filled_anew(directory, finished):
     options = ("--output-dir=refilled", "--training.checkpoint-replay=never")
     stop_after_128_steps(directory, *options)
@@ -332,15 +342,17 @@ def test_without_a_replay_it_is_filled_anew(directory, finished):
     assert not [name for name in arrays if "replay" in name]
 
 
+@pytest.mark.slow
 def test_another_length_and_other_logging_may_be_resumed(directory, stopped):
     copy_of(stopped, "longer")
-    options = ("--training.steps-per-teacher=320", "--training.eval-frequency=32", "--sac.replay-capacity=256")
-    done = train(directory, "--output-dir=longer", "--resume", *options[:2])
+    options = ("--training.steps-per-teacher=320", "--training.eval-frequency=32")
+    done = train(directory, "--output-dir=longer", "--resume", *options)
     assert done.returncode == 0, done.stderr
     results = json.loads((directory / "longer" / "results.json").read_text())
     assert results["run"]["step"] == results["run"]["rounds"][0]["steps"] == 320
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "key"),
     [
@@ -373,6 +385,7 @@ def devices(count):
     return {**os.environ, "JAX_NUM_CPU_DEVICES": str(count)}
 
 
+@pytest.mark.slow
 def test_four_devices_train_what_one_does_and_resume_from_each_other(directory, run, stopped):
     command = command_of("--output-dir=on_four")
     done = subprocess.run(command, capture_output=True, text=True, cwd=directory, env=devices(4), check=False)
@@ -390,6 +403,7 @@ def test_four_devices_train_what_one_does_and_resume_from_each_other(directory, 
     close_to(run, directory / "from_one_to_four")
 
 
+@pytest.mark.slow
 def test_two_processes_train_what_one_does(directory, run):
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
@@ -420,6 +434,7 @@ def test_two_processes_train_what_one_does(directory, run):
     assert train(directory, "--output-dir=by_two", "--training.steps-per-teacher=320", "--resume").returncode == 0
 
 
+@pytest.mark.slow
 def test_a_slice_of_the_teachers_is_trained_as_among_all(directory, run):
     done = train(directory, "--output-dir=slice", "--teachers=1:3")
     assert done.returncode == 0, done.stderr

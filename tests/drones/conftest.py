@@ -9,8 +9,7 @@ import pytest
 from raptor_jax.config import SamplingConfig
 from raptor_jax.drones.files import to_json
 from raptor_jax.drones.sampling import sample_drone
-
-REFERENCE = Path(__file__).resolve().parents[2].parent / "shared" / "reference"
+from validation.drones import REFERENCE
 
 RAPTOR = SamplingConfig(
     task="raptor",
@@ -24,8 +23,6 @@ RAPTOR = SamplingConfig(
 
 @pytest.fixture
 def reference() -> Path:
-    if not REFERENCE.is_dir():
-        pytest.skip("no reference data beside the repository")
     return REFERENCE
 
 

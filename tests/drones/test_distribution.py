@@ -31,6 +31,7 @@ def test_sampled_drones_follow_their_laws(files, raptor):
     assert distribution.check(draw(raptor, 300), raptor).ok
 
 
+@pytest.mark.reference
 def test_rltools_drones_follow_raptors_laws(reference, raptor):
     """The laws are read from L2F's source; these drones were drawn by its binary."""
     checked = distribution.check(load_directory(reference / "dynamics"), raptor)

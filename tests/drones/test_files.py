@@ -54,6 +54,7 @@ def test_every_leaf_has_its_shape_and_host_precision(content, tmp_path):
     assert drone.dynamics.mass.shape == ()
 
 
+@pytest.mark.reference
 def test_a_file_has_the_keys_of_l2f_in_their_order(reference, content):
     def keys(value, prefix=""):
         if not isinstance(value, dict):
@@ -65,6 +66,7 @@ def test_a_file_has_the_keys_of_l2f_in_their_order(reference, content):
     assert keys(ours) == keys(theirs)
 
 
+@pytest.mark.reference
 @pytest.mark.parametrize("directory", ["dynamics", "registry"])
 def test_reference_drones_are_consistent(reference, directory):
     files = load_directory(reference / directory)
@@ -84,6 +86,7 @@ def test_reference_drones_are_consistent(reference, directory):
             np.testing.assert_allclose(file.drone.mdp.termination.position_threshold, 20 * distance, rtol=1e-12)
 
 
+@pytest.mark.reference
 def test_rltools_values_survive_our_file(reference, tmp_path):
     file = load_drone(reference / "dynamics" / "0.json")
     save_drone(tmp_path / "0.json", file.drone, {})

@@ -16,6 +16,7 @@ from tests.drones.test_files import error_of
 NAMES = ["crazyflie", "flightmare", "fs", "race"]
 
 
+@pytest.mark.reference
 def test_the_platforms_are_those_of_rltools_registry(reference):
     assert platforms.names() == NAMES
     for name in NAMES:

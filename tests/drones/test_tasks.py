@@ -17,6 +17,7 @@ def drone():
     return sample_drone(SamplingConfig(), 0)[0]
 
 
+@pytest.mark.reference
 def test_raptors_task_is_that_of_the_reference_files(reference):
     for file in load_directory(reference / "dynamics"):
         ours = with_task(file.drone, "raptor")

@@ -15,6 +15,9 @@ from raptor_jax.runs import curves, warm_start
 from validation.fuzz import mutations
 from validation.fuzz.trial import attempt, command
 
+# A refusal must write nothing, compiled programs included.
+pytestmark = pytest.mark.usefixtures("compiled_anew")
+
 MEGABYTE = 2**20
 
 

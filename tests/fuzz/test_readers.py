@@ -11,6 +11,9 @@ from raptor_jax.errors import UserError
 from validation.fuzz import readers
 from validation.fuzz.trial import attempt, command
 
+# A reading must write nothing, compiled programs included.
+pytestmark = pytest.mark.usefixtures("compiled_anew")
+
 INPUTS = 600
 """Of all readers together."""
 

@@ -18,6 +18,8 @@ from raptor_jax.population.blocks import (
     in_whole_blocks,
 )
 
+pytestmark = pytest.mark.usefixtures("unoptimized_module")
+
 
 def test_teachers_and_counters_end_as_they_do_all_at_once(tiny_config, drones):
     train = functools.partial(model_free.train, tiny_config, 3)

@@ -12,6 +12,9 @@ from raptor_jax.population import sac as population
 from raptor_jax.population.sac import Population
 from validation.drones import on_device, sampled_drones, take
 
+# Which teacher has which numbers is tested; that they fly is in tests/training.
+pytestmark = pytest.mark.usefixtures("unoptimized_module")
+
 IDS = (7, 3, 5)
 """Identities unlike the positions."""
 WARMUP = 4
@@ -94,6 +97,7 @@ def test_identities_tell_teachers_of_equal_drones_apart(tiny_config, drones):
         assert len(np.unique(np.asarray(values).reshape(len(IDS), -1), axis=0)) == len(IDS)
 
 
+@pytest.mark.slow
 def test_a_teacher_alone_is_the_same_as_among_others(tiny_config, drones, reference):
     position = 1
     own = take(drones, [position])
@@ -110,6 +114,7 @@ def test_a_teachers_position_does_not_matter(tiny_config, drones, reference):
     )
 
 
+@pytest.mark.slow
 def test_two_chunks_are_one_of_twice_the_length(tiny_config, drones):
     halves, whole = (
         trained(tiny_config, untrained(tiny_config, drones), drones, chunks, iterations)
@@ -119,6 +124,7 @@ def test_two_chunks_are_one_of_twice_the_length(tiny_config, drones):
     assert (halves.flown, halves.updates) == (whole.flown, whole.updates)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("environments", "steps_per_update", "interval", "capacity"), [(2, 1, 2, 1000), (1, 3, 1, 1000), (3, 2, 3, 30)]
 )
@@ -171,6 +177,7 @@ def test_every_phase_gives_back_the_types_that_it_took(tiny_config, drones):
         assert types(jax.eval_shape(phase, start)) == types(start)
 
 
+@pytest.mark.usefixtures("compiled_anew")
 @pytest.mark.parametrize("phase", ["collect", "train"])
 def test_the_replay_is_written_in_place_and_never_copied(tiny_config, drones, phase):
     program = getattr(population, phase)

@@ -116,6 +116,8 @@ def test_invalid_file_is_refused_by_name(tmp_path, make, expected):
     assert "\n" not in str(refusal.value)
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("unoptimized")
 def test_train_start_writes_what_train_begins_with(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     sampling.write_drones(tmp_path / "dynamics", Config().sampling, 3)
@@ -161,7 +163,7 @@ def test_an_output_that_cannot_be_written_is_refused_before_the_training(tmp_pat
     assert "name" in line
 
 
-@pytest.mark.training
+@pytest.mark.slow
 def test_from_the_shipped_start_a_few_updates_make_good_teachers():
     updates = 80
     config = build({}, {"training.steps_per_teacher": updates * 800}, "test")

@@ -27,10 +27,15 @@ CONFIG = Config.model_validate(
 )
 
 
+@jax.jit
+def _updated(teacher, drone, key):
+    episodes = jax.vmap(episode.start, in_axes=(None, 0))(drone, jax.random.split(jax.random.key(5), ENVIRONMENTS))
+    return sac.update_on_windows(CONFIG, UPDATES, teacher, drone, episodes, key)
+
+
 def updated(teacher, drone, key=0):
     """Returns the teacher after one update, the episodes after it, the windows, and the report."""
-    episodes = jax.vmap(episode.start, in_axes=(None, 0))(drone, jax.random.split(jax.random.key(5), ENVIRONMENTS))
-    return sac.update_on_windows(CONFIG, UPDATES, teacher, drone, episodes, jax.random.key(key))
+    return _updated(teacher, drone, jax.random.key(key))
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,13 @@ from validation.parity import reference_numpy, transitions
 from validation.parity.comparison import float64
 
 
-@pytest.mark.parametrize("drones", [lambda: sampled_drones(8), reference_drones], ids=["sampled", "reference"])
+@pytest.mark.parametrize(
+    "drones",
+    [
+        pytest.param(lambda: sampled_drones(8), id="sampled"),
+        pytest.param(reference_drones, id="reference", marks=pytest.mark.reference),
+    ],
+)
 def test_step_observation_reward_and_flight(drones):
     assert [row for row in float64(drones()) if not row.holds] == []
 

@@ -25,6 +25,8 @@ from raptor_jax.training import rounds
 from raptor_jax.utils.files import write_json
 from validation import faults
 
+pytestmark = pytest.mark.usefixtures("unoptimized_module")
+
 STEPS = faults.RUNS["model_free"]["training.steps-per-teacher"]
 
 
@@ -103,6 +105,7 @@ def at_step(monkeypatch, step, do):
 # Kills
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "moment",
     [
@@ -166,6 +169,7 @@ def test_stop_request_saves_and_can_be_resumed(directory, undisturbed, monkeypat
     assert faults.differences(run, undisturbed) == []
 
 
+@pytest.mark.slow
 def test_second_signal_ends_the_run_at_once(directory):
     endless = ["--training.steps-per-teacher=1000000000", f"--sac.replay-capacity={STEPS}"]
     process = subprocess.Popen(
@@ -173,6 +177,7 @@ def test_second_signal_ends_the_run_at_once(directory):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        env=faults.environment(),
     )
     # After the first evaluations there is a checkpoint, and another one follows every second evaluation.
     while not checkpoints.resumable_steps(directory / "twice") and process.poll() is None:
@@ -206,6 +211,7 @@ def small_disk(directory):
     subprocess.run(["umount", place], check=True)
 
 
+@pytest.mark.mount
 def test_full_disk_is_reported_and_the_run_can_be_resumed(directory, undisturbed, small_disk, monkeypatch, capsys):
     def fill():
         ballast = small_disk / "ballast"
@@ -231,6 +237,7 @@ def test_full_disk_is_reported_and_the_run_can_be_resumed(directory, undisturbed
     assert faults.differences(small_disk / "run", undisturbed) == []
 
 
+@pytest.mark.mount
 def test_full_disk_is_reported_before_training(directory, small_disk, capsys):
     (small_disk / "ballast").write_bytes(bytes(850_000))
     assert train(directory, small_disk / "run") == exit_status.USAGE
@@ -240,6 +247,7 @@ def test_full_disk_is_reported_before_training(directory, small_disk, capsys):
     assert "step" not in out
 
 
+@pytest.mark.mount
 @pytest.mark.parametrize("more", [[], ["--resume"]], ids=["a new run", "a resumed one"])
 def test_read_only_disk_is_reported(directory, undisturbed, small_disk, capsys, more):
     if more:
@@ -389,6 +397,7 @@ def test_resume_refuses_a_changed_drone(directory, copy, capsys):
     assert "cannot resume with other drones: 0001" in told(capsys)[1][0]
 
 
+@pytest.mark.slow
 def test_resumed_run_may_be_longer(directory, copy, capsys):
     more = [f"--training.steps-per-teacher={STEPS + 256}", "--training.eval-frequency=128"]
     assert train(directory, copy.name, "--resume", *more) == exit_status.PASSED
@@ -410,6 +419,7 @@ def test_resume_without_a_run_is_refused(directory, capsys):
 # Long runs
 
 
+@pytest.mark.slow
 def test_memory_files_and_threads_do_not_grow(directory):
     samples = faults.watch(directory, chunks=400)
     quarter = len(samples) // 4

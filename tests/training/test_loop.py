@@ -21,6 +21,8 @@ from raptor_jax.runs import checkpoints
 from raptor_jax.training import divergence, extra_rounds, loop, rounds, startup
 from validation.drones import calm, replaced
 
+pytestmark = pytest.mark.usefixtures("unoptimized_module")
+
 CONFIG = build(
     {
         "environment": {"environments_per_teacher": 4, "episode_steps": 20},
@@ -213,6 +215,7 @@ WINDOWS = build(
 )
 
 
+@pytest.mark.slow
 def test_extra_rounds_train_failing_teachers_on_and_for_longer(tmp_path, drones, monkeypatch):
     # The second teacher's drone is blown away; the others start level and at rest.
     files = [file._replace(drone=calm(file.drone)) for file in drones]
@@ -254,6 +257,7 @@ def test_teachers_are_refined_while_they_are_low_and_gain():
     assert extra_rounds.worth_refining(settings, kept, before, 2 * length).tolist() == [False, False, True, False]
 
 
+@pytest.mark.slow
 def test_run_killed_in_an_extra_round_repeats_it(tmp_path, drones):
     overrides = {"training.pass_return": 1e6, "training.extra_rounds": 1, "training.checkpoint_frequency": 1000}
     config = build(WINDOWS.model_dump(), overrides, "test")

@@ -1,0 +1,87 @@
+"""Compiled programs: kept below the checkout, for all processes of the suite and for its later runs."""
+
+import contextlib
+import os
+import shutil
+from pathlib import Path
+
+import jax
+import pytest
+from jax.experimental.compilation_cache import compilation_cache
+
+KEPT = Path(__file__).parents[1] / ".cache" / "xla"
+"""What the workers have compiled; complete entries only."""
+MOST_BYTES = 2 * 2**30
+
+
+@contextlib.contextmanager
+def keeping_programs(worker: str):
+    """Lets this process and those that it starts keep what they compile; yields the worker's own directory.
+
+    It begins with all that is kept. JAX writes an entry in place, so that another worker could read half of one; that
+    is why each has a directory of its own, and entries are exchanged as links.
+    """
+    own = KEPT.with_name(f"xla_{worker}")
+    shutil.rmtree(own, ignore_errors=True)
+    own.mkdir(parents=True)
+    KEPT.mkdir(exist_ok=True)
+    exchange(own)
+    # Programs that take a moment are many; together they take as long as the large ones.
+    variables = {
+        "JAX_COMPILATION_CACHE_DIR": str(own),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": 0.0,
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": -1,
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in variables.items():
+            patch.setenv(name, str(value))
+            jax.config.update(name.lower(), value)
+        # JAX may have looked for a cache already.
+        compilation_cache.reset_cache()
+        yield own
+    exchange(own)
+    shutil.rmtree(own)
+    remove_oldest(MOST_BYTES)
+
+
+def exchange(own: Path) -> None:
+    """Gives the other workers what this one has compiled, and takes what they have."""
+    for source, target in (own, KEPT), (KEPT, own):
+        for name in {*os.listdir(source)} - {*os.listdir(target)}:
+            # Another worker may have given or removed it by now.
+            with contextlib.suppress(FileExistsError, FileNotFoundError):
+                os.link(source / name, target / name)
+
+
+def remove_oldest(most_bytes: int) -> None:
+    """Removes kept entries, those compiled first, until they have at most so many bytes."""
+    found = []
+    for path in KEPT.iterdir():
+        # Another worker may be removing them, too.
+        with contextlib.suppress(FileNotFoundError):
+            found.append((path.stat(), path))
+    left = 0
+    for status, path in sorted(found, key=lambda one: one[0].st_mtime, reverse=True):
+        left += status.st_size
+        if left > most_bytes:
+            path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def without_optimization():
+    """Has programs compiled in about half the time, in this process and in those that it starts; they run slower."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "true")
+        jax.config.update("jax_disable_most_optimizations", True)
+        yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+@contextlib.contextmanager
+def compiling_anew():
+    """Has this process neither look for programs nor keep them."""
+    jax.config.update("jax_enable_compilation_cache", False)
+    compilation_cache.reset_cache()
+    yield
+    jax.config.update("jax_enable_compilation_cache", True)
+    compilation_cache.reset_cache()

@@ -1,0 +1,37 @@
+"""The compiled programs that the suite keeps: from every process, whole, and not without end."""
+
+import os
+import subprocess
+import sys
+import time
+
+from tests import compilation
+
+
+def test_what_a_process_compiles_is_kept(kept_programs):
+    before = set(os.listdir(kept_programs))
+    # No other run has compiled this number.
+    program = f"import jax; jax.jit(lambda x: x + {time.time()})(1.0)"
+    subprocess.run([sys.executable, "-c", program], check=True)
+    assert set(os.listdir(kept_programs)) > before
+
+
+def test_workers_get_what_the_others_have_compiled(tmp_path, monkeypatch):
+    monkeypatch.setattr(compilation, "KEPT", tmp_path / "kept")
+    for name in ("kept", "one", "other"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "one" / "a").write_text("program")
+    (tmp_path / "other" / "b").write_text("another")
+    for name in ("one", "other", "one"):
+        compilation.exchange(tmp_path / name)
+    assert {path.name for path in (tmp_path / "one").iterdir()} == {"a", "b"}
+    assert (tmp_path / "other" / "a").read_text() == "program"
+
+
+def test_the_programs_compiled_first_are_removed(tmp_path, monkeypatch):
+    monkeypatch.setattr(compilation, "KEPT", tmp_path)
+    for age, name in enumerate(("new", "old", "oldest")):
+        (tmp_path / name).write_bytes(bytes(10))
+        os.utime(tmp_path / name, (1000 - age, 1000 - age))
+    compilation.remove_oldest(20)
+    assert {path.name for path in tmp_path.iterdir()} == {"new", "old"}

@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -25,15 +25,13 @@ from raptor_jax.evaluation import students
 from raptor_jax.population.schedule import is_due
 from raptor_jax.runs import checkpoints, directory
 from raptor_jax.runs.checkpoints import StudentNotes
+from raptor_jax.runs.student_results import Point, Returns, StudentResults
 from raptor_jax.training import signals
 from raptor_jax.training.signals import Requests
 from raptor_jax.utils.files import writing
 from raptor_jax.utils.trees import take
 
 __all__ = ["Ending", "Job", "distill"]
-
-_MEMORY = "distillation.episodes or distillation.batch_episodes"
-"""The settings that determine the memory."""
 
 
 class Ending(enum.Enum):
@@ -90,11 +88,11 @@ def distill(job: Job, console: Console, overwrite: bool = False, resume: bool = 
             directory.write_config(job.output_dir, job.config)
         output = Output(job.output_dir, job.run, job.config, setup.teachers)
         at_the_end.callback(output.close)
-        with output.failures_reported(_MEMORY):
+        with output.failures_reported():
             state = _first_state(setup, output, resume)
             requests = at_the_end.enter_context(signals.on_signals(console))
             finished = _train(setup, output, state, requests)
-            output.results["status"] = "finished" if finished else "interrupted"
+            output.results.status = "finished" if finished else "interrupted"
             if finished:
                 _evaluate_best(setup, output, state)
             output.write(state)
@@ -143,7 +141,7 @@ def _newest(setup: _Setup, output: Output, fresh: student.Learner) -> State | No
             continue
         if notes.teachers != setup.teachers.digest:
             raise UserError(f"{path}: was distilled from other teachers; name the run that it began with")
-        output.restore(notes.results)
+        output.results.restore(notes.results)
         return restored(fresh, kept, latest)
     if steps:
         raise UserError(
@@ -159,7 +157,7 @@ def _train(setup: _Setup, output: Output, state: State, requests: Requests) -> b
     state.learner = on_every_device(setup.mesh, state.learner)
     with output.timed("compiling"):
         train = compile_chunk(setup.mesh, config, state.learner, teachers)
-    setup.console.print(f"compiled in {output.results['timings']['compiling']:.1f} s")
+    setup.console.print(f"compiled in {output.results.timings.compiling:.1f} s")
     started, began = time.perf_counter(), state.iteration
     while state.iteration < settings.iterations:
         before = state.iteration
@@ -180,7 +178,7 @@ def _train(setup: _Setup, output: Output, state: State, requests: Requests) -> b
     return True
 
 
-def _evaluate(setup: _Setup, output: Output, state: State, loss: float) -> dict[str, Any]:
+def _evaluate(setup: _Setup, output: Output, state: State, loss: float) -> Point:
     """Evaluates the student in training, and keeps it if it is the best so far; returns the point of the curve."""
     config, drones = setup.job.config, take(setup.teachers.drones, setup.rows)
     episodes = config.distillation.eval_episodes
@@ -200,27 +198,17 @@ def _evaluate_best(setup: _Setup, output: Output, state: State) -> None:
         output.set_final(students.evaluate(config, weights, drones, episodes, evaluation.JUDGEMENT))
 
 
-def _print_point(point: dict[str, Any], iterations: int, elapsed: float, left: float, console: Console) -> None:
+def _print_point(point: Point, iterations: int, elapsed: float, left: float, console: Console) -> None:
+    loss = "-" if point.loss is None else f"{point.loss:.4f}"
     console.print(
-        f"iteration {point['iteration']:>6,} of {iterations:,}  loss {point['loss']:.4f}  return {_text(point)}"
+        f"iteration {point.iteration:>6,} of {iterations:,}  loss {loss}  return {point.returns}"
         f"  {elapsed:.0f} s, {left:.0f} s left",
         highlight=False,
         soft_wrap=True,
     )
 
 
-def _print_final(results: dict[str, Any], teachers: Teachers, console: Console) -> None:
-    low, median = np.percentile(teachers.mean_return, [5, 50])
-    console.print(f"student on the drones of its teachers: return {_text(results['final'])}", highlight=False)
-    console.print(
-        f"teachers, each on its own drone:       return median {median:.0f}, 5th percentile {low:.0f},"
-        f" worst {teachers.mean_return.min():.0f}",
-        highlight=False,
-    )
-
-
-def _text(point: dict[str, Any]) -> str:
-    return (
-        f"median {point['median']:.0f}, 5th percentile {point['percentile_5']:.0f}, worst {point['worst']:.0f},"
-        f" passing {point['passed']}/{point['drones']}"
-    )
+def _print_final(results: StudentResults, teachers: Teachers, console: Console) -> None:
+    of_teachers = Returns.of(teachers.mean_return, results.bar)
+    console.print(f"student on the drones of its teachers: return {results.final}", highlight=False)
+    console.print(f"teachers, each on its own drone:       return {of_teachers}", highlight=False)

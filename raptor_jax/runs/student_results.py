@@ -1,16 +1,70 @@
-"""Reads student.json: what a distillation found out about its student."""
+"""What a distillation found out about its student: the content of student.json, for writing and reading."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import jax
+import numpy as np
 import pydantic
 
 from raptor_jax.errors import UserError
 from raptor_jax.runs import layout
-from raptor_jax.utils.files import Unreadable, read_object
+from raptor_jax.utils.files import Unreadable, json_number, read_object
+from raptor_jax.utils.machine import machine, versions
 
 _MAX_BYTES = 1 << 24
 """A drone takes less than 1 kB."""
+
+
+class Returns(pydantic.BaseModel):
+    """Mean returns over drones, summed up; a number that is not finite is None."""
+
+    mean: float | None
+    median: float | None
+    percentile_5: float | None
+    worst: float | None
+    passed: int
+    """Drones with a mean return above the bar."""
+    drones: int
+
+    @classmethod
+    def of(cls, mean_return: np.ndarray, bar: float) -> "Returns":
+        """Returns the summary of mean returns [D]."""
+        low, median = np.percentile(mean_return, [5, 50])
+        return cls(
+            mean=json_number(mean_return.mean()),
+            median=json_number(median),
+            percentile_5=json_number(low),
+            worst=json_number(mean_return.min()),
+            passed=int(np.sum(mean_return > bar)),
+            drones=mean_return.size,
+        )
+
+    def __str__(self) -> str:
+        """Returns the summary in words."""
+        median, low, worst = ("-" if x is None else f"{x:.0f}" for x in (self.median, self.percentile_5, self.worst))
+        return f"median {median}, 5th percentile {low}, worst {worst}, passing {self.passed}/{self.drones}"
+
+
+class Point(pydantic.BaseModel):
+    """An evaluation during the distillation."""
+
+    iteration: int
+    loss: float | None
+    """Mean over the iterations since the last point of the training curves."""
+    returns: Returns
+
+
+class Timings(pydantic.BaseModel):
+    """Seconds that a distillation has spent, by purpose."""
+
+    compiling: float = 0.0
+    training: float = 0.0
+    evaluating: float = 0.0
+
+    def add(self, purpose: Literal["compiling", "training", "evaluating"], seconds: float) -> None:
+        """Adds seconds to a purpose."""
+        setattr(self, purpose, getattr(self, purpose) + seconds)
 
 
 class StudentOnDrone(pydantic.BaseModel):
@@ -22,15 +76,55 @@ class StudentOnDrone(pydantic.BaseModel):
     std_return: float | None
     share_terminated: float | None
     teacher_mean_return: float | None
+    """What the teacher's run found."""
 
 
 class StudentResults(pydantic.BaseModel):
-    """The content of student.json that is read."""
+    """The content of student.json."""
 
     run: str
-    status: str
+    """Output directory of the teachers' run."""
+    teachers: list[int]
+    """Identities of those from whom the student learned."""
+    left_out: list[int]
+    """Of those that did not pass."""
+    config: dict[str, Any]
+    """The settings, by section."""
+    device: str
+    machine: dict[str, Any]
+    versions: dict[str, str]
+    status: str = "running"
+    """running, interrupted or finished."""
+    iteration: int = 0
+    timings: Timings = pydantic.Field(default_factory=Timings)
+    curve: list[Point] = []
+    final: Returns | None = None
+    """Of the best student on the drones of its teachers; None before the end."""
     drones: list[StudentOnDrone] = []
-    """Empty before the final evaluation."""
+    """The same for each drone."""
+
+    @classmethod
+    def begin(cls, run: Path, teachers: list[int], left_out: list[int], config: dict[str, Any]) -> "StudentResults":
+        """Returns what is known before the distillation."""
+        return cls(
+            run=str(run),
+            teachers=teachers,
+            left_out=left_out,
+            config=config,
+            device=jax.devices()[0].device_kind,
+            machine=machine(),
+            versions=versions(),
+        )
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Takes over what was saved with a checkpoint; machine, versions and settings stay the current ones."""
+        before = StudentResults.model_validate(saved)
+        self.iteration, self.timings, self.curve = before.iteration, before.timings, before.curve
+
+    @property
+    def bar(self) -> float:
+        """Returns the mean return above which a teacher passed."""
+        return float(self.config["training"]["pass_return"])
 
 
 def read(directory: Path) -> StudentResults:
@@ -44,8 +138,7 @@ def read(directory: Path) -> StudentResults:
     """
     path = directory / layout.STUDENT_RESULTS
     try:
-        content: dict[str, Any] = read_object(path, _MAX_BYTES)
-        return StudentResults.model_validate(content)
+        return StudentResults.model_validate(read_object(path, _MAX_BYTES))
     except Unreadable as error:
         raise UserError(f"{path}: {error}; name a directory that distill wrote") from None
     except pydantic.ValidationError as error:

@@ -65,9 +65,9 @@ def test_only_teachers_that_passed_teach(finished):
 def test_the_students_file_holds_the_best_student_and_how_it_was_made(finished):
     weights, provenance = student_file.load(finished)
     results = json.loads((finished / layout.STUDENT_RESULTS).read_text())
-    best = max(results["curve"], key=lambda point: point["mean"])
+    best = max(results["curve"], key=lambda point: point["returns"]["mean"])
     assert provenance["iteration"] == best["iteration"]
-    assert provenance["mean_return"] == pytest.approx(best["mean"], rel=1e-6)
+    assert provenance["mean_return"] == pytest.approx(best["returns"]["mean"], rel=1e-6)
     assert weights["params"]["input"]["bias"].shape == (4,)
     assert checkpoints.load_kept_student(finished, 8)["iteration"] == best["iteration"]
 

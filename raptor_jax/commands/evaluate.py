@@ -64,6 +64,12 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         choices=("file", "default", "raptor"),
         help="task of a student: as in each drone's file, or a built-in one (default: that of its teachers)",
     )
+    parser.add_argument(
+        "--l2f-initial-angle",
+        action="store_true",
+        default=None,
+        help="start a student with angles of U(0, 1) rad, as l2f does, instead of the task's",
+    )
     parser.add_argument("--plot", type=Path, metavar="PNG", help="draw the mean return of a student on each drone")
     parser.add_argument(
         "--policy",
@@ -88,9 +94,9 @@ def _run(options: argparse.Namespace) -> int:
         from raptor_jax.commands.evaluate_student import evaluate_student
 
         return PASSED if evaluate_student(options, make_console()) else NOT_PASSED
-    for option in ("task", "plot"):
+    for option in ("task", "plot", "l2f_initial_angle"):
         if getattr(options, option) is not None:
-            raise UserError(f"--{option}: is for a student, and {options.run} is none; leave it out")
+            raise UserError(f"--{option.replace('_', '-')}: is for a student, and {options.run} is none; leave it out")
     requested = Flights(options.run, options.teachers, options.episodes, options.seed)
     if options.matrix is None:
         if options.drones is not None:

@@ -90,6 +90,7 @@ def _settings(options: argparse.Namespace, provenance: Mapping[str, Any]) -> Con
     """Returns the settings of the student's teachers, with what the options change."""
     overrides = {
         "environment.task": options.task,
+        "environment.l2f_initial_angle": options.l2f_initial_angle,
         "training.seed": options.seed,
         "training.final_eval_episodes": options.episodes,
     }
@@ -170,6 +171,7 @@ def _content(both: _Comparison, options: argparse.Namespace, config: Config) -> 
         "policy": options.policy,
         "simulator": options.simulator,
         "task": config.environment.task,
+        "l2f_initial_angle": config.environment.l2f_initial_angle,
         "episodes": config.training.final_eval_episodes,
         "seed": config.training.seed,
         "bar": both.bar,

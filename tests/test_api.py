@@ -63,6 +63,7 @@ def test_every_name_is_there_and_explained():
         raptor_jax.fly  # noqa: B018 (the look-up is what is refused)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", [api, gymnasium_env], ids=lambda module: module.__name__)
 def test_doctests(here, module):
     found = doctest.testmod(module)

@@ -109,6 +109,7 @@ def test_a_wrong_setting_is_told_in_one_line(tmp_path):
     assert finished.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_replay_is_filled_with_what_was_collected(tiny_config, drones):
     population = sac.create(tiny_config, drones, jnp.arange(3))
     collected = np.random.default_rng(0).normal(size=(3, 6000, 32)).astype(np.float16)

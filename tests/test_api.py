@@ -71,6 +71,7 @@ def test_doctests(here, module):
     assert found.failed == 0
 
 
+@pytest.mark.slow
 def test_the_page_runs(here):
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     assert len(blocks) == 4

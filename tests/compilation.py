@@ -31,6 +31,8 @@ def keeping_programs(worker: str):
         "JAX_COMPILATION_CACHE_DIR": str(own),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": 0.0,
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": -1,
+        # XLA's own caches have paths, which would make a program another one in another directory.
+        "JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES": "none",
     }
     with pytest.MonkeyPatch.context() as patch:
         for name, value in variables.items():

@@ -1,9 +1,9 @@
 """The compiled programs that the suite keeps: from every process, whole, and not without end."""
 
 import os
+import random
 import subprocess
 import sys
-import time
 
 from tests import compilation
 
@@ -11,9 +11,18 @@ from tests import compilation
 def test_what_a_process_compiles_is_kept(kept_programs):
     before = set(os.listdir(kept_programs))
     # No other run has compiled this number.
-    program = f"import jax; jax.jit(lambda x: x + {time.time()})(1.0)"
+    program = f"import jax; jax.jit(lambda x: x + {random.random()})(1.0)"
     subprocess.run([sys.executable, "-c", program], check=True)
     assert set(os.listdir(kept_programs)) > before
+
+
+def test_a_program_has_the_same_name_in_every_directory(kept_programs, tmp_path, monkeypatch):
+    program = f"import jax; jax.jit(lambda x: x + {random.random()})(1.0)"
+    before = set(os.listdir(kept_programs))
+    subprocess.run([sys.executable, "-c", program], check=True)
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path))
+    subprocess.run([sys.executable, "-c", program], check=True)
+    assert set(os.listdir(tmp_path)) & (set(os.listdir(kept_programs)) - before)
 
 
 def test_workers_get_what_the_others_have_compiled(tmp_path, monkeypatch):

@@ -190,6 +190,7 @@ def test_a_run_is_evaluated_before_its_first_chunk_in_between_after_its_last_and
     assert gpu_program_rows.evaluations(config, plan) == 1 + 8 + 1
 
 
+@pytest.mark.slow
 def test_an_update_is_measured_where_the_device_is_there(tmp_path, drones):
     (tmp_path / "tiny.yaml").write_text(TINY)
     config = configs.load(tmp_path / "tiny.yaml")

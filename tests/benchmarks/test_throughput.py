@@ -66,6 +66,7 @@ def throughput(tmp_path_factory):
     return finished.stdout, json.loads((directory / "found.json").read_text())
 
 
+@pytest.mark.slow
 def test_throughput_measures_simulator_and_training_for_each_number_of_teachers(throughput):
     _, found = throughput
     assert [(row["setting"], row["teachers"]) for row in found["rows"]] == [
@@ -90,6 +91,7 @@ def test_throughput_measures_simulator_and_training_for_each_number_of_teachers(
         assert row["of_gemm_peak"] == pytest.approx(row["gflops"] / peak)
 
 
+@pytest.mark.slow
 def test_throughput_names_the_machine_and_what_a_thousand_teachers_would_take(throughput):
     printed, found = throughput
     assert found["machine"]["devices"] >= 1
@@ -107,6 +109,7 @@ def test_a_wrong_setting_is_told_in_one_line(tmp_path):
     assert finished.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_replay_is_filled_with_what_was_collected(tiny_config, drones):
     population = sac.create(tiny_config, drones, jnp.arange(3))
     collected = np.random.default_rng(0).normal(size=(3, 6000, 32)).astype(np.float16)

@@ -74,6 +74,7 @@ def test_the_ceiling_is_printed_written_and_shown_in_the_report(capsys, run):
     assert shown["ceiling_episodes"] == str(EPISODES)
 
 
+@pytest.mark.slow
 def test_the_return_is_that_of_the_same_episodes_in_evaluate(run):
     found = searched(run)
     path = run.parent / "evaluated.json"
@@ -86,6 +87,7 @@ def test_the_return_is_that_of_the_same_episodes_in_evaluate(run):
         assert other["ceiling"] is None
 
 
+@pytest.mark.slow
 def test_a_run_in_use_stays_as_it_is(capsys, run):
     before = (run / layout.RESULTS).read_bytes()
     with locked(run):

@@ -62,6 +62,7 @@ def directory(tmp_path_factory):
     return directory
 
 
+@pytest.mark.slow
 def test_the_page_leads_from_a_file_to_an_exported_teacher(directory):
     assert [name for name, *_ in COMMANDS] == ["inspect", "train", "inspect", "train", "evaluate", "report", "export"]
     teachers = json.loads((directory / "experiments" / "race" / layout.RESULTS).read_text())["teachers"]
@@ -74,6 +75,7 @@ def test_the_page_leads_from_a_file_to_an_exported_teacher(directory):
     assert kept["mdp"]["reward"]["constant"] == 1
 
 
+@pytest.mark.slow
 def test_a_run_on_a_named_drone_is_resumed_with_the_same_one(directory):
     training = next(command for command in COMMANDS if command[:2] == ["train", "--drone"] and str(OWN) in command)
     longer = ("--resume", "--training.steps-per-teacher=128")

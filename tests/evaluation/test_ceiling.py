@@ -151,6 +151,7 @@ def actors(config, drones, monkeypatch) -> sac.Parameters:
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *(commanding(config, action) for action in actions))
 
 
+@pytest.mark.slow
 def test_a_teacher_among_others_has_the_ceiling_that_it_has_elsewhere(config, drones, actors):
     everyone, two = found_all(config, drones, actors), found_all(config, drones, actors, (2, 0))
     judged = evaluation.evaluate(config, actors, drones, EPISODES, JUDGEMENT)

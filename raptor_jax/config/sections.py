@@ -264,7 +264,7 @@ class DistillationConfig(Section):
 
     width: PositiveInt = Field(16, le=4096, description="units of the student's dense and recurrent layers")
     iterations: PositiveInt = Field(
-        2000, description="iterations; in each the student flies a batch of episodes, and then learns from them"
+        1200, description="iterations; in each the student flies a batch of episodes, and then learns from them"
     )
     episodes: PositiveInt = Field(512, description="episodes of an iteration, each on the drone of one teacher")
     batch_episodes: PositiveInt = Field(64, description="whole episodes of an update; divides episodes")

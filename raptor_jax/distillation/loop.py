@@ -124,7 +124,9 @@ def _first_state(setup: _Setup, output: Output, resume: bool) -> State:
     output.open_tensorboard(state.iteration if state else None)
     output.checkpoints.delete_after(state.iteration if state else -1)
     if resume:
-        found = f"resumed from iteration {state.iteration:,}" if state else "no checkpoint to resume from yet: starts anew"
+        found = (
+            f"resumed from iteration {state.iteration:,}" if state else "no checkpoint to resume from yet: starts anew"
+        )
         setup.console.print(found)
     return state or State(fresh, jax.device_get(fresh.weights))
 

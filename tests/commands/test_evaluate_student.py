@@ -1,6 +1,7 @@
 """The command `evaluate` for a student: on which drones it flies, on which task, and beside which policy."""
 
 import json
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -80,6 +81,13 @@ def test_another_student_and_other_drones_are_compared_and_drawn(untrained, tmp_
     assert len(found[str(other)]["mean_return"]) == len(found["drones"])
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert f"wrote {picture}" in capsys.readouterr().out
+
+
+def test_the_student_in_examples_passes_every_platform_that_ships(tmp_path):
+    shipped = Path(__file__).parents[2] / "examples" / "student.npz"
+    drones = files.find_drone("crazyflie").parent
+    arguments = ["--drones", str(drones), "--task", "default", "--episodes", "20", "--device", "cpu"]
+    assert cli.main(["evaluate", str(shipped), *arguments]) == exit_status.PASSED
 
 
 def test_a_memory_does_not_outlive_its_episodes(weights, drones):

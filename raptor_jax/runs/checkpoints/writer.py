@@ -98,7 +98,8 @@ def _copied(tree: Any) -> Any:
     One process copies to host memory: orbax would do so anyway, and arrays from there open on any devices.
     """
     if jax.process_count() > 1:
-        return jax.tree.map(jnp.copy, tree)
+        # A copy of a NumPy array would be on one device, which orbax refuses.
+        return jax.tree.map(lambda leaf: jnp.copy(leaf) if isinstance(leaf, jax.Array) else leaf, tree)
     return jax.tree.map(lambda leaf: np.array(leaf, copy=True), tree)
 
 

@@ -35,7 +35,7 @@ training:
 
 
 # What is trained is not looked at.
-pytestmark = pytest.mark.usefixtures("unoptimized_module")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unoptimized_module")]
 
 
 @pytest.fixture

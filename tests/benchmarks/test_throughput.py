@@ -15,6 +15,8 @@ from benchmarks import limits, rltools, throughput_rows
 from raptor_jax import config as configs
 from raptor_jax.population import sac, sharding
 
+pytestmark = pytest.mark.slow
+
 TINY = """
 environment: {environments_per_teacher: 2, episode_steps: 10}
 sac:

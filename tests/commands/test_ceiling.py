@@ -15,7 +15,7 @@ from raptor_jax.report import content
 from raptor_jax.runs import analysis, layout, results
 from raptor_jax.runs.directory import locked
 
-pytestmark = pytest.mark.usefixtures("unoptimized_module")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unoptimized_module")]
 
 EPISODES = 2
 

@@ -12,6 +12,8 @@ from raptor_jax.config import SamplingConfig
 from raptor_jax.drones import sampling
 from raptor_jax.runs import layout, student_results
 
+pytestmark = pytest.mark.slow
+
 TEACHERS = 16
 FOREIGN = 16
 EPISODES = "4"

@@ -13,6 +13,8 @@ from raptor_jax.config import SamplingConfig
 from raptor_jax.drones import files, sampling
 from raptor_jax.runs import layout
 
+pytestmark = pytest.mark.slow
+
 EPISODES = 4
 
 

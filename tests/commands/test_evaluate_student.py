@@ -14,6 +14,8 @@ from raptor_jax.drones import files
 from raptor_jax.evaluation import JUDGEMENT, evaluate_policy, students
 from raptor_jax.runs import layout, student_file
 
+pytestmark = pytest.mark.slow
+
 EPISODES = 3
 
 

@@ -15,6 +15,8 @@ from raptor_jax.runs import checkpoints, layout, stored_config, student_file
 from raptor_jax.training.signals import Requests
 from tests.runs.builder import write_actors, write_run
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = {
     "environment.episode_steps": 20,
     "training.final_eval_episodes": 2,

@@ -10,6 +10,8 @@ from raptor_jax.commands import exit_status
 from raptor_jax.config import build
 from tests.runs.builder import write_actors, write_run
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 LARGEST = 2_000_000
 """Bytes of the picture in the repository."""

@@ -36,7 +36,7 @@ from tests.runs.builder import write_actors, write_run
 ROOT = DOCS.parent
 OWN_TESTS = {"fly_your_own", "library"}
 PAGES = [path.stem for path in sorted(DOCS.glob("*.md")) if blocks(path.read_text())]
-pytestmark = pytest.mark.usefixtures("unoptimized_module")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unoptimized_module")]
 RUN = "experiments/pre_training"
 """What RUN stands for in the pages."""
 STUDENT = "experiments/student"

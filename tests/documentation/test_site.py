@@ -12,6 +12,8 @@ import pytest
 from raptor_jax import cli, config
 from raptor_jax.commands import exit_status
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -15,6 +15,8 @@ from raptor_jax.inspection.drone_sheet import describe_sheet
 from raptor_jax.runs import layout, warm_start
 from tests.documentation.test_fly_your_own import TINY
 
+pytestmark = pytest.mark.slow
+
 MOST = 2000.0
 DRONE = """
 dynamics:

@@ -20,6 +20,8 @@ from raptor_jax.simulator.compiler import compiling_for, options
 from tests.sac.networks import constant_actor
 from validation.drones import calm, on_device, sampled_drones, take
 
+pytestmark = pytest.mark.slow
+
 EPISODES = 3
 STEPS = 50
 ITERATIONS = 60

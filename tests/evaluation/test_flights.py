@@ -16,6 +16,8 @@ from raptor_jax.simulator import episode
 from tests.sac.networks import actor_output, constant_actor
 from validation.drones import calm, on_device, replaced, sampled_drones, take
 
+pytestmark = pytest.mark.slow
+
 EPISODES = 3
 STEPS = 50
 ANY_LOG_STD = 1.0

@@ -12,7 +12,7 @@ from validation.fuzz import readers
 from validation.fuzz.trial import attempt, command
 
 # A reading must write nothing, compiled programs included.
-pytestmark = pytest.mark.usefixtures("compiled_anew")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compiled_anew")]
 
 INPUTS = 600
 """Of all readers together."""

@@ -18,7 +18,7 @@ from raptor_jax.population.blocks import (
     in_whole_blocks,
 )
 
-pytestmark = pytest.mark.usefixtures("unoptimized_module")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unoptimized_module")]
 
 
 def test_teachers_and_counters_end_as_they_do_all_at_once(tiny_config, drones):

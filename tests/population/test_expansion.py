@@ -12,7 +12,7 @@ from raptor_jax.sac.window import Step, Window
 from validation.drones import take
 
 # Which teacher has which numbers is tested; that they fly is in tests/training.
-pytestmark = pytest.mark.usefixtures("unoptimized_module")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unoptimized_module")]
 
 IDS = (7, 3, 5)
 CHUNKS, ITERATIONS = 2, 2

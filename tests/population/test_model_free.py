@@ -13,7 +13,7 @@ from raptor_jax.population.sac import Population
 from validation.drones import on_device, sampled_drones, take
 
 # Which teacher has which numbers is tested; that they fly is in tests/training.
-pytestmark = pytest.mark.usefixtures("unoptimized_module")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unoptimized_module")]
 
 IDS = (7, 3, 5)
 """Identities unlike the positions."""

@@ -18,7 +18,7 @@ from raptor_jax.report import content, flights, page
 from raptor_jax.runs import analysis, layout
 from tests.report.flights import made_up
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
 STEPS = 120
 MISSING = "\N{EN DASH}"

@@ -17,6 +17,8 @@ from tests.sac.networks import constant_critic, critic_values
 from validation.drones import calm, on_device, replaced, sampled_drones
 from validation.parity.transitions import double_precision
 
+pytestmark = pytest.mark.slow
+
 HORIZON = 6
 ALPHA = 0.3
 CONFIG = Config.model_validate(

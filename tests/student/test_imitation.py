@@ -12,6 +12,8 @@ from raptor_jax.config import Config, build
 from raptor_jax.student import imitation
 from raptor_jax.student.imitation import Lesson
 
+pytestmark = pytest.mark.slow
+
 TEACHERS = 3
 CONFIG = build(
     {

@@ -25,7 +25,7 @@ from raptor_jax.training import rounds
 from raptor_jax.utils.files import write_json
 from validation import faults
 
-pytestmark = pytest.mark.usefixtures("unoptimized_module")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unoptimized_module")]
 
 STEPS = faults.RUNS["model_free"]["training.steps-per-teacher"]
 

@@ -21,7 +21,7 @@ from raptor_jax.runs import checkpoints
 from raptor_jax.training import divergence, extra_rounds, loop, rounds, startup
 from validation.drones import calm, replaced
 
-pytestmark = pytest.mark.usefixtures("unoptimized_module")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unoptimized_module")]
 
 CONFIG = build(
     {

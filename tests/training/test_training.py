@@ -10,6 +10,8 @@ from raptor_jax.drones.parameters import stack
 from raptor_jax.population import sac as population
 from validation.drones import on_device, replaced, sampled_drones
 
+pytestmark = pytest.mark.slow
+
 CONFIG = Config.model_validate(
     {
         "environment": {"environments_per_teacher": 8, "episode_steps": 100},

@@ -1,10 +1,8 @@
 """What a distillation writes while it runs: the student, its results, TensorBoard and checkpoints."""
 
-import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
-from typing import Literal
 
 import jax
 import numpy as np
@@ -13,13 +11,14 @@ from raptor_jax import student
 from raptor_jax.config import Config
 from raptor_jax.distillation.state import State
 from raptor_jax.distillation.teachers import Teachers
-from raptor_jax.errors import UserError
 from raptor_jax.evaluation import Evaluation
 from raptor_jax.runs import checkpoints, layout, student_file
 from raptor_jax.runs.checkpoints import StudentNotes
+from raptor_jax.runs.results import Purpose
 from raptor_jax.runs.student_results import Point, Returns, StudentOnDrone, StudentResults
 from raptor_jax.runs.tensorboard import EventFile
-from raptor_jax.utils.files import json_number, write_json, writing
+from raptor_jax.training import failures
+from raptor_jax.utils.files import json_number, write_json
 
 
 class Output:
@@ -38,14 +37,9 @@ class Output:
         if resumed_at is not None:
             self._tensorboard.hide_after(resumed_at)
 
-    @contextmanager
-    def timed(self, purpose: Literal["compiling", "training", "evaluating"]) -> Iterator[None]:
+    def timed(self, purpose: Purpose) -> AbstractContextManager[None]:
         """Adds the seconds spent inside to the timings in the results."""
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.results.timings.add(purpose, time.perf_counter() - started)
+        return self.results.timings.measured(purpose)
 
     def log(self, iteration: int, values: Mapping[str, float]) -> None:
         """Adds a point to TensorBoard's curves, values by tag."""
@@ -109,13 +103,6 @@ class Output:
     @contextmanager
     def failures_reported(self) -> Iterator[None]:
         """Converts write errors and exhausted device memory to a one-line UserError."""
-        try:
-            with writing(self._directory, "the last checkpoint is whole: make room and continue with --resume"):
-                yield
-        except jax.errors.JaxRuntimeError as error:
-            if "RESOURCE_EXHAUSTED" not in str(error):
-                raise
-            raise UserError(
-                f"out of device memory after iteration {self.results.iteration}; lower distillation.episodes or"
-                " distillation.batch_episodes"
-            ) from None
+        lower = "lower distillation.episodes or distillation.batch_episodes"
+        with failures.converted(self._directory, lambda: f"after iteration {self.results.iteration}; {lower}"):
+            yield

@@ -6,7 +6,9 @@ did not write has a default, and unknown fields are kept.
 
 import dataclasses
 import math
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
@@ -23,8 +25,10 @@ from raptor_jax.utils.files import Unreadable, json_number, read_object
 from raptor_jax.utils.machine import machine, versions
 
 MAX_BYTES = 1 << 24
-"""A teacher takes less than 1 kB."""
+"""A teacher, or a drone of a student, takes less than 1 kB."""
 
+Purpose = Literal["compiling", "training", "evaluating"]
+"""What a run spends its time on."""
 Count = Annotated[int, pydantic.Field(ge=0, lt=2**63)]
 Number = Annotated[float, pydantic.Field(gt=-1e38, lt=1e38)]
 
@@ -64,9 +68,14 @@ class Timings(_Model):
     training: float = 0.0
     evaluating: float = 0.0
 
-    def add(self, purpose: Literal["compiling", "training", "evaluating"], seconds: float) -> None:
-        """Adds seconds to a purpose."""
-        setattr(self, purpose, getattr(self, purpose) + seconds)
+    @contextmanager
+    def measured(self, purpose: Purpose) -> Iterator[None]:
+        """Adds the seconds spent inside to a purpose."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            setattr(self, purpose, getattr(self, purpose) + time.perf_counter() - started)
 
 
 class RunResult(_Model):
@@ -150,6 +159,7 @@ _BEFORE_FINAL: dict[str, Any] = dict.fromkeys((*_FINAL, "stochastic_mean_return"
 """A teacher's fields before the final evaluation."""
 
 _Run = TypeVar("_Run")
+_Read = TypeVar("_Read", bound=pydantic.BaseModel)
 
 
 class _Results(_Model, Generic[_Run]):
@@ -263,15 +273,29 @@ def read(path: Path) -> Results:
     Raises:
         UserError: there is no such file, or it does not hold the results of a run.
     """
+    return read_model(path, Results, "a run", "name the output directory of a run")
+
+
+def read_model(path: Path, model: type[_Read], of: str, fix: str) -> _Read:
+    """Reads a file of results.
+
+    Args:
+        path: the file.
+        model: what it holds.
+        of: what these are the results of, for the error.
+        fix: how to fix a missing or unreadable file.
+
+    Raises:
+        UserError: there is no such file, or it does not hold the model.
+    """
     try:
-        content = read_object(path, MAX_BYTES)
-        return Results.model_validate(content)
+        return model.model_validate(read_object(path, MAX_BYTES))
     except Unreadable as error:
-        raise UserError(f"{path}: {error}; name the output directory of a run") from None
+        raise UserError(f"{path}: {error}; {fix}") from None
     except pydantic.ValidationError as error:
         problem = error.errors(include_input=False)[0]
         field = ".".join(map(str, problem["loc"]))
-        raise UserError(f"{path}: not the results of a run: {field}: {problem['msg']}; restore the file") from None
+        raise UserError(f"{path}: not the results of {of}: {field}: {problem['msg']}; restore the file") from None
 
 
 def require_teacher(run: Path, ids: Sequence[int], teacher_id: int) -> None:

@@ -1,19 +1,16 @@
 """What a distillation found out about its student: the content of student.json, for writing and reading."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import numpy as np
 import pydantic
 
-from raptor_jax.errors import UserError
 from raptor_jax.runs import layout
-from raptor_jax.utils.files import Unreadable, json_number, read_object
+from raptor_jax.runs.results import Timings, read_model
+from raptor_jax.utils.files import json_number
 from raptor_jax.utils.machine import machine, versions
-
-_MAX_BYTES = 1 << 24
-"""A drone takes less than 1 kB."""
 
 
 class Returns(pydantic.BaseModel):
@@ -53,18 +50,6 @@ class Point(pydantic.BaseModel):
     loss: float | None
     """Mean over the iterations since the last point of the training curves."""
     returns: Returns
-
-
-class Timings(pydantic.BaseModel):
-    """Seconds that a distillation has spent, by purpose."""
-
-    compiling: float = 0.0
-    training: float = 0.0
-    evaluating: float = 0.0
-
-    def add(self, purpose: Literal["compiling", "training", "evaluating"], seconds: float) -> None:
-        """Adds seconds to a purpose."""
-        setattr(self, purpose, getattr(self, purpose) + seconds)
 
 
 class StudentOnDrone(pydantic.BaseModel):
@@ -137,11 +122,4 @@ def read(directory: Path) -> StudentResults:
         UserError: there is no such file, or it does not hold the results of a distillation.
     """
     path = directory / layout.STUDENT_RESULTS
-    try:
-        return StudentResults.model_validate(read_object(path, _MAX_BYTES))
-    except Unreadable as error:
-        raise UserError(f"{path}: {error}; name a directory that distill wrote") from None
-    except pydantic.ValidationError as error:
-        problem = error.errors(include_input=False)[0]
-        field = ".".join(map(str, problem["loc"]))
-        raise UserError(f"{path}: not the results of a student: {field}: {problem['msg']}; restore the file") from None
+    return read_model(path, StudentResults, "a student", "name a directory that distill wrote")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import jax
 
@@ -19,14 +20,23 @@ def reported(job: Job, step: Callable[[], int] = lambda: 0) -> Iterator[None]:
         job: what is trained.
         step: returns the current step, in environment steps of a teacher.
     """
-    fix = "the last checkpoint is whole: make room and continue with --resume"
+    remedy = f"train fewer teachers (--num-teachers), or lower {memory.largest(job.config)}"
+    with converted(job.output_dir, lambda: f"after step {step()}; {remedy}"):
+        yield
+
+
+@contextmanager
+def converted(output_dir: Path, memory_ended: Callable[[], str]) -> Iterator[None]:
+    """Converts write errors below a directory and exhausted device memory to a one-line UserError.
+
+    Args:
+        output_dir: of a training or a distillation.
+        memory_ended: returns when the device ran out of memory, and how to fix it.
+    """
     try:
-        with writing(job.output_dir, fix):
+        with writing(output_dir, "the last checkpoint is whole: make room and continue with --resume"):
             yield
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
-        raise UserError(
-            f"out of device memory after step {step()}; train fewer teachers (--num-teachers), or lower"
-            f" {memory.largest(job.config)}"
-        ) from None
+        raise UserError(f"out of device memory {memory_ended()}") from None

@@ -1,16 +1,14 @@
 """What a training writes while it runs: results, curves, TensorBoard and checkpoints."""
 
-import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from typing import Literal
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 import numpy as np
 
 from raptor_jax.population import sharding
 from raptor_jax.runs import checkpoints, layout
 from raptor_jax.runs.curves import Curves
-from raptor_jax.runs.results import Results
+from raptor_jax.runs.results import Purpose, Results
 from raptor_jax.runs.tensorboard import TensorBoard
 from raptor_jax.training import failures, rounds
 from raptor_jax.training.state import Setup
@@ -36,14 +34,9 @@ class Output:
             ids = self._job.teacher_ids.tolist()
             self._tensorboard = TensorBoard(self._job.output_dir / layout.LOGS, ids, own_curves, resumed_at)
 
-    @contextmanager
-    def timed(self, purpose: Literal["compiling", "training", "evaluating"]) -> Iterator[None]:
+    def timed(self, purpose: Purpose) -> AbstractContextManager[None]:
         """Adds the seconds spent inside to the timings in the results."""
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.results.run.timings.add(purpose, time.perf_counter() - started)
+        return self.results.run.timings.measured(purpose)
 
     def log(self, step: int, values: Mapping[str, np.ndarray]) -> None:
         """Adds a point, values [T] by tag, to TensorBoard's curves."""

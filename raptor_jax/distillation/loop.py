@@ -58,7 +58,6 @@ class _Setup(NamedTuple):
 
     job: Job
     teachers: Teachers
-    """Their arrays are on every device of the mesh."""
     mesh: Mesh
     rows: np.ndarray
     """[D] the teachers whose drones the evaluations fly."""
@@ -112,9 +111,8 @@ def _set_up(job: Job, console: Console) -> _Setup:
         highlight=False,
         soft_wrap=True,
     )
-    actors, drones = on_every_device(mesh, (teachers.actors, teachers.drones))
     rows = np.unique(np.linspace(0, count - 1, min(count, job.config.distillation.eval_drones)).astype(int))
-    return _Setup(job, teachers._replace(actors=actors, drones=drones), mesh, rows, console)
+    return _Setup(job, teachers, mesh, rows, console)
 
 
 def _first_state(setup: _Setup, output: Output, resume: bool) -> State:
@@ -155,17 +153,17 @@ def _newest(setup: _Setup, output: Output, fresh: student.Learner) -> State | No
 
 def _train(setup: _Setup, output: Output, state: State, requests: Requests) -> bool:
     """Runs the remaining chunks; returns False if it was asked to stop, after a checkpoint."""
-    config, teachers = setup.job.config, setup.teachers
-    settings = config.distillation
+    config, settings = setup.job.config, setup.job.config.distillation
     state.learner = on_every_device(setup.mesh, state.learner)
+    actors, drones = on_every_device(setup.mesh, (setup.teachers.actors, setup.teachers.drones))
     with output.timed("compiling"):
-        train = compile_chunk(setup.mesh, config, state.learner, teachers)
+        train = compile_chunk(setup.mesh, config, state.learner, actors, drones)
     setup.console.print(f"compiled in {output.results.timings.compiling:.1f} s")
     started, began = time.perf_counter(), state.iteration
     while state.iteration < settings.iterations:
         before = state.iteration
         with output.timed("training"):
-            state.learner, metrics = train(state.learner, teachers.actors, teachers.drones)
+            state.learner, metrics = train(state.learner, actors, drones)
             values = {name: float(value) for name, value in vars(metrics).items()}
         output.log(state.iteration, {f"train/{name}": value for name, value in values.items()})
         last = state.iteration >= settings.iterations
@@ -186,7 +184,9 @@ def _evaluate(setup: _Setup, output: Output, state: State, loss: float) -> Point
     config, drones = setup.job.config, take(setup.teachers.drones, setup.rows)
     episodes = config.distillation.eval_episodes
     with output.timed("evaluating"):
-        found = students.evaluate(config, state.learner.weights, drones, episodes, evaluation.SELECTION)
+        # On one device: with weights on all of them, each would compute the same.
+        weights = jax.device_get(state.learner.weights)
+        found = students.evaluate(config, weights, drones, episodes, evaluation.SELECTION)
         returns = np.asarray(found.mean_return)
     state.keep_if_best(float(returns.mean()))
     return output.add_evaluation(state.iteration, returns, loss)
@@ -197,8 +197,7 @@ def _evaluate_best(setup: _Setup, output: Output, state: State) -> None:
     config, drones = setup.job.config, setup.teachers.drones
     episodes = config.training.final_eval_episodes
     with output.timed("evaluating"):
-        weights = on_every_device(setup.mesh, state.best)
-        output.set_final(students.evaluate(config, weights, drones, episodes, evaluation.JUDGEMENT))
+        output.set_final(students.evaluate(config, state.best, drones, episodes, evaluation.JUDGEMENT))
 
 
 def _print_point(point: Point, iterations: int, elapsed: float, left: float, console: Console) -> None:

@@ -10,7 +10,6 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from raptor_jax import sac, student
 from raptor_jax.config import Config
-from raptor_jax.distillation.teachers import Teachers
 from raptor_jax.drones.parameters import Drone
 from raptor_jax.population import sharding
 from raptor_jax.simulator.compiler import compiling_for
@@ -34,7 +33,7 @@ def on_every_device(mesh: Mesh, tree: _Tree) -> _Tree:
     return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
 
 
-def compile_chunk(mesh: Mesh, config: Config, learner: Learner, teachers: Teachers) -> Train:
+def compile_chunk(mesh: Mesh, config: Config, learner: Learner, actors: sac.Parameters, drones: Drone) -> Train:
     """Returns the program that makes the iterations of a chunk."""
     train = functools.partial(student.train, config, chunk_iterations(config))
     if mesh.size > 1:
@@ -42,7 +41,7 @@ def compile_chunk(mesh: Mesh, config: Config, learner: Learner, teachers: Teache
         shared = functools.partial(train, devices=_DEVICES)
         train = jax.shard_map(shared, mesh=mesh, in_specs=everywhere, out_specs=everywhere, check_vma=False)
     with compiling_for(sharding.platform(mesh)):
-        return jax.jit(train, donate_argnums=0).lower(learner, teachers.actors, teachers.drones).compile()
+        return jax.jit(train, donate_argnums=0).lower(learner, actors, drones).compile()
 
 
 def chunk_iterations(config: Config) -> int:

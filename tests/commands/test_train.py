@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -336,7 +337,8 @@ def test_without_a_replay_it_is_filled_anew(directory, finished):
     stop_after_128_steps(directory, *options)
     done = train(directory, *options, "--resume")
     assert done.returncode == 0, done.stderr
-    assert "refilled the replay with 128 or more" in done.stdout
+    step = re.search(r"resumed from step (\d+)", done.stdout).group(1)
+    assert f"refilled the replay with {step} or more" in done.stdout
     arrays = arrays_of(directory / "refilled")
     assert arrays["['latest']['flown']"] > STEPS / TINY["environment.environments-per-teacher"]
     assert not [name for name in arrays if "replay" in name]

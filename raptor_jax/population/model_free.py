@@ -1,6 +1,8 @@
 """Training at horizon 0: flight, replay and updates on its batches."""
 
 import functools
+import math
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +20,31 @@ from raptor_jax.sac import replay as replays
 from raptor_jax.sac.replay import Experience
 from raptor_jax.simulator import ACTION_DIM, episode
 from raptor_jax.simulator.episode import Episode
+from raptor_jax.utils.trees import take
+
+_FLIGHT, _LEARNING = 0, 1
+"""Streams of a teacher's random draws."""
+
+_REPORT = jax.tree.structure((Losses(*range(5)), Finished(*range(3))))
+"""What an iteration reports."""
+
+
+class _FlightKeys(NamedTuple):
+    """Random keys of a step of every environment; all of a chunk are derived at once, in few kernels."""
+
+    action: jax.Array
+    """[T] of the sampled actions."""
+    environments: jax.Array
+    """[T, E] of the simulator and the reset."""
+
+
+class _UpdateKeys(NamedTuple):
+    """Random keys of an update of every teacher."""
+
+    batch: jax.Array
+    """[T]"""
+    noise: jax.Array
+    """[T] of the sampled actions."""
 
 
 def steps_per_iteration(config: Config) -> int:
@@ -54,10 +81,11 @@ def create_replay(config: Config, teachers: int) -> replays.Replay:
 def collect(config: Config, population: Population, drones: Drone, iterations: int) -> tuple[Population, ChunkMetrics]:
     """Flies every environment for `iterations` steps without learning."""
 
-    def fly(population: Population, _: None) -> tuple[Population, Finished]:
-        return _fly(config, population, drones)
+    def fly(population: Population, keys: _FlightKeys) -> tuple[Population, Finished]:
+        return _fly(config, population, drones, keys)
 
-    after, finished = jax.lax.scan(fly, population, length=iterations)
+    keys = _flight_keys(config, population, (iterations,))
+    after, finished = jax.lax.scan(fly, population, keys)
     absent = jnp.full(population.active.shape, jnp.nan)
     metrics = state.chunk_metrics(Losses(absent, absent, absent, absent, absent), state.total(finished))
     return freeze_non_finite(population, after, ("teachers", "episodes")), metrics
@@ -70,41 +98,47 @@ def train(config: Config, iterations: int, population: Population, drones: Drone
     of them updates actor and alpha too.
     """
 
-    def fly(population: Population, _: None) -> tuple[Population, Finished]:
-        return _fly(config, population, drones)
+    def fly(population: Population, keys: _FlightKeys) -> tuple[Population, Finished]:
+        return _fly(config, population, drones, keys)
 
-    def round_of_updates(population: Population, _: None) -> tuple[Population, tuple[Losses, Finished]]:
-        flights, reports = [], []
+    def round_of_updates(population: Population, keys: tuple[_FlightKeys, _UpdateKeys]) -> tuple[Population, jax.Array]:
+        flights, losses = [], []
         # A static loop: a `cond` on the count of updates would be a select over every weight under `vmap`.
-        for update in range(config.sac.actor_update_interval):
-            population, flight = jax.lax.scan(fly, population, length=config.sac.steps_per_update)
+        for update in range(interval):
+            flight_keys, update_keys = take(keys, update)
+            population, flight = jax.lax.scan(fly, population, flight_keys)
             flights.append(state.total(flight))
-            population, report = _learn(config, population, with_actor=update == 0)
-            reports.append(report)
-        return population, (state.mean_reported(state.stack(reports)), state.total(state.stack(flights)))
+            population, loss = _learn(config, population, update_keys, with_actor=update == 0)
+            losses.append(loss)
+        report = state.mean_reported(state.stack(losses)), state.total(state.stack(flights))
+        # One array: on a GPU a kernel would store each.
+        return population, jnp.stack(jax.tree.leaves(report))
 
-    after, (losses, finished) = jax.lax.scan(round_of_updates, population, length=iterations)
+    interval, steps = config.sac.actor_update_interval, config.sac.steps_per_update
+    keys = (
+        _flight_keys(config, population, (iterations, interval, steps)),
+        _update_keys(population, (iterations, interval)),
+    )
+    after, reports = jax.lax.scan(round_of_updates, population, keys)
+    losses, finished = jax.tree.unflatten(_REPORT, jnp.moveaxis(reports, 1, 0))
     after = freeze_non_finite(population, after, ("teachers", "episodes"))
     losses = state.mean_reported(losses).replace(alpha=jnp.exp(after.teachers.log_alpha))
     return after, state.chunk_metrics(losses, state.total(finished))
 
 
-def _fly(config: Config, population: Population, drones: Drone) -> tuple[Population, Finished]:
+def _fly(config: Config, population: Population, drones: Drone, keys: _FlightKeys) -> tuple[Population, Finished]:
     """Takes one step in every environment and stores it."""
 
     def one(
-        teacher: Teacher, drone: Drone, episodes: Episode, key: jax.Array
+        teacher: Teacher, drone: Drone, episodes: Episode, keys: _FlightKeys
     ) -> tuple[Episode, episode.Outcome, jax.Array]:
-        noise_key, environment_key = jax.random.split(key)
-        environments = episodes.observation.shape[0]
-        noise = jax.random.normal(noise_key, (environments, ACTION_DIM))
+        noise = jax.random.normal(keys.action, (*keys.environments.shape, ACTION_DIM))
         action, _ = sac.sample_action(config.sac, teacher.actor, episodes.observation, noise)
         following, outcome = jax.vmap(episode.advance_or_restart, in_axes=(None, 0, 0, None, 0))(
-            drone, episodes, action, config.environment.episode_steps, jax.random.split(environment_key, environments)
+            drone, episodes, action, config.environment.episode_steps, keys.environments
         )
         return following, outcome, action
 
-    keys = _keys_at(population.keys, 0, population.flown)
     following, outcome, action = jax.vmap(one)(population.teachers, drones, population.episodes, keys)
     experience = Experience(
         population.episodes.observation, action, outcome.reward, outcome.terminated, outcome.finished
@@ -117,16 +151,36 @@ def _fly(config: Config, population: Population, drones: Drone) -> tuple[Populat
     return population, state.finished_where(outcome.finished, ended.total_reward, ended.length)
 
 
-def _learn(config: Config, population: Population, with_actor: bool) -> tuple[Population, Losses]:
+def _learn(config: Config, population: Population, keys: _UpdateKeys, with_actor: bool) -> tuple[Population, Losses]:
     """Updates every teacher on a batch of its own experience."""
     assert population.replay is not None
-    keys = jax.vmap(jax.random.split)(_keys_at(population.keys, 1, population.updates))
-    batch = replays.sample(population.replay, keys[:, 0], config.sac.critic_batch_size)
+    batch = replays.sample(population.replay, keys.batch, config.sac.critic_batch_size)
     update = functools.partial(sac.update, config.sac, with_actor=with_actor)
-    teachers, losses = jax.vmap(update)(population.teachers, batch, keys[:, 1])
+    teachers, losses = jax.vmap(update)(population.teachers, batch, keys.noise)
     return population.replace(teachers=teachers, updates=population.updates + 1), losses
 
 
-def _keys_at(keys: jax.Array, stream: int, count: jax.Array) -> jax.Array:
-    """Returns each teacher's key [T] for one step of one stream of draws (0 flight, 1 learning)."""
-    return jax.vmap(lambda key: jax.random.fold_in(jax.random.fold_in(key, stream), count))(keys)
+def _flight_keys(config: Config, population: Population, shape: tuple[int, ...]) -> _FlightKeys:
+    """Returns the keys of the next steps of every environment, with the leading axes `shape`."""
+    keys = _split(_keys(population.keys, _FLIGHT, population.flown, shape), 2)
+    return _FlightKeys(keys[..., 0], _split(keys[..., 1], config.environment.environments_per_teacher))
+
+
+def _update_keys(population: Population, shape: tuple[int, ...]) -> _UpdateKeys:
+    """Returns the keys of the next updates, with the leading axes `shape`."""
+    keys = _split(_keys(population.keys, _LEARNING, population.updates, shape), 2)
+    return _UpdateKeys(keys[..., 0], keys[..., 1])
+
+
+def _keys(keys: jax.Array, stream: int, count: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """Returns keys [*shape, T] of teachers [T], one for each count of a stream of draws, from `count` on."""
+
+    def at(count: jax.Array) -> jax.Array:
+        return jax.vmap(lambda key: jax.random.fold_in(jax.random.fold_in(key, stream), count))(keys)
+
+    return jax.vmap(at)(count + jnp.arange(math.prod(shape), dtype=count.dtype)).reshape(*shape, -1)
+
+
+def _split(keys: jax.Array, number: int) -> jax.Array:
+    """Splits keys [...] into [..., number]."""
+    return jax.vmap(lambda key: jax.random.split(key, number))(keys.ravel()).reshape(*keys.shape, number)

@@ -235,7 +235,7 @@ class TrainingConfig(Section):
         100, description="episodes of the final evaluation of the best actor, with seeds that selected nothing"
     )
     checkpoint_frequency: PositiveInt = Field(
-        320_000, description="environment steps of a teacher between two checkpoints"
+        80_000, description="environment steps of a teacher between two checkpoints"
     )
     checkpoint_replay: Literal["auto", "always", "never"] = Field(
         "auto",

@@ -25,8 +25,8 @@ _EPISODES = 10
 def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Searches, by gradient ascent through the simulator, for the best flight in each of the first episodes of the"
-        " final evaluation. The mean return of these flights, the ceiling, is a lower bound of the best possible return"
-        " for somebody who knows the episodes in advance. It is also written to the run's results.json."
+        " final evaluation. The search knows the episodes in advance. The mean return of these flights, the ceiling, is"
+        " a lower bound of the best possible return. It is also written to the run's results.json."
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="output directory of a run")
     parser.add_argument(
@@ -36,7 +36,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         "--episodes",
         type=positive,
         default=_EPISODES,
-        help="episodes of each teacher; each takes about 0.3 s of a core (default: %(default)s)",
+        help="episodes per teacher; each takes about 0.3 s on one core (default: %(default)s)",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="file to which the numbers are also written")
     add_device_option(parser)
@@ -58,7 +58,7 @@ def _run(options: argparse.Namespace) -> int:
         write_json(options.json, _to_json(run, episodes, found))
     problem = ceilings.record(options.run, run.step, found)
     path = options.run / layout.RESULTS
-    say(console, f"wrote the ceilings to {path}" if problem is None else f"{path} stays as it is: {problem}")
+    say(console, f"wrote the ceilings to {path}" if problem is None else f"{path} was not changed: {problem}")
     return PASSED
 
 
@@ -116,7 +116,7 @@ def _to_json(run: "Judged", episodes: int, found: Sequence["TeacherCeiling"]) ->
 
 COMMAND = Command(
     "ceiling",
-    "search for the best flights of a run's drones, to compare the kept actors with",
+    "search for the best possible flights of a run's drones, for comparison with its kept actors",
     "[options] RUN",
     _add_options,
     _run,

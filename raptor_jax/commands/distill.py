@@ -1,4 +1,4 @@
-"""The command `distill`: makes one student of the teachers of a run."""
+"""The command `distill`: distils the teachers of a run into one student."""
 
 import argparse
 from pathlib import Path
@@ -32,7 +32,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     again = parser.add_mutually_exclusive_group()
     again.add_argument("--resume", action="store_true", help="resume the distillation in --output-dir")
     again.add_argument(
-        "--overwrite", action="store_true", help="rename what is already in --output-dir, and start a new one"
+        "--overwrite", action="store_true", help="rename a student that is already in --output-dir, and start again"
     )
     add_device_option(parser)
     add_config_options(parser, ["distillation"])
@@ -65,7 +65,7 @@ def _config(options: argparse.Namespace) -> Config:
 
 COMMAND = Command(
     "distill",
-    "make one recurrent policy for all drones of the teachers of a run",
+    "distil the teachers of a run into one recurrent policy for all their drones",
     "[options] [--distillation.KEY VALUE ...] RUN",
     _add_options,
     _run,

@@ -1,4 +1,4 @@
-"""The command `evaluate`: flies the kept actors of a run again, or a student."""
+"""The command `evaluate`: evaluates the kept actors of a run, or a student."""
 
 import argparse
 from pathlib import Path
@@ -28,7 +28,7 @@ class _Comparison(NamedTuple):
     teacher_ids: list[int]
     episodes: int
     kept: "Evaluation"
-    """Of the kept actors; in our simulator where the simulators are compared."""
+    """Of the kept actors; in raptor_jax's simulator if simulators are compared."""
     found: "Evaluation"
 
 
@@ -38,45 +38,46 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         "--teachers", type=teachers, metavar="N,FIRST:END,...", help="teachers to evaluate, by number (default: all)"
     )
     parser.add_argument(
-        "--episodes", type=positive, help="episodes of each teacher (default: as in the final evaluation of the run)"
+        "--episodes", type=positive, help="episodes per teacher (default: as in the final evaluation of the run)"
     )
     parser.add_argument(
         "--simulator",
         choices=("jax", "l2f"),
         default="jax",
-        help="simulator: ours, or the original, which is compared with ours (needs raptor-jax[l2f]; default:"
-        " %(default)s)",
+        help="simulator: raptor_jax's (jax), or the original (l2f; needs raptor-jax[l2f]), and then compare both"
+        " (default: %(default)s)",
     )
     parser.add_argument(
         "--matrix",
         type=Path,
         metavar="PNG",
-        help="evaluate every teacher on every drone instead, and draw the mean returns",
+        help="evaluate every teacher on every drone instead, and plot the mean returns",
     )
     parser.add_argument(
         "--drones",
         type=Path,
         metavar="DIR",
-        help="drones of a student, or of --matrix (default: those of the teachers)",
+        help="directory of drones, for a student or --matrix (default: the drones of the teachers)",
     )
     parser.add_argument(
         "--task",
         choices=("file", "default", "raptor"),
-        help="task of a student: as in each drone's file, or a built-in one (default: that of its teachers)",
+        help="task on which a student is evaluated: that of each drone's file, or a built-in one (default: as its"
+        " teachers)",
     )
     parser.add_argument(
         "--l2f-initial-angle",
         action="store_true",
         default=None,
-        help="start a student with angles of U(0, 1) rad, as l2f does, instead of the task's",
+        help="draw a student's initial angles from U(0, 1) rad, as l2f does, instead of the task's range",
     )
-    parser.add_argument("--plot", type=Path, metavar="PNG", help="draw the mean return of a student on each drone")
+    parser.add_argument("--plot", type=Path, metavar="PNG", help="plot the mean return of a student on each drone")
     parser.add_argument(
         "--policy",
         default=KEPT,
         metavar="kept|foundation|STUDENT",
-        help="policy: the kept actors, or another one, which is compared with them or with the student: RAPTOR's"
-        " published foundation policy (needs raptor-jax[foundation]), or the path of a student (default: %(default)s)",
+        help="policy: the kept actors, or another one to compare with them or with the student: RAPTOR's published"
+        " foundation policy (needs raptor-jax[foundation]), or the path of a student (default: %(default)s)",
     )
     parser.add_argument(
         "--seed", type=seed, help="seed of the episodes (default: as in the final evaluation of the run)"
@@ -96,14 +97,14 @@ def _run(options: argparse.Namespace) -> int:
         return PASSED if evaluate_student(options, make_console()) else NOT_PASSED
     for option in ("task", "plot", "l2f_initial_angle"):
         if getattr(options, option) is not None:
-            raise UserError(f"--{option.replace('_', '-')}: is for a student, and {options.run} is none; leave it out")
+            raise UserError(f"--{option.replace('_', '-')}: {options.run} is not a student; leave the option out")
     requested = Flights(options.run, options.teachers, options.episodes, options.seed)
     if options.matrix is None:
         if options.drones is not None:
-            raise UserError(f"--drones {options.drones}: is for --matrix PNG only; leave it out, or add --matrix")
+            raise UserError(f"--drones {options.drones}: needs --matrix PNG or a student; add --matrix or leave it out")
         return PASSED if _evaluate(requested, options) else NOT_PASSED
     if (options.policy, options.simulator) != (KEPT, "jax"):
-        raise UserError("--matrix: evaluates the kept actors in our simulator only; leave --policy and --simulator out")
+        raise UserError("--matrix: evaluates only the kept actors, in jax; leave --policy and --simulator out")
     from raptor_jax.commands.evaluate_matrix import evaluate_matrix
 
     evaluate_matrix(requested, options.drones, options.matrix, options.json, make_console())
@@ -111,13 +112,13 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _evaluate(requested: "Flights", options: argparse.Namespace) -> bool:
-    """Evaluates the newest kept actors of a run on their own drones, or what the options name instead of them.
+    """Evaluates the newest kept actors of a run, or the policy that the options name, on the drones of the run.
 
     Returns:
         Whether every drone passed.
 
     Raises:
-        UserError: the directory holds no run, its files do not fit together, or a package is missing.
+        UserError: the directory contains no run, its files are inconsistent, or a package is missing.
     """
     from raptor_jax import evaluation
     from raptor_jax.runs import layout
@@ -157,14 +158,14 @@ def _compare_policies(both: _Comparison, policy: str, console: "Console") -> Non
     name = "the foundation policy" if policy == FOUNDATION else policy
     say(
         console,
-        f"teachers are ahead of {name} on {np.sum(kept > other)} of {len(kept)} drones;"
+        f"teachers score higher than {name} on {np.sum(kept > other)} of {len(kept)} drones;"
         f" median {np.median(kept):.0f} against {np.median(other):.0f},"
         f" worst {kept.min():.0f} against {other.min():.0f}",
     )
 
 
 def _compare_simulators(both: _Comparison, console: "Console") -> dict[str, object]:
-    """Compares the mean returns [T] in the original simulator and in ours."""
+    """Compares the mean returns [T] in the original simulator with those in raptor_jax's."""
     import numpy as np
 
     ids, ours = both.teacher_ids, np.asarray(both.kept.mean_return)
@@ -173,9 +174,9 @@ def _compare_simulators(both: _Comparison, console: "Console") -> dict[str, obje
     worst = int(np.argmax(difference))
     within = int(np.sum(difference <= np.maximum(standard_error, 1e-6 * np.abs(ours))))
     console.print(
-        f"l2f against our simulator in the same {both.episodes} episodes of each teacher: the mean returns differ by at"
-        f" most {difference[worst]:.2g} (teacher {ids[worst]}); {within} of {len(ids)} lie within one standard error of"
-        f" such a mean, {standard_error.min():.2g} to {standard_error.max():.2g}",
+        f"l2f and raptor_jax in the same {both.episodes} episodes of each teacher: the mean returns differ by at most"
+        f" {difference[worst]:.2g} (teacher {ids[worst]}), for {within} of {len(ids)} teachers by at most one standard"
+        f" error of the mean, which is {standard_error.min():.2g} to {standard_error.max():.2g}",
         soft_wrap=True,
     )
     return {
@@ -189,7 +190,7 @@ def _compare_simulators(both: _Comparison, console: "Console") -> dict[str, obje
 
 COMMAND = Command(
     "evaluate",
-    "fly the kept actors of a run again, or a student",
+    "evaluate the kept actors of a run, or a student",
     "[options] RUN",
     _add_options,
     _run,

@@ -53,7 +53,7 @@ def evaluate_matrix(
 
 
 def _print(matrix: Matrix, pass_return: float, console: Console) -> None:
-    """Prints the returns of each teacher on its own and on the other drones; of many, those that pass on the fewest."""
+    """Prints the returns of at most _MOST_ROWS teachers, which pass on the fewest drones, on own and other drones."""
     passed = matrix.mean_return > pass_return
     is_own = np.zeros_like(passed)
     for row, column in enumerate(matrix.own):
@@ -78,8 +78,8 @@ def _print(matrix: Matrix, pass_return: float, console: Console) -> None:
             console.print(f"{name} drones: {passed[where].mean():.0%} pass, median {median:.0f}")
     say(
         console,
-        f"the drone that fewest pass on: {matrix.drones[hardest].path.name}, {passed[:, hardest].sum()} of"
-        f" {len(matrix.teacher_ids)} teachers",
+        f"the drone on which the fewest teachers pass: {matrix.drones[hardest].path.name},"
+        f" {passed[:, hardest].sum()} of {len(matrix.teacher_ids)}",
     )
 
 
@@ -119,7 +119,7 @@ def _draw(matrix: Matrix, pass_return: float, episodes: int, picture: Path) -> N
 
 
 def _to_json(matrix: Matrix, run: Path, episodes: int) -> dict[str, Any]:
-    """Returns the matrix as JSON has it; NaN becomes null."""
+    """Returns the content of the JSON file; NaN becomes null."""
     numbers = {
         "mean_return": matrix.mean_return,
         "std_return": matrix.std_return,

@@ -1,4 +1,4 @@
-"""`evaluate` for a student: its mean return on each drone, beside that of another policy."""
+"""`evaluate` for a student: its mean return on each drone, next to that of another policy."""
 
 import argparse
 from collections.abc import Mapping, Sequence
@@ -81,13 +81,13 @@ def _require_options(options: argparse.Namespace) -> None:
     """Raises UserError for options that are not for a student, and for files that cannot be written."""
     for option in ("matrix", "teachers"):
         if getattr(options, option) is not None:
-            raise UserError(f"--{option}: is for a run of teachers, and {options.run} is a student; leave it out")
+            raise UserError(f"--{option}: {options.run} is a student, not a run; leave the option out")
     require_writable("--json", options.json)
     require_writable("--plot", options.plot)
 
 
 def _settings(options: argparse.Namespace, provenance: Mapping[str, Any]) -> Config:
-    """Returns the settings of the student's teachers, with what the options change."""
+    """Returns the settings of the student's teachers, with the changes that the options request."""
     overrides = {
         "environment.task": options.task,
         "environment.l2f_initial_angle": options.l2f_initial_angle,
@@ -104,12 +104,12 @@ def _drones(options: argparse.Namespace, provenance: Mapping[str, Any]) -> list[
         return files.load_directory(options.drones)
     run = provenance.get("distilled_from")
     if not isinstance(run, str) or not layout.drones(Path(run)).is_dir():
-        raise UserError(f"{options.run}: the run of its teachers is not at {run}; name drones with --drones DIR")
+        raise UserError(f"{options.run}: the run of its teachers was not found at {run}; name drones with --drones DIR")
     return files.load_directory(layout.drones(Path(run)))
 
 
 def _print(both: _Comparison, console: Console) -> None:
-    """Prints the drones, or of many those with the lowest return of the student; then a summary of each policy."""
+    """Prints the returns on the drones, at most _MOST_ROWS with the student's lowest, and a summary of each policy."""
     lowest = np.argsort(np.asarray(both.found[_STUDENT].mean_return), kind="stable")[:_MOST_ROWS]
     shown = np.sort(lowest) if len(both.drones) <= _MOST_ROWS else lowest
     if len(both.drones) > _MOST_ROWS:
@@ -131,8 +131,8 @@ def _print(both: _Comparison, console: Console) -> None:
     for name, values in returns.items():
         say(console, f"{name:<{width}}  {_summary(values, both.bar)}")
     for name in list(returns)[1:]:
-        ahead = int(np.sum(returns[_STUDENT] > returns[name]))
-        say(console, f"the student is ahead of {name} on {ahead} of {len(both.drones)} drones")
+        higher = int(np.sum(returns[_STUDENT] > returns[name]))
+        say(console, f"the student scores higher than {name} on {higher} of {len(both.drones)} drones")
 
 
 def _cell(found: Evaluation, row: int) -> str:
@@ -149,7 +149,7 @@ def _summary(returns: np.ndarray, bar: float) -> str:
 
 
 def _draw(both: _Comparison, picture: Path) -> None:
-    """Draws the mean returns, drone by drone, in the order of the student's."""
+    """Draws the mean returns on each drone, ordered by the student's."""
     from matplotlib.figure import Figure
 
     order = np.argsort(np.asarray(both.found[_STUDENT].mean_return), kind="stable")
@@ -165,7 +165,7 @@ def _draw(both: _Comparison, picture: Path) -> None:
 
 
 def _content(both: _Comparison, options: argparse.Namespace, config: Config) -> dict[str, Any]:
-    """Returns the comparison as JSON has it."""
+    """Returns the content of the JSON file."""
     return {
         "student": str(options.run),
         "policy": options.policy,

@@ -5,8 +5,8 @@ PASSED = 0
 USAGE = 2
 """Invalid input."""
 NOT_PASSED = 3
-"""Training or evaluation finished, but some teacher did not pass."""
+"""Training or evaluation finished, but not all teachers passed, or the student did not pass on all drones."""
 STOPPED = 4
-"""A training saved and stopped on a signal; it can be resumed."""
+"""A signal stopped a training or a distillation after it had saved a checkpoint; it can be resumed."""
 INTERRUPTED = 130
 """Ctrl-C in any other command."""

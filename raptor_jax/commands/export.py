@@ -21,7 +21,7 @@ _ENDINGS = {"npz": "npz", "onnx": "onnx", "rltools-h5": "h5", "c": "h"}
 """File extensions by format."""
 _PX4 = "px4"
 _PX4_NAME = "policy.tar"
-"""The name by which PX4's module looks for it."""
+"""The file name that PX4's module reads."""
 _ALL = "npz-all"
 
 
@@ -30,14 +30,15 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         "path",
         type=Path,
         metavar="PATH",
-        help="output directory of a run, for its teachers; or of distill, or the student.npz in it, for the student",
+        help="what to export: the output directory of a run for its teachers; that of distill, or the student.npz in"
+        " it, for the student",
     )
-    add_selection_options(parser, "export/FORMAT beside what is exported")
+    add_selection_options(parser, "export/FORMAT in the directory of the run or the student")
     parser.add_argument(
         "--format",
         required=True,
         choices=(*_ENDINGS, _ALL, _PX4),
-        help="npz: NumPy archive, a teacher's is also accepted by --training.start; onnx: ONNX model; rltools-h5: HDF5"
+        help="npz: NumPy archive (--training.start also accepts a teacher's); onnx: ONNX model; rltools-h5: HDF5"
         " checkpoint of RLtools; c: C header for a microcontroller; npz-all: one NumPy archive of all teachers, in"
         " float16; px4: the student for PX4's module mc_raptor (onnx and rltools-h5 need raptor-jax[export])",
     )
@@ -74,8 +75,8 @@ def export_run(run: Path, format: str, teacher_id: int | None, output: Path | No
 
     if format == _PX4:
         raise UserError(
-            f"--format {_PX4}: {run} is no student, and teachers observe rotor states, which PX4 does not measure; name"
-            " a directory that distill wrote"
+            f"--format {_PX4}: {run} is not a student, and teachers observe rotor states, which PX4 does not measure;"
+            " name a directory that distill wrote"
         )
     if format == _ALL:
         _export_all(run, teacher_id, output, console)
@@ -107,7 +108,7 @@ def export_student(path: Path, format: str, output: Path | None, console: Consol
     from raptor_jax.runs import student_file
 
     if format == _ALL:
-        raise UserError(f"--format {_ALL}: is for the teachers of a run, and {path} is a student; use --format npz")
+        raise UserError(f"--format {_ALL}: {path} is a student, not a run of teachers; use --format npz")
     write = _student_writer(format)
     student = read_student(path)
     directory = output or student_file.directory(path) / "export" / format
@@ -123,7 +124,7 @@ def _export_all(run: Path, teacher_id: int | None, output: Path | None, console:
     from raptor_jax.export.teacher import read_teachers
 
     if teacher_id is not None:
-        raise UserError(f"--teacher {teacher_id}: {_ALL} holds all teachers; leave --teacher out, or use --format npz")
+        raise UserError(f"--teacher {teacher_id}: {_ALL} exports all teachers; leave --teacher out or use --format npz")
     path = (output or run / "export" / _ALL) / all_teachers.NAME
     teachers = read_teachers(run, None)
     with writing(path, "name another directory", "--output"):

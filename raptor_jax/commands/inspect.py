@@ -17,8 +17,8 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         "path",
         type=Path,
         metavar="PATH",
-        help="output directory of a run, its checkpoints or one checkpoint; a drone file, the name of a platform, a"
-        " warm start, the student, what export wrote, or the curves of a run",
+        help="output directory of a run, its checkpoints or one checkpoint; a drone's file, the name of a platform, a"
+        " warm start, a student, a file that export wrote, or the curves of a run",
     )
     parser.add_argument(
         "--teacher", type=number_of(0), metavar="N", help="show the drone, the result and the curve of one teacher"
@@ -28,8 +28,8 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         "--repair",
         type=Path,
         metavar="OUT.json",
-        help="write a drone's file with its derived fields (J_inv, hovering_throttle_relative) computed anew, and print"
-        " what was changed",
+        help="write a copy of a drone's file with its derived fields (J_inv, hovering_throttle_relative) recomputed,"
+        " and print what was changed",
     )
 
 
@@ -38,17 +38,17 @@ def _run(options: argparse.Namespace) -> int:
     if options.repair is None:
         inspect(options.path, options.teacher, options.json, console)
     elif options.json or options.teacher is not None:
-        raise UserError("--repair: writes a drone's file and shows nothing else; leave --json and --teacher out")
+        raise UserError("--repair: cannot be combined with --json or --teacher; leave them out")
     else:
         repair(options.path, options.repair, console)
     return PASSED
 
 
 def repair(path: Path, output: Path, console: Console) -> None:
-    """Writes a drone's file with its derived fields computed anew, and prints a line for each change.
+    """Writes a drone's file with its derived fields recomputed, and prints a line for each change.
 
     Raises:
-        UserError: it is no drone, a field that is not derived is wrong, or the file cannot be written.
+        UserError: `path` is not a drone, a field that is not derived is invalid, or the file cannot be written.
     """
     from raptor_jax.drones.repair import write_repaired
 
@@ -61,7 +61,8 @@ def inspect(path: Path, teacher: int | None, as_json: bool, console: Console) ->
     """Prints the content of `path`, or of one teacher of its run, as text or as JSON.
 
     Raises:
-        UserError: it is no file or directory of raptor_jax; or, after everything was printed, a checkpoint is damaged.
+        UserError: `path` is not a file or directory of raptor_jax; or, after printing everything, a checkpoint is
+            damaged.
     """
     from raptor_jax.inspection import content, text
 
@@ -70,7 +71,7 @@ def inspect(path: Path, teacher: int | None, as_json: bool, console: Console) ->
         try:
             print(json.dumps(found, indent=2, allow_nan=False))
         except ValueError:
-            raise UserError(f"{path}: holds NaN or infinity, which JSON cannot represent; leave --json out") from None
+            raise UserError(f"{path}: contains NaN or infinity, which JSON cannot hold; leave --json out") from None
     else:
         text.show(found, console)
     if problem := next((one["problem"] for one in found.get("checkpoints", ()) if one["problem"]), None):
@@ -79,7 +80,7 @@ def inspect(path: Path, teacher: int | None, as_json: bool, console: Console) ->
 
 COMMAND = Command(
     "inspect",
-    "show what a run, a checkpoint, a policy or a drone's file holds",
+    "show the contents of a run, a checkpoint, a policy or a drone's file",
     "[options] PATH",
     _add_options,
     _run,

@@ -51,13 +51,13 @@ def add_dynamics_option(
         "--dynamics-dir",
         type=Path,
         default=Path("data/dynamics"),
-        help="directory of the drones, one JSON file each (default: %(default)s)",
+        help="directory of the drones, with one JSON file per drone (default: %(default)s)",
     )
     return drones
 
 
 def add_device_option(parser: argparse.ArgumentParser) -> None:
-    """Adds --device; `cli` sets the environment variables of jax from it."""
+    """Adds --device, from which `cli` sets jax's environment variables."""
     parser.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="device to compute on (default: %(default)s)"
     )
@@ -65,7 +65,7 @@ def add_device_option(parser: argparse.ArgumentParser) -> None:
 
 def add_config_options(parser: argparse.ArgumentParser, sections: Sequence[str]) -> None:
     """Adds an option for every key of these sections; values stay text until the configuration checks them."""
-    parser.epilog = "A setting that is not given here has its value in the --config file, or else its default."
+    parser.epilog = "A setting that is not given as an option has its value in the --config file, or else its default."
     for section in sections:
         model = configs.sections()[section]
         group = parser.add_argument_group(section, model.__doc__)
@@ -87,7 +87,7 @@ def load_config(options: argparse.Namespace) -> configs.Config:
 
 
 def number_of(least: int) -> Callable[[str], int]:
-    """Returns a parser of whole numbers of at least `least`."""
+    """Returns a parser of integers of at least `least`."""
 
     def convert(text: str) -> int:
         if not text.isdecimal() or int(text) < least:
@@ -116,7 +116,7 @@ def slice_of(text: str) -> tuple[int, int]:
     """Parses FIRST:END."""
     first, colon, end = text.partition(":")
     if not (colon and first.isdecimal() and end.isdecimal() and int(first) < int(end)):
-        raise argparse.ArgumentTypeError(f"{text!r} should be FIRST:END, two whole numbers, the second the larger one")
+        raise argparse.ArgumentTypeError(f"{text!r} should be FIRST:END, two whole numbers with FIRST below END")
     return int(first), int(end)
 
 

@@ -1,4 +1,4 @@
-"""The policies that `--policy` names: one policy for all drones, in either simulator."""
+"""The policies that `--policy` can name: one policy for all drones, in either simulator."""
 
 from pathlib import Path
 from types import ModuleType

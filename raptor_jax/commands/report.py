@@ -12,7 +12,7 @@ from raptor_jax.utils.console import make_console
 def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, metavar="RUN", help="output directory of a run")
     parser.add_argument(
-        "--student", type=Path, metavar="STUDENT", help="directory of a student of these teachers, to show beside them"
+        "--student", type=Path, metavar="STUDENT", help="directory of a student of these teachers, to show next to them"
     )
     parser.add_argument("--output", type=Path, help="file to write (default: RUN/report.html)")
     add_device_option(parser)

@@ -11,7 +11,7 @@ from raptor_jax.utils.console import make_console
 def _add_options(parser: argparse.ArgumentParser) -> None:
     add_teacher_options(parser, "RUN/rollouts")
     parser.add_argument(
-        "--episodes", type=positive, help="episodes of each teacher (default: as in the final evaluation of the run)"
+        "--episodes", type=positive, help="episodes per teacher (default: as in the final evaluation of the run)"
     )
     parser.add_argument(
         "--seed", type=seed, help="seed of the episodes (default: as in the final evaluation of the run)"
@@ -29,7 +29,7 @@ def _run(options: argparse.Namespace) -> int:
 
 COMMAND = Command(
     "rollout",
-    "fly teachers of a run and write every step",
+    "fly teachers of a run and record every step",
     "[options] RUN",
     _add_options,
     _run,

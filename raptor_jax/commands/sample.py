@@ -27,7 +27,7 @@ def _run(options: argparse.Namespace) -> int:
 
 COMMAND = Command(
     "sample",
-    "draw drones and check their distribution",
+    "sample drones and check their distribution",
     "[options] [--sampling.KEY VALUE ...]",
     _add_options,
     _run,

@@ -41,12 +41,12 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         "--teachers",
         type=slice_of,
         metavar="FIRST:END",
-        help="train teachers for a slice of the drones, as in a run of all drones: 250:500 are the numbers 250 to 499",
+        help="train teachers for a slice of the drones, with the numbers of a run of all drones: 250:500 is 250 to 499",
     )
     parser.add_argument(
         "--generate-dynamics",
         action="store_true",
-        help="only write drones into --dynamics-dir and check their distribution, as the command sample does",
+        help="only write drones into --dynamics-dir and check their distribution, as `sample` does",
     )
     again = parser.add_mutually_exclusive_group()
     again.add_argument("--resume", action="store_true", help="resume the run in --output-dir")
@@ -56,7 +56,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--distributed",
         action="store_true",
-        help="run as one of several processes of one run; JAX finds the others under SLURM, Open MPI or Kubernetes,"
+        help="be one of several processes of a run; JAX finds the others under SLURM, Open MPI or Kubernetes,"
         " elsewhere through JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID",
     )
     add_device_option(parser)

@@ -94,7 +94,7 @@ def test_a_run_in_use_stays_as_it_is(capsys, run):
         found = searched(run, "--teachers", "0")
     assert found["teachers"][0]["ceiling"] is not None
     assert (run / layout.RESULTS).read_bytes() == before
-    assert re.search("results.json stays as it is: the run is in use", capsys.readouterr().out)
+    assert re.search("results.json was not changed: the run is in use", capsys.readouterr().out)
 
 
 def test_results_of_another_step_stay_as_they_are(capsys, run):

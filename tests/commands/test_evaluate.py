@@ -51,7 +51,7 @@ def test_only_the_teachers_that_are_named_fly(run_of_4, tmp_path, selection, ids
         (("--teachers", "2000000000:2147483647"), "has no teacher"),
         (("--teachers", "2:1"), "should be FIRST:END"),
         (("--teachers", "x"), "should be FIRST:END"),
-        (("--drones", "somewhere"), "is for --matrix PNG"),
+        (("--drones", "somewhere"), "needs --matrix PNG"),
         (("--matrix", "m.png", "--simulator", "l2f"), "leave --policy and --simulator out"),
         (("--matrix", "nowhere/m.png"), "--matrix: nowhere/m.png: cannot be written"),
     ],
@@ -81,7 +81,7 @@ def test_the_original_simulator_gives_the_same_returns(capsys, run_of_4, tmp_pat
     compared = found["run"]["against_jax"]
     assert compared["within_one_standard_error"] == 4
     assert 0 <= compared["largest_difference"] < compared["largest_standard_error"]
-    assert "4 of 4 lie within one standard error" in capsys.readouterr().out
+    assert "for 4 of 4 teachers by at most one standard error" in capsys.readouterr().out
 
 
 @pytest.mark.l2f

@@ -71,7 +71,7 @@ def test_both_policies_fly_in_the_original_simulator(untrained, tmp_path, capsys
     for policy in ("student", "foundation"):
         np.testing.assert_allclose(theirs[policy]["mean_return"], ours[policy]["mean_return"], rtol=1e-3, atol=0.5)
     assert theirs["student"]["mean_return"] != theirs["foundation"]["mean_return"]
-    assert "the student is ahead of foundation on 0 of 4 drones" in capsys.readouterr().out
+    assert "the student scores higher than foundation on 0 of 4 drones" in capsys.readouterr().out
 
 
 def test_another_student_and_other_drones_are_compared_and_drawn(untrained, tmp_path, capsys):
@@ -101,8 +101,8 @@ def test_a_memory_does_not_outlive_its_episodes(weights, drones):
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (("--matrix", "m.png"), "--matrix: is for a run of teachers"),
-        (("--teachers", "0:2"), "--teachers: is for a run of teachers"),
+        (("--matrix", "m.png"), "is a student, not a run; leave the option out"),
+        (("--teachers", "0:2"), "is a student, not a run; leave the option out"),
         (("--policy", "nowhere.npz"), "nowhere.npz: no such file"),
         (("--drones", "nowhere"), "nowhere"),
         (("--plot", "nowhere/p.png"), "--plot: nowhere/p.png: cannot be written"),
@@ -117,4 +117,4 @@ def test_what_does_not_go_together_is_refused_in_one_line(untrained, capsys, arg
 
 def test_options_of_a_student_are_refused_for_a_run(run_of_4, capsys):
     assert cli.main(["evaluate", str(run_of_4), "--task", "default", "--device", "cpu"]) == exit_status.USAGE
-    assert "--task: is for a student" in capsys.readouterr().err
+    assert f"--task: {run_of_4} is not a student" in capsys.readouterr().err

@@ -233,7 +233,7 @@ def test_evaluate_compares_with_the_foundation_policy(directory, run):
     ]
     done = subprocess.run(command, capture_output=True, text=True, cwd=directory, check=False)
     assert done.returncode == 0, done.stderr
-    assert "ahead of the foundation policy on" in done.stdout
+    assert "higher than the foundation policy on" in done.stdout
 
 
 def test_inspect_shows_the_run(directory, run):

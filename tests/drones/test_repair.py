@@ -99,7 +99,7 @@ def test_refusals(content, tmp_path, capsys):
     assert "ends in .json" in error_of(write_repaired, path, tmp_path / "b.yaml")
     assert "cannot be written" in error_of(write_repaired, path, path / "b.json")
     assert cli.main(["inspect", str(path), "--repair", str(tmp_path / "b.json"), "--json"]) == exit_status.USAGE
-    assert "leave --json and --teacher out" in capsys.readouterr().err
+    assert "cannot be combined with --json or --teacher" in capsys.readouterr().err
     content["unknown"] = float("nan")
     assert "NaN or infinity" in error_of(write_repaired, write(path, content), tmp_path / "b.json")
     put(content, "dynamics.mass", -1)

@@ -53,7 +53,7 @@ def test_a_thousand_fit_16_mb_and_each_is_described(run, path):
 def test_one_teacher_is_refused(run, tmp_path, capsys):
     command = ["export", str(run), "--format", "npz-all", "--teacher", "1", "--output", str(tmp_path / "none")]
     assert cli.main(command) == exit_status.USAGE
-    assert "--teacher 1: npz-all holds all teachers" in capsys.readouterr().err
+    assert "--teacher 1: npz-all exports all teachers" in capsys.readouterr().err
     assert not (tmp_path / "none").exists()
 
 

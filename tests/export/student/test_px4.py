@@ -151,5 +151,5 @@ def test_another_width_is_refused(tmp_path, capsys):
 
 def test_teachers_are_refused(run, capsys, tmp_path):
     line = refusal(capsys, "export", run, "--format", "px4", "--output", tmp_path / "out")
-    assert f"--format px4: {run} is no student, and teachers observe rotor states" in line
+    assert f"--format px4: {run} is not a student, and teachers observe rotor states" in line
     assert not (tmp_path / "out").exists()

@@ -27,19 +27,18 @@ class EnvironmentConfig(Section):
     """The simulator and the task."""
 
     dt: float = Field(0.01, gt=0, le=0.1, description="integration and control period, as in the drones' files [s]")
-    episode_steps: PositiveInt = Field(500, description="longest episode [steps]; a longer one is truncated")
+    episode_steps: PositiveInt = Field(500, description="length at which an episode is truncated [steps]")
     training_episode_steps: PositiveInt = Field(
         300,
-        description="the same for training at sac.horizon > 0, at most episode_steps: shorter episodes show more of the"
-        " recovery from initial states, and less of hovering",
+        description="the same in training at sac.horizon > 0 [steps], at most episode_steps; shorter episodes contain"
+        " more of the recovery from initial states, and less hovering",
     )
     task: Literal["file", "default", "raptor"] = Field(
         "file",
-        description="reward, initial states, limits and trajectories: as in each drone's file, or one of two built-in"
-        " tasks",
+        description="reward, initial states, limits and trajectories: those of each drone's file or a built-in task",
     )
     environments_per_teacher: PositiveInt = Field(
-        4, description="parallel environments of each teacher; an update uses one window of each"
+        4, description="parallel environments of each teacher; at sac.horizon > 0 an update uses one window of each"
     )
     l2f_initial_angle: bool = Field(
         False, description="draw initial angles from U(0, 1) rad as l2f 2.0.18 does, instead of U(0, max_angle)"
@@ -47,16 +46,16 @@ class EnvironmentConfig(Section):
 
     @property
     def longest_in_training(self) -> int:
-        """Returns the steps after which training in windows truncates an episode."""
+        """Returns the number of steps after which training at a horizon above 0 truncates an episode."""
         return min(self.training_episode_steps, self.episode_steps)
 
 
 class SamplingConfig(Section):
-    """The distribution that `sample` draws drones from; names as in L2F's domain_randomization."""
+    """The distribution from which `sample` draws drones; names as in L2F's domain_randomization."""
 
     num_drones: PositiveInt = Field(1000, description="number of drones")
     seed: int = Field(0, ge=0, description="seed of the drones; drone i depends only on (seed, i)")
-    task: Literal["default", "raptor"] = Field("default", description="task that is written into the files")
+    task: Literal["default", "raptor"] = Field("default", description="task to write into the drones' files")
     thrust_to_weight_min: float = Field(1.5, gt=1, description="[-]")
     thrust_to_weight_max: float = Field(5.0, gt=1, description="[-]")
     torque_to_inertia_min: float = Field(40.0, gt=0, description="[1/s^2]")
@@ -104,7 +103,7 @@ class SacConfig(Section):
         200,
         ge=0,
         le=10_000,
-        description="H, steps of the simulator through which the actor's objective is differentiated, in on-policy"
+        description="H, number of simulator steps through which the actor's objective is differentiated, in on-policy"
         " windows of H steps; 0 is model-free SAC with a replay buffer",
     )
     actor_hidden_dim: PositiveInt = Field(64, description="units in each of the actor's two hidden layers")
@@ -114,10 +113,10 @@ class SacConfig(Section):
         0.95, ge=0, le=1, description="lambda of the critics' targets over a window; only for horizon > 0"
     )
     tau: float = Field(0.02, gt=0, le=1, description="Polyak rate of the target critics")
-    target_entropy: float = Field(-12.0, description="entropy that alpha is adapted to [nat]")
+    target_entropy: float = Field(-12.0, description="entropy of the policy that alpha is adapted to reach [nat]")
     initial_alpha: float = Field(1e-3, gt=0, description="initial entropy weight")
     actor_learning_rate: float = Field(
-        8e-3, gt=0, description="learning rate of the actor; for horizon > 0 it decays to 0 along a cosine"
+        8e-3, gt=0, description="learning rate of the actor; for horizon > 0 with cosine decay to 0"
     )
     critic_learning_rate: float = Field(2e-3, gt=0, description="learning rate of the critics")
     alpha_learning_rate: float = Field(1e-2, gt=0, description="learning rate of log alpha")
@@ -142,8 +141,8 @@ class SacConfig(Section):
     termination_penalty: float = Field(
         -500.0,
         le=0,
-        description="reward of a termination in what the teacher learns, unless the task's own penalty is lower; the"
-        " return that is evaluated has the task's; only for horizon > 0",
+        description="reward of a termination in training, unless the task's own penalty is lower; evaluations use the"
+        " task's; only for horizon > 0",
     )
     adam_beta1: Decay = Field(0.9, description="decay of Adam's first moment")
     adam_beta2: Decay = Field(0.99, description="decay of Adam's second moment")
@@ -153,7 +152,7 @@ class SacConfig(Section):
     )
     n_warmup_steps: PositiveInt = Field(
         8000,
-        description="environment steps of a teacher that the untrained policy collects before learning; only at"
+        description="environment steps per teacher that the untrained policy collects before learning begins; only at"
         " horizon 0",
     )
     steps_per_update: PositiveInt = Field(
@@ -163,24 +162,26 @@ class SacConfig(Section):
     critic_batch_size: PositiveInt = Field(
         256, description="transitions per critic update, from the replay, or from the windows for horizon > 0"
     )
-    actor_batch_size: PositiveInt = Field(256, description="transitions of these per actor update; only at horizon 0")
+    actor_batch_size: PositiveInt = Field(
+        256, description="transitions per actor update, out of critic_batch_size; only at horizon 0"
+    )
     replay_capacity: PositiveInt = Field(
         65_536,
-        description="capacity of the replay per teacher [transitions], at most what it will collect; only at horizon 0",
+        description="capacity of the replay per teacher [transitions], at most the number that it will collect; only at"
+        " horizon 0",
     )
     replay_precision: Literal["float16", "float32"] = Field(
         "float16", description="number format of the replay: 64 or 128 bytes per transition; only at horizon 0"
     )
     matmul_precision: Literal["float32", "tensorfloat32", "bfloat16"] = Field(
         "float32",
-        description="precision of matrix products, accumulated in float32; without an NVIDIA GPU tensorfloat32 is"
-        " float32",
+        description="precision of matrix products, which are accumulated in float32; without an NVIDIA GPU"
+        " tensorfloat32 means float32",
     )
     soft_target: Literal["reference", "textbook"] = Field(
         "reference",
-        description="entropy term of the target at horizon 0: reference, as in RLtools, is neither discounted nor"
-        " masked"
-        " at termination; textbook is both",
+        description="entropy term of the target at horizon 0: reference, as in RLtools, neither discounts it nor masks"
+        " it at termination; textbook does both",
     )
     log_std_min: float = Field(-20.0, description="lower bound of the policy's log standard deviation")
     log_std_max: float = Field(2.0, description="upper bound of the policy's log standard deviation")
@@ -203,47 +204,47 @@ class TrainingConfig(Section):
     start: str = Field(
         "packaged",
         description="initial actor of every teacher: packaged, the one that ships with raptor_jax; scratch, random"
-        " weights;"
-        " or a file that train-start wrote. At sac.horizon 0 it is always scratch",
+        " weights; or a file that train-start wrote. At sac.horizon 0 it is always scratch",
     )
     steps_per_teacher: PositiveInt = Field(
         320_000,
         lt=2**31,
-        description="environment steps of a teacher in the main round, summed over its environments",
+        description="environment steps per teacher in the main round, summed over its environments",
     )
     extra_rounds: int = Field(
         4,
         ge=0,
         le=8,
-        description="most additional rounds, of the teachers that fall short of pass_return or are worth refining, from"
-        " their kept actors and with new seeds; the first is as long as the main round, each other twice the previous",
+        description="maximum number of extra rounds, which train teachers that fall short of pass_return or still"
+        " improve, from their kept actors and with new seeds; the first is as long as the main round, each later one"
+        " twice as long as the one before",
     )
     refine_below: float = Field(
-        420.0, description="mean return below which a teacher that passes is trained in extra rounds, while it improves"
+        420.0, description="mean return below which a passing teacher is trained in extra rounds, while it improves"
     )
     converged_gain: float = Field(
         8.0,
         ge=0,
-        description="a teacher that passes has converged if its mean return rose by less than this for every"
-        " steps_per_teacher steps of an extra round",
+        description="a passing teacher has converged if its mean return rose by at most this per steps_per_teacher"
+        " steps of an extra round",
     )
-    eval_frequency: PositiveInt = Field(80_000, description="environment steps of a teacher between two evaluations")
+    eval_frequency: PositiveInt = Field(80_000, description="environment steps per teacher between two evaluations")
     eval_episodes: PositiveInt = Field(
-        64, description="episodes per evaluation, with fixed seeds; they select the best actor"
+        64, description="episodes per evaluation, with fixed seeds; they select the kept actor"
     )
     final_eval_episodes: PositiveInt = Field(
-        100, description="episodes of the final evaluation of the best actor, with seeds that selected nothing"
+        100, description="episodes of the final evaluation of the kept actor, with seeds not used to select it"
     )
     checkpoint_frequency: PositiveInt = Field(
-        80_000, description="environment steps of a teacher between two checkpoints"
+        80_000, description="environment steps per teacher between two checkpoints"
     )
     checkpoint_replay: Literal["auto", "always", "never"] = Field(
         "auto",
-        description="whether checkpoints contain the replay; a run resumed without it collects new experience before it"
-        " learns. auto: up to 1 GiB",
+        description="whether checkpoints contain the replay (auto: up to 1 GiB); a run resumed without it collects new"
+        " experience before it learns",
     )
     log_frequency: PositiveInt = Field(
-        16_000, description="environment steps of a teacher between two points of the training curves"
+        16_000, description="environment steps per teacher between two points of the training curves"
     )
     pass_return: float = Field(200.0, description="mean return above which a teacher passes")
     seed: int = Field(0, ge=0, lt=2**31, description="seed of initial weights, exploration and evaluation")
@@ -264,24 +265,26 @@ class DistillationConfig(Section):
 
     width: PositiveInt = Field(16, le=4096, description="units of the student's dense and recurrent layers")
     iterations: PositiveInt = Field(
-        1200, description="iterations; in each the student flies a batch of episodes, and then learns from them"
+        1200, description="number of iterations, in each of which the student flies episodes and learns from them"
     )
-    episodes: PositiveInt = Field(512, description="episodes of an iteration, each on the drone of one teacher")
-    batch_episodes: PositiveInt = Field(64, description="whole episodes of an update; divides episodes")
-    epochs: PositiveInt = Field(4, description="how often an iteration learns from each of its episodes")
+    episodes: PositiveInt = Field(512, description="episodes per iteration, each on the drone of one teacher")
+    batch_episodes: PositiveInt = Field(64, description="whole episodes per update; must divide episodes")
+    epochs: PositiveInt = Field(4, description="passes over the episodes of an iteration")
     guided_iterations: int = Field(
-        10, ge=0, description="first iterations in which the teachers fly, so that the student sees whole episodes"
+        10,
+        ge=0,
+        description="number of first iterations in which the teachers fly, so that the student sees whole episodes",
     )
-    learning_rate: float = Field(4e-3, gt=0, description="learning rate of Adam; it falls to 0 along a cosine")
+    learning_rate: float = Field(4e-3, gt=0, description="learning rate of Adam, with cosine decay to 0")
     gradient_clip: float = Field(1.0, gt=0, description="largest norm of the gradient of an update")
     eval_frequency: PositiveInt = Field(100, description="iterations between two evaluations")
-    eval_drones: PositiveInt = Field(128, description="drones of an evaluation, spread over those of the teachers")
+    eval_drones: PositiveInt = Field(128, description="drones per evaluation, spread evenly over those of the teachers")
     eval_episodes: PositiveInt = Field(
-        8, description="episodes of each of these drones, with fixed seeds; their mean return selects the best student"
+        8, description="episodes on each of these drones, with fixed seeds; their mean return selects the best student"
     )
     checkpoint_frequency: PositiveInt = Field(200, description="iterations between two checkpoints")
     log_frequency: PositiveInt = Field(10, description="iterations between two points of the training curves")
-    seed: int = Field(0, ge=0, lt=2**31, description="seed of the student's first weights and of its episodes")
+    seed: int = Field(0, ge=0, lt=2**31, description="seed of the student's initial weights and of its episodes")
 
     @pydantic.model_validator(mode="after")
     def _batches_divide_episodes(self) -> "DistillationConfig":

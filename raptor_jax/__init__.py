@@ -8,7 +8,7 @@
     population.teachers["mean_return"]
     raptor_jax.evaluate("experiments/quickstart", seed=1).mean_return
 
-These names come from `raptor_jax.api` when they are first used, and jax with them: the command line sets jax's
+These names, and jax with them, are imported from `raptor_jax.api` on first use, because the command line sets jax's
 environment before that. For other trainers there is `raptor_jax.gymnasium_env`.
 """
 

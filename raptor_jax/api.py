@@ -66,12 +66,12 @@ def sample_drones(
     """Draws drones; drone i depends on `sampling.seed` and on i alone.
 
     Args:
-        num: how many; None for `sampling.num_drones`.
+        num: number of drones; None for `sampling.num_drones`.
         config: settings, of which only the section `sampling` is used; None for the defaults.
-        directory: where they are also written, as 0000.json and so on; None for memory only.
+        directory: directory into which they are also written, as 0000.json and so on; None to write no files.
 
     Raises:
-        UserError: the settings allow impossible drones, or the directory holds other drones or cannot be written.
+        UserError: the settings allow impossible drones, or the directory contains other drones or cannot be written.
 
     >>> drones = sample_drones(3)
     >>> [drone.name for drone in drones]
@@ -94,7 +94,7 @@ def sample_drones(
 
 
 def load_drones(path: str | Path) -> list[DroneFile]:
-    """Reads the drones of a directory, ordered by number, or a single one by its file or the name of a platform.
+    """Reads the drones of a directory, ordered by number, or a single one from its file or by the name of a platform.
 
     Raises:
         UserError: there are none, or one is not a valid drone; see `raptor_jax.drones.files.load_drone`.
@@ -156,17 +156,17 @@ def train(
 
     Args:
         drones: teacher i flies drone i; they must be ordered by name, as `load_drones` returns them.
-        output_dir: of the run; the README lists the files that it holds.
+        output_dir: output directory of the run; docs/run.md lists its files.
         config: settings; None for the defaults.
-        overwrite: rename a run that is already there, and start a new one.
-        resume: resume the run that is already there, with its own settings and drones.
+        overwrite: rename a run that is already in `output_dir`, and start a new one.
+        resume: resume the run in `output_dir`; settings and drones must be those of the run.
         quiet: print nothing.
 
     Returns:
-        The run as `load` reads it; `teachers["passed"]` says who passed.
+        The run as `load` reads it; `teachers["passed"]` tells which teachers passed.
 
     Raises:
-        UserError: the input is invalid, or the memory or the disk does not suffice.
+        UserError: the input is invalid, or there is too little memory or disk space.
 
     >>> tiny = load_config("tiny.yaml")  # minutes become seconds
     >>> population = train(sample_drones(2), "experiments/two", tiny, quiet=True)
@@ -188,14 +188,15 @@ def evaluate(
     Args:
         run: output directory of a run.
         policy: one controller for all drones; None for the kept actors, each on its own drone.
-        episodes: of each drone; None for as many as in the final evaluation of the run.
-        seed: of the episodes; None for that of the run. With both None, these are the episodes of its final evaluation.
+        episodes: number of episodes per drone; None for that of the final evaluation of the run.
+        seed: seed of the episodes; None for that of the run. With both None, the episodes are those of its final
+            evaluation.
 
     Returns:
         NumPy arrays [T], in the order of the drones of the run.
 
     Raises:
-        UserError: the directory holds no run, its files do not fit together, or the memory does not suffice.
+        UserError: the directory contains no run, its files are inconsistent, or there is too little memory.
 
     >>> found = evaluate("experiments/pre_training", episodes=2)
     >>> found.mean_return.shape, found.share_terminated.shape
@@ -211,10 +212,10 @@ def evaluate(
 
 
 def load_teacher(run: str | Path, teacher_id: int) -> Teacher:
-    """Returns a kept actor of a run, with its drone, its settings and its provenance.
+    """Returns the kept actor of a teacher, with its drone, its settings and its provenance.
 
     Raises:
-        UserError: the directory holds no run, or no such teacher.
+        UserError: the directory contains no run, or the run has no such teacher.
 
     >>> teacher = load_teacher("experiments/pre_training", 0)
     >>> teacher.drone_file.name, teacher.action(np.zeros((10, 26))).shape
@@ -229,7 +230,7 @@ def _require_some(drones: Sequence[DroneFile]) -> None:
 
 
 def _require_order(drones: Sequence[DroneFile]) -> None:
-    """Raises UserError unless reading the drones back from the directory of the run would keep their order."""
+    """Raises UserError unless the drones have the order in which they are read back from the run's directory."""
     paths = [Path(f"{drone.name}.json") for drone in drones]
     ordered = sorted(set(paths), key=files.by_number)
     if paths != ordered:

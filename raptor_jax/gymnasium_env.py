@@ -92,7 +92,7 @@ class QuadrotorEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         self._flight: _Flight | None = None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, Info]:
-        """Starts an episode; a seed determines it and all following episodes without a seed.
+        """Starts an episode; a seed determines it and all following episodes that are reset without a seed.
 
         Args:
             seed: at least 0; None continues the random sequence.
@@ -114,8 +114,8 @@ class QuadrotorEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         """Applies an action [4] for one control period.
 
         Returns:
-            Observation [26] float32, reward, terminated (the drone left its limits), truncated (the episode reached its
-            longest length), and info.
+            Observation [26] float32, reward, terminated (the drone violated a limit), truncated (the episode reached
+            `environment.episode_steps`), and info.
         """
         if self._flight is None:
             raise gymnasium.error.ResetNeeded("reset the environment before the first step")
@@ -148,7 +148,7 @@ class QuadrotorVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
         Args:
             drones: the drones, their files, or names of platforms.
-            num_envs: N, at least the number of drones; None for one environment of each drone.
+            num_envs: N, at least the number of drones; None for one environment per drone.
             config: as for `QuadrotorEnv`.
 
         Raises:

@@ -1,4 +1,4 @@
-"""What the command line does: one module per command, with its options and its run.
+"""The commands: one module for each, with its options and the function that runs it.
 
 options.py          what a command is, and the options that several commands share
 devices.py          where a command computes

@@ -1,4 +1,4 @@
-"""The command `ceiling`: how much higher the returns of the kept actors could be, at least."""
+"""The command `ceiling`: a lower bound of the returns that the kept actors could reach."""
 
 import argparse
 from collections.abc import Sequence

@@ -14,7 +14,7 @@ def set_environment(device: str) -> None:
     # Orbax warns about the incomplete checkpoints that it removes.
     logging.getLogger("absl").setLevel(logging.ERROR)
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
-    # The program is the only one on the card, so little memory needs to stay free.
+    # No other program uses the GPU, so little memory needs to stay free.
     os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.92")
     if device != "auto":
         os.environ["JAX_PLATFORMS"] = device
@@ -36,9 +36,9 @@ def join_processes() -> None:
 
 
 def use_cores(most: int) -> None:
-    """Makes a device of every core that this process may use, up to `most`, unless the user has said how many.
+    """Makes every core that this process may use a device, at most `most`, unless the user has set their number.
 
-    XLA runs a training on one core of a device: its operations are too small to be divided.
+    On one device XLA trains on a single core: the operations are too small to be divided.
     """
     import jax
 

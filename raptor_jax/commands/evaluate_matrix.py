@@ -25,11 +25,11 @@ _ORDER = "rotor_time_constant_rising"
 def evaluate_matrix(
     requested: Flights, drones_dir: Path | None, picture: Path, json_path: Path | None, console: Console
 ) -> None:
-    """Evaluates the newest kept actors of a run on every drone, and draws their mean returns.
+    """Evaluates the newest kept actors of a run on every drone, and plots their mean returns.
 
     Args:
-        requested: which teachers, and how many episodes on each drone, with the same initial draws on all of them.
-        drones_dir: directory of the drones; None for those of the teachers.
+        requested: which teachers, and the number of episodes on each drone, with the same initial draws for all drones.
+        drones_dir: directory of the drones; None for the drones of the teachers.
         picture: PNG file to write.
         json_path: file to which the numbers are also written; None for none.
         console: where the table is printed.

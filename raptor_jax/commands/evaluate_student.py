@@ -39,18 +39,18 @@ class _Comparison(NamedTuple):
     found: dict[str, Evaluation]
     """By policy, the student first; every array [D]."""
     bar: float
-    """Mean return above which a policy passes a drone."""
+    """Mean return above which a policy passes on a drone."""
 
 
 def evaluate_student(options: argparse.Namespace, console: Console) -> bool:
-    """Evaluates a student on drones, and with --policy another policy in the same episodes.
+    """Evaluates a student on drones and, with --policy, another policy in the same episodes.
 
     Args:
-        options: of the command `evaluate`.
+        options: options of the command `evaluate`.
         console: where the table is printed.
 
     Returns:
-        Whether the student passed every drone.
+        Whether the student passed on every drone.
 
     Raises:
         UserError: there is no such student, drone or policy, a package is missing, or a file cannot be written.
@@ -78,7 +78,7 @@ def evaluate_student(options: argparse.Namespace, console: Console) -> bool:
 
 
 def _require_options(options: argparse.Namespace) -> None:
-    """Raises UserError for options that are not for a student, and for files that cannot be written."""
+    """Raises UserError for options that do not apply to a student, and for files that cannot be written."""
     for option in ("matrix", "teachers"):
         if getattr(options, option) is not None:
             raise UserError(f"--{option}: {options.run} is a student, not a run; leave the option out")

@@ -1,6 +1,7 @@
-"""Reads settings from YAML, with values from the command line over them.
+"""Reads settings from YAML, and overrides them with values from the command line.
 
-Pydantic checks types and ranges; its reports become one line each that names the file, the key, the value and the fix.
+Pydantic checks types and ranges; each of its reports becomes one line that names the file, the key, the value and the
+fix.
 """
 
 import os
@@ -51,7 +52,7 @@ def load(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Config
         overrides: values by dotted key (`{"sac.actor_learning_rate": "1e-3"}`), as text or as numbers.
 
     Raises:
-        UserError: the file is missing or not YAML, a key is unknown, or a value has a wrong type or is out of range.
+        UserError: the file is missing or not YAML, a key is unknown, or a value has the wrong type or is out of range.
     """
     path = find(path)
     return build(read(path), overrides or {}, str(path))
@@ -76,7 +77,7 @@ def build(values: Any, overrides: Mapping[str, Any], source: str) -> Config:
     Args:
         values: keys and values by section.
         overrides: values by dotted key.
-        source: names `values` in errors.
+        source: name of `values` in errors.
 
     Raises:
         UserError: as `load`.

@@ -1,4 +1,4 @@
-"""The loop: it trains chunk by chunk, and evaluates, logs and saves in between."""
+"""The host loop: trains the student chunk by chunk, and evaluates, logs and saves it between chunks."""
 
 import enum
 import time
@@ -50,17 +50,17 @@ class Job(NamedTuple):
     """The settings of the run, with those of the distillation."""
     output_dir: Path
     asked: Sequence[range] | None = None
-    """Ranges of the `teacher_id` of those to learn from; None for all that passed."""
+    """Ranges of `teacher_id` of the teachers to learn from; None for all that passed."""
 
 
 class _Setup(NamedTuple):
-    """What stays the same throughout."""
+    """What does not change during a distillation."""
 
     job: Job
     teachers: Teachers
     mesh: Mesh
     rows: np.ndarray
-    """[D] the teachers whose drones the evaluations fly."""
+    """[D] the teachers on whose drones the student is evaluated."""
     console: Console
 
 
@@ -68,13 +68,13 @@ def distill(job: Job, console: Console, overwrite: bool = False, resume: bool = 
     """Distils the teachers of a run into one student, and writes everything under `job.output_dir`.
 
     Args:
-        job: what to distill; its output directory must not hold anything, unless one of the following says what to do.
+        job: what to distil; its output directory must be empty, unless `overwrite` or `resume` is set.
         console: where the progress is printed.
-        overwrite: move aside what is there.
-        resume: continue from the newest whole checkpoint.
+        overwrite: rename the existing output directory.
+        resume: continue from the newest undamaged checkpoint.
 
     Raises:
-        UserError: the input, the memory or the disk does not allow it.
+        UserError: the input is invalid, or there is too little memory or disk space.
     """
     directory.require(job.output_dir, overwrite, resume)
     resume = resume and directory.has_begun(job.output_dir)
@@ -116,7 +116,7 @@ def _set_up(job: Job, console: Console) -> _Setup:
 
 
 def _first_state(setup: _Setup, output: Output, resume: bool) -> State:
-    """Returns an untrained student, or the one of the newest whole checkpoint."""
+    """Returns an untrained student, or the one in the newest undamaged checkpoint."""
     fresh = student.start(setup.job.config)
     state = _newest(setup, output, fresh) if resume else None
     output.open_tensorboard(state.iteration if state else None)
@@ -130,7 +130,7 @@ def _first_state(setup: _Setup, output: Output, resume: bool) -> State:
 
 
 def _newest(setup: _Setup, output: Output, fresh: student.Learner) -> State | None:
-    """Returns the state of the newest whole checkpoint, and restores the results; None if there is no checkpoint."""
+    """Returns the state in the newest undamaged checkpoint, and restores the results; None without checkpoints."""
     path = setup.job.output_dir
     steps = checkpoints.resumable_steps(path)
     for step in steps:
@@ -184,7 +184,7 @@ def _evaluate(setup: _Setup, output: Output, state: State, loss: float) -> Point
     config, drones = setup.job.config, take(setup.teachers.drones, setup.rows)
     episodes = config.distillation.eval_episodes
     with output.timed("evaluating"):
-        # On one device: with weights on all of them, each would compute the same.
+        # On one device: with weights on all devices, each would compute the same.
         weights = jax.device_get(state.learner.weights)
         found = students.evaluate(config, weights, drones, episodes, evaluation.SELECTION)
         returns = np.asarray(found.mean_return)

@@ -32,7 +32,7 @@ class Output:
         self.results = StudentResults.begin(run, teachers.ids, teachers.left_out, config.model_dump())
 
     def open_tensorboard(self, resumed_at: int | None) -> None:
-        """Opens TensorBoard's files; those of a distillation resumed at an iteration hide what comes after it."""
+        """Opens TensorBoard's files; after a resume, points of old files beyond the resumed iteration are hidden."""
         self._tensorboard = EventFile(self._directory / layout.LOGS)
         if resumed_at is not None:
             self._tensorboard.hide_after(resumed_at)

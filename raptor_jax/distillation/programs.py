@@ -34,7 +34,7 @@ def on_every_device(mesh: Mesh, tree: _Tree) -> _Tree:
 
 
 def compile_chunk(mesh: Mesh, config: Config, learner: Learner, actors: sac.Parameters, drones: Drone) -> Train:
-    """Returns the program that makes the iterations of a chunk."""
+    """Returns the program that runs the iterations of a chunk."""
     train = functools.partial(student.train, config, chunk_iterations(config))
     if mesh.size > 1:
         everywhere = PartitionSpec()
@@ -45,6 +45,6 @@ def compile_chunk(mesh: Mesh, config: Config, learner: Learner, actors: sac.Para
 
 
 def chunk_iterations(config: Config) -> int:
-    """Returns the iterations of a chunk: as many as the shortest of the frequencies allows."""
+    """Returns the number of iterations in a chunk: the smallest of the intervals between evaluations and so on."""
     settings = config.distillation
     return min(settings.log_frequency, settings.eval_frequency, settings.checkpoint_frequency, settings.iterations)

@@ -29,7 +29,7 @@ class State:
         return int(self.learner.iteration)
 
     def keep_if_best(self, mean_return: float) -> None:
-        """Keeps the student in training if it beats the best one so far."""
+        """Keeps the student in training if its mean return is higher than that of the best one so far."""
         if mean_return > self.best_return:
             self.best = jax.device_get(self.learner.weights)
             self.best_return, self.best_iteration = mean_return, self.iteration

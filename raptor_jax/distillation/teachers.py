@@ -1,4 +1,4 @@
-"""The teachers of a run that passed, from whom the student learns."""
+"""The teachers of a run that passed, from which the student learns."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,20 +30,20 @@ class Teachers(NamedTuple):
     """Every array [T, ...], with the task of the run."""
     drone_names: list[str]
     mean_return: np.ndarray
-    """[T] of each teacher on its drone, as the run found it."""
+    """[T] mean return of each teacher on its drone, from the run's results."""
     digest: str
     """SHA-256 of weights and drones."""
 
 
 def load(run: Path, asked: Sequence[range] | None) -> Teachers:
-    """Returns the teachers of a run whose mean return is above its bar.
+    """Returns the teachers of a run whose mean return is above `training.pass_return`.
 
     Args:
-        run: its output directory.
+        run: output directory of the run.
         asked: ranges of `teacher_id`; None for all teachers.
 
     Raises:
-        UserError: the directory holds no run or no such teacher, its files do not fit together, or no teacher passed.
+        UserError: there is no such run or teacher, the files of the run are inconsistent, or no teacher passed.
     """
     kept = load_kept(run, {})
     if asked is not None:

@@ -8,7 +8,7 @@ platforms/                    the drones that ship with the package
 sampling.py, distribution.py  samples random drones, and tests a sample
 tasks.py                      the two built-in tasks: reward, initial states and limits
 
-The way of a file, in `files.load_drone`:
+How `files.load_drone` reads a file:
 
     JSON or YAML -- utils.files --> object -- schema.parse_drone --> fields, some None
         -- completion.complete --> Drone -- validation.check_drone --> DroneFile

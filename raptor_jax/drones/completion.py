@@ -16,7 +16,7 @@ def complete(parsed: ParsedDrone) -> Drone:
     `metadata.thrust_to_weight`. A missing `J_inv` or `hovering_throttle_relative` is computed. A missing `mdp` or
     `trajectory` is the default task's; missing `disturbances` are none.
 
-    A field that cannot be computed, because those that it follows from are wrong, is NaN or infinite, and
+    If a field cannot be computed, because the fields that determine it are invalid, it is NaN or infinite, and
     `validation.check_drone` reports the cause.
     """
     drone = parsed.drone

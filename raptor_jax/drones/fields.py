@@ -1,4 +1,4 @@
-"""The fields of a drone's tree: what each accepts, how a tree is parsed and written, the error for a wrong value."""
+"""The fields of a drone's tree: the values that each accepts, parsing, writing, and errors for invalid values."""
 
 import dataclasses
 import difflib
@@ -56,9 +56,9 @@ class Specification(NamedTuple):
     least: float = -math.inf
     most: float = math.inf
     short: Literal["one rotor", "diagonal"] | None = None
-    """What a file may have instead: the value of one rotor for all four, or the diagonal of the matrix."""
+    """The short form that a file may use: the value of one rotor for all four, or the diagonal of the matrix."""
     derived: bool = False
-    """Whether the other fields determine the value, so that a wrong one need not be corrected."""
+    """Whether the other fields determine the value, so that an invalid one can be left out."""
 
     @property
     def fix(self) -> str:
@@ -110,7 +110,7 @@ class Specification(NamedTuple):
         return None
 
     def _expanded(self, value: object) -> object:
-        """Returns a value in its full form, also where the file has the short one."""
+        """Returns a value in its full form, even if the file uses the short form."""
         if self.short == "one rotor" and _has_shape(value, self.shape[1:], self.kind):
             return [value] * self.shape[0]
         if self.short == "diagonal" and isinstance(value, list) and _has_shape(value, self.shape[1:], self.kind):

@@ -40,7 +40,7 @@ class DroneFile(NamedTuple):
     path: Path
     drone: Drone
     metadata: dict[str, Any]
-    """How the drone was made, as the file records it; {} where it records nothing."""
+    """How the drone was made, as recorded in the file; {} if nothing is recorded."""
 
 
 def load_drone(path: str | Path) -> DroneFile:
@@ -55,7 +55,7 @@ def load_drone(path: str | Path) -> DroneFile:
         The drone, complete and checked: float64 and bool arrays in SI units, without a teacher axis.
 
     Raises:
-        UserError: the file cannot be read, is not JSON or YAML, or has a missing or wrong field.
+        UserError: the file cannot be read, is not JSON or YAML, or has a missing or invalid field.
     """
     path = Path(path)
     return from_content(path, read_content(path))
@@ -85,7 +85,7 @@ def load_named(drones: Sequence[str | Path], num: int | None = None) -> list[Dro
 
     Args:
         drones: paths, or names of platforms; see `find_drone`.
-        num: number of drones to read, the first ones in that order; None reads all.
+        num: number of drones to read from the beginning of that order; None for all.
 
     Raises:
         UserError: a drone does not exist or `load_drone` rejects it, two have the same name, or there are too few.
@@ -98,7 +98,7 @@ def load_named(drones: Sequence[str | Path], num: int | None = None) -> list[Dro
 
 
 def find_drone(drone: str | Path) -> Path:
-    """Returns the path of a file, or else that of the platform with this name.
+    """Returns the path of a drone's file, or of the platform with this name.
 
     Raises:
         UserError: neither exists.
@@ -118,7 +118,7 @@ def load_directory(directory: str | Path, num: int | None = None) -> list[DroneF
 
     Args:
         directory: the directory; its subdirectories are not searched.
-        num: number of drones to read, the first ones; None reads all.
+        num: number of drones to read from the beginning; None for all.
 
     Raises:
         UserError: the directory does not exist or contains too few files, or `load_drone` rejects one.

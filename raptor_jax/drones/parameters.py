@@ -272,7 +272,7 @@ def max_rotor_distance(dynamics: Dynamics) -> np.ndarray:
 
 
 def hovering_throttle(dynamics: Dynamics) -> np.ndarray:
-    """Returns the throttle [...], 0 to 1 within the action limits, at which equal rotors carry the weight (host side).
+    """Returns the throttle [...], 0 to 1 within the action limits, at which four equal rotors carry the weight (host).
 
     Solves the thrust curve of the mean rotor for a quarter of the weight; returns the root within the limits.
     """

@@ -18,7 +18,7 @@ _TOLERANCE = 1e-6
 
 
 def write_repaired(drone: str | Path, output: Path) -> list[str]:
-    """Writes a drone's file as JSON in which every derived field agrees with the others; all else stays as it is.
+    """Writes a drone's file as JSON in which every derived field agrees with the others; nothing else changes.
 
     Args:
         drone: a file, or the name of a platform.
@@ -28,7 +28,7 @@ def write_repaired(drone: str | Path, output: Path) -> list[str]:
         A line for each field that was changed.
 
     Raises:
-        UserError: the file cannot be read, a field that is not derived is wrong, or the output cannot be written.
+        UserError: the file cannot be read, a field that is not derived is invalid, or the output cannot be written.
     """
     if output.suffix.lower() != ".json":
         raise UserError(f"--repair {output}: is not a JSON file; name one that ends in .json")

@@ -33,7 +33,7 @@ _DT = 0.01
 
 
 def sample_drone(config: SamplingConfig, index: int) -> tuple[Drone, dict[str, Any]]:
-    """Draws one drone.
+    """Samples one drone.
 
     Args:
         config: the ranges, the seed and the task.
@@ -63,7 +63,7 @@ def sample_drone(config: SamplingConfig, index: int) -> tuple[Drone, dict[str, A
 
 
 def write_drones(directory: str | Path, config: SamplingConfig, num: int) -> bool:
-    """Draws drones 0 to num - 1 and writes them as `0000.json`, `0001.json` and so on; existing ones are kept.
+    """Samples drones 0 to num - 1 and writes them as `0000.json`, `0001.json` and so on; existing files are kept.
 
     Returns:
         True if files were written, False if all of them existed with the same bytes.

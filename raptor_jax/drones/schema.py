@@ -1,4 +1,4 @@
-"""The content of a drone's file, as JSON or YAML hold it, parsed.
+"""Parses the content of a drone's file, JSON or YAML.
 
 A file mirrors the `Drone` tree key by key, with L2F's names. A file written by hand may be shorter: `parameters`
 declares for each field whether it may be omitted, and whether it has a short form.
@@ -29,7 +29,7 @@ def parse_drone(content: Mapping[str, Any]) -> ParsedDrone:
     """Parses the object of a drone's file.
 
     Raises:
-        FieldError: a field is missing or wrong, or seems to be misspelt; other unknown keys are ignored, as in L2F.
+        FieldError: a field is missing, invalid or apparently misspelt; other unknown keys are ignored, as in L2F.
     """
     metadata = _parse_metadata(content.get("metadata", {}))
     drone = parse(Drone, content)
@@ -47,7 +47,7 @@ def parse_drone(content: Mapping[str, Any]) -> ParsedDrone:
 
 
 def _parse_metadata(metadata: object) -> dict[str, Any]:
-    """Returns the metadata; refuses numbers that JSON or a float cannot hold, and checks nothing else."""
+    """Returns the metadata; refuses only numbers that JSON or a float cannot represent."""
     if not isinstance(metadata, dict):
         raise wrong_value("metadata", metadata, "should be an object", "write {} or omit it")
     remaining: list[tuple[str, object]] = [("metadata", metadata)]

@@ -33,7 +33,7 @@ from raptor_jax.errors import UserError
 TaskName = Literal["default", "raptor"]
 
 PASS_RETURN: dict[TaskName, float] = {"default": 200.0, "raptor": 300.0}
-"""Mean return of 500 steps above which a policy passes a drone."""
+"""Mean return of 500 steps above which a policy passes on a drone."""
 
 _L2F_MAX_ANGLE = 1.0
 """rad, the largest initial angle that l2f 2.0.18 samples, regardless of max_angle."""
@@ -45,7 +45,7 @@ recover from (docs/methods.md)."""
 
 
 def task(name: TaskName, dynamics: Dynamics) -> tuple[Mdp, Trajectory]:
-    """Returns a task for a drone; limits that depend on size are multiples of the distance of its outermost rotor."""
+    """Returns a task for a drone; limits that depend on its size are multiples of its largest rotor distance."""
     build = {"default": _default, "raptor": _raptor}[name]
     return jax.tree.map(np.asarray, build(float(max_rotor_distance(dynamics))))
 
@@ -54,7 +54,7 @@ def with_task(drone: Drone, name: TaskName) -> Drone:
     """Returns the drone with `mdp` and `trajectory` of a task; disturbances and dynamics are unchanged.
 
     The exception is the hovering throttle, which only the reward uses: it is computed from the thrust curve, because
-    RLtools keeps that of the nominal drone in all of its drones.
+    all of RLtools' drones have that of the nominal drone.
     """
     mdp, trajectory = task(name, drone.dynamics)
     throttle = np.asarray(hovering_throttle(drone.dynamics))
@@ -68,7 +68,7 @@ def for_training(drone: Drone, environment: EnvironmentConfig, source: str) -> D
     Args:
         drone: one drone, as read from its file.
         environment: `task` and `l2f_initial_angle` are applied; `dt` must be that of the drone.
-        source: names the drone in errors, usually its file.
+        source: name of the drone in errors, usually its file.
 
     Raises:
         UserError: the drone's integration step is not `environment.dt`.

@@ -37,7 +37,7 @@ def check_thrust(dynamics: Dynamics) -> None:
 
 
 def _violations(drone: Drone) -> Iterator[Violation]:
-    """Yields what is wrong; a condition is only evaluated where those before it hold."""
+    """Yields the violated conditions; a condition is evaluated only if those before it hold."""
     fields = dict(leaves(drone))
     # These are checked after those that they may have been computed from, so that an error names the cause.
     derived = {name: fields.pop(name) for name in derived_names(Drone)}

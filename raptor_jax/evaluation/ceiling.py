@@ -1,4 +1,4 @@
-"""The best flight that a search finds for somebody who knows an episode in advance: how high its return can be.
+"""Searches for the best flight in an episode that is known in advance: a bound of the return that is possible in it.
 
 The search adds an offset to the kept actor's output, before tanh, at every step of an episode, and raises the return of
 the whole episode by gradient ascent through the simulator (Adam). The actor stays in the loop: a sequence of actions
@@ -8,8 +8,8 @@ compared by the return that `flights.evaluate` judges. The result is a lower bou
 
 A search from the kept actor's own flight finds the same return as other starts do, unless that flight terminates. Only
 episodes whose best flight terminates are therefore searched again, from weaker and stronger first reactions. On drones
-that turn quickly the first steps of a search can be too large to recover from: where it finds nothing better than the
-kept actor's flight, it is made again with smaller ones.
+that turn quickly, the first steps of the search can be too large to recover from: if it finds nothing better than the
+kept actor's flight, it is repeated with smaller steps.
 """
 
 from typing import NamedTuple
@@ -34,18 +34,18 @@ class Search(NamedTuple):
     """Settings of the gradient ascent. Measured on eight hard drones (docs/evaluation.md)."""
 
     learning_rate: float = 0.2
-    """Of Adam; it falls along a cosine. The costs are norms, around whose zeros a constant rate would oscillate."""
+    """Adam's, with cosine decay. The costs are norms, around whose zeros a constant rate would oscillate."""
     last_rate: float = 0.002
     """Learning rate of the last iteration, as a share of the first one."""
     beta1: float = 0.7
     beta2: float = 0.9
     state_gradient_limit: float = 1000.0
-    """As the setting of this name. Windows are shorter than an episode; with their limit of 200 the ceilings are 1 %
-    lower."""
+    """As the setting of this name, whose 200 is for windows, which are shorter than an episode: with 200 the ceilings
+    are 1 % lower."""
 
 
 class Start(NamedTuple):
-    """Where a search begins: the kept actor's outputs, multiplied by 1 + scale * exp(-t / time_constant)."""
+    """Initial offsets of a search: the kept actor's outputs are multiplied by 1 + scale * exp(-t / time_constant)."""
 
     scale: jax.Array | float
     time_constant: jax.Array | float
@@ -55,7 +55,7 @@ class Start(NamedTuple):
 
 
 class _Task(NamedTuple):
-    """A teacher in an episode, as a search flies it."""
+    """A teacher and an episode, for the flights of a search."""
 
     config: Config
     """Settings in which `rollout` draws tanh(mean + noise): the policy's standard deviation is 1."""
@@ -64,7 +64,7 @@ class _Task(NamedTuple):
     first: Episode
     """The beginning of the episode."""
     noise: Noise
-    """Of its steps."""
+    """Noise of the steps of the episode."""
 
     def fly(self, offsets: jax.Array) -> Rollout:
         """Returns the flight with the offsets [steps, 4] to the actor's outputs; it can be differentiated."""
@@ -72,7 +72,7 @@ class _Task(NamedTuple):
 
 
 class Found(struct.PyTreeNode):
-    """The best flight of an episode that a search found, never worse than that of the kept actor."""
+    """The best flight that a search found for an episode; its return is at least that of the kept actor."""
 
     kept_return: jax.Array
     """[] return of the kept actor."""
@@ -81,7 +81,7 @@ class Found(struct.PyTreeNode):
     terminated: jax.Array
     """[] bool, whether the best flight ends by termination."""
     kept_terminated: jax.Array
-    """[] bool, whether the kept actor's flight does."""
+    """[] bool, whether the kept actor's flight ends by termination."""
     offsets: jax.Array
     """[steps, 4] added to the kept actor's output in the best flight."""
 
@@ -111,16 +111,16 @@ def find(
     Args:
         config: settings.
         search: settings of the gradient ascent.
-        iterations: [] int32, of the ascent.
+        iterations: [] int32, number of iterations of the ascent.
         actor: weights of the kept actor.
         drone: its drone.
-        key: of the episode, from `flights.episode_keys`.
+        key: key of the episode, from `flights.episode_keys`.
         start: where the search begins.
     """
     offsets = _ascend(_task(config, search, actor, drone, key), search, iterations, start)
     best = fly(config, actor, drone, key, offsets)
     kept = fly(config, actor, drone, key, jnp.zeros_like(offsets))
-    # The search flies the same steps in another order of operations, so its return decides nothing here.
+    # The search computes the same steps in another order of operations, so its return is not compared here.
     better = best.episode.total_reward > kept.episode.total_reward
     return Found(
         kept_return=kept.episode.total_reward,
@@ -177,7 +177,7 @@ def _ascend(task: _Task, search: Search, iterations: jax.Array, start: Start) ->
 
 
 def _rate(search: Search, progress: jax.Array) -> jax.Array:
-    """Returns the learning rate at a progress from 0 to 1."""
+    """Returns the learning rate at a progress of 0 to 1 through the search."""
     falling = (1 + jnp.cos(jnp.pi * progress)) / 2
     return search.learning_rate * (search.last_rate + (1 - search.last_rate) * falling)
 

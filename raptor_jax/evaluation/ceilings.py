@@ -23,10 +23,10 @@ KEPT = Start(0.0, 1.0)
 """The kept actor's own flight."""
 
 CAREFUL = Start(0.0, 1.0, rate=0.1)
-"""The same with small steps, where the search found nothing better."""
+"""The same with small steps, for episodes in which the search found nothing better."""
 
 REACTIONS = (Start(-1.0, 0.15), Start(-0.75, 0.3), Start(-0.5, 1.0), Start(0.5, 0.15))
-"""Where the search of an episode begins again if its best flight terminates."""
+"""The starts from which the search of an episode is repeated if its best flight terminates."""
 
 _TOGETHER = 8
 """Largest number of searches with one teacher's weights in a job, so that a layer is a product of two matrices."""
@@ -43,7 +43,7 @@ class Ceilings(NamedTuple):
 
     kept_return: np.ndarray
     best_return: np.ndarray
-    """Of the best flights found: at least the kept return."""
+    """Returns of the best flights found: at least the kept return."""
     kept_terminated: np.ndarray
     terminated: np.ndarray
     """Whether the best flight ends by termination."""
@@ -54,7 +54,7 @@ class Effort(NamedTuple):
 
     full: int = 200
     trial: int = 60
-    """From each of `REACTIONS`; if this finds a better flight, the search from there is made in full."""
+    """Iterations from each of `REACTIONS`; if they find a better flight, a full search from that start follows."""
 
 
 class _Attempt(NamedTuple):
@@ -67,7 +67,7 @@ class _Attempt(NamedTuple):
 
 
 class _Task(NamedTuple):
-    """What is the same for every search."""
+    """What all searches share."""
 
     config: Config
     actors: sac.Parameters
@@ -111,7 +111,7 @@ def find_all(
 
 
 def _jobs(attempts: Sequence[_Attempt], together: int) -> Iterator[list[_Attempt]]:
-    """Returns jobs of so many attempts of one teacher; the last attempt of a teacher fills its last job."""
+    """Returns jobs of `size` attempts of one teacher; the last job of a teacher is filled with its last attempt."""
     for _, group in groupby(attempts, lambda attempt: attempt.teacher):
         yield from _filled(group, together)
 
@@ -130,7 +130,7 @@ def _filled(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
 
 
 def _make(task: _Task, iterations: int, blocks: list[list[list[_Attempt]]], found: Ceilings) -> list[_Attempt]:
-    """Makes attempts, puts what is better into `found`, and returns the best attempt of each episode of these."""
+    """Makes attempts, puts better flights into `found`, and returns the best attempt of each of these episodes."""
     improved: dict[tuple[int, int], _Attempt] = {}
     for block in track(blocks, f"{iterations} iterations", console=task.console, transient=True):
         rows = np.array([job[0].teacher for job in block])
@@ -148,7 +148,7 @@ def _make(task: _Task, iterations: int, blocks: list[list[list[_Attempt]]], foun
 
 
 def _keep_better(found: Ceilings, attempt: _Attempt, result: Found) -> bool:
-    """Puts the result of an attempt into `found` where it is better, and returns whether it is."""
+    """Puts the result of an attempt into `found` if it is better, and returns whether it is."""
     at = attempt.teacher, attempt.episode
     found.kept_return[at], found.kept_terminated[at] = result.kept_return, result.kept_terminated
     # NaN, the return of an actor with such weights, is taken over too.

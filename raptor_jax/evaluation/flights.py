@@ -31,7 +31,7 @@ class Evaluation(struct.PyTreeNode):
     episode_length: jax.Array
     """Mean, in steps."""
     share_terminated: jax.Array
-    """Fraction of the episodes that ended by termination, in [0, 1]."""
+    """Fraction of the episodes that were terminated, in [0, 1]."""
     final_position_error: jax.Array
     """Mean distance from the target at the end of an episode, m."""
     position_offset: jax.Array
@@ -41,7 +41,7 @@ class Evaluation(struct.PyTreeNode):
 
 
 class Evaluator(Protocol):
-    """A way to fly the drones of T teachers: `evaluate`, or the same episodes with another policy or simulator."""
+    """Evaluates the drones of T teachers: `evaluate`, or the same episodes with another policy or simulator."""
 
     def __call__(self, config: Config, actors: sac.Parameters, drones: Drone, episodes: int, stream: int) -> Evaluation:
         """Returns the results per teacher; the arguments are those of `evaluate`."""
@@ -54,7 +54,7 @@ class Flight(struct.PyTreeNode):
     finished: jax.Array
     """[] bool."""
     terminated: jax.Array
-    """[] bool, whether it finished by termination."""
+    """[] bool, whether it was terminated."""
     late_steps: jax.Array
     """[] number of steps in the second half of the episode so far."""
     late_position_error: jax.Array
@@ -80,7 +80,7 @@ class Policy(Protocol):
     """A controller outside of JAX, with or without a memory."""
 
     def reset(self) -> None:
-        """Clears the memory: a batch of new episodes begins."""
+        """Clears the memory at the beginning of a batch of new episodes."""
 
     def evaluate_step(self, observation: np.ndarray) -> np.ndarray:
         """Returns the actions [B, 4] at the observations [B, 26] of B episodes, one step after the last call."""
@@ -89,10 +89,10 @@ class Policy(Protocol):
 Kept = TypeVar("Kept")
 Memory = TypeVar("Memory")
 Act = Callable[[Memory, jax.Array, jax.Array], tuple[Memory, jax.Array, jax.Array]]
-"""(memory, observation [26], key of the step) -> the next memory, the action [4], and the key that is left for the
+"""(memory, observation [26], key of the step) -> the next memory, the action [4], and the key that remains for the
 noise of the simulator. A teacher's memory is None."""
 Keep = Callable[[Flight, jax.Array, Flight], Kept]
-"""(flight before the step, action [4], flight after the step) -> what to keep of the step."""
+"""(flight before the step, action [4], flight after the step) -> the record of the step."""
 
 
 @functools.partial(jax.jit, static_argnames=("config", "episodes", "stream", "sampled"))
@@ -182,10 +182,10 @@ def rollout(
     Args:
         config: settings.
         drone: one drone.
-        key: of the episode.
+        key: key of the episode.
         act: the policy.
-        memory: of the policy at the beginning of an episode.
-        keep: what to keep of each step.
+        memory: memory of the policy at the beginning of an episode.
+        keep: returns the record of a step.
 
     Returns:
         The finished flight, and what `keep` returned for each step, every array [steps, ...].

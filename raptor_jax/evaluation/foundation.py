@@ -9,11 +9,11 @@ from raptor_jax.errors import UserError
 from raptor_jax.evaluation.flights import Policy
 
 _INPUTS = 22
-"""Its observation is the beginning of ours, without the rotor states."""
+"""Its observation is the first part of raptor_jax's, without the rotor states."""
 
 
 class FoundationPolicy:
-    """The published policy on our observation, with a memory for each episode of a batch (see `evaluation.Policy`)."""
+    """The published policy, with a memory for each episode of a batch (see `evaluation.Policy`)."""
 
     def __init__(self) -> None:
         """Loads the published weights.

@@ -48,7 +48,7 @@ def evaluate_policy(config: Config, policy: Policy, drones: Drone, episodes: int
     """Evaluates one policy on every drone in the original simulator.
 
     Physics, observation, reward, termination and noise are those of l2f. The initial states are those of
-    `evaluation.evaluate`, because l2f draws angles of at most 1 rad whatever the task says; so are the targets, because
+    `evaluation.evaluate`, because l2f draws angles of at most 1 rad regardless of the task; so are the targets, because
     the package is compiled without moving targets.
 
     Args:
@@ -84,14 +84,14 @@ class _Actors:
 def _evaluate(
     config: Config, policy_of: Callable[[slice], Policy], drones: Drone, episodes: int, stream: int
 ) -> Evaluation:
-    """Evaluates in groups of as many drones as the package holds environments for.
+    """Evaluates groups of drones, each as large as the package's number of environments allows.
 
     Args:
         config: as above, as the others.
         policy_of: returns the policy of a slice of the drones.
         drones: every array [T, ...].
         episodes: E.
-        stream: of the seeds.
+        stream: stream of the seeds.
     """
     if episodes > LARGEST_BATCH:
         raise UserError(f"--simulator l2f: holds {LARGEST_BATCH} episodes at most, not {episodes}; lower --episodes")
@@ -104,7 +104,7 @@ def _evaluate(
 
 
 def _evaluate_group(config: Config, policy: Policy, drones: Drone, episodes: int, stream: int) -> Evaluation:
-    """Evaluates as many drones at once as the package holds environments for."""
+    """Evaluates one group of drones at once."""
     teachers = leading_size(drones)
     flights, step_keys = _reset(config, drones, episode_keys(config, episodes, stream))
     rows = [jax.tree.map(np.asarray, take(drones, row)) for row in range(teachers)]
@@ -142,7 +142,7 @@ def _reset(config: Config, drones: Drone, keys: jax.Array) -> tuple[Flight, jax.
 
 @jax.jit
 def _with_rotor_states(drones: Drone, state: State, observed: jax.Array) -> jax.Array:
-    """Returns observations [T, E, 26]; those of l2f [T, E, 22] lack the rotor states at the end of ours."""
+    """Returns observations [T, E, 26]: those of l2f [T, E, 22], with the rotor states appended."""
 
     def join(drone: Drone, state: State, observed: jax.Array) -> jax.Array:
         return jnp.concatenate([observed, from_rotor_state(drone.dynamics.action_limit, state.rotor_state)])

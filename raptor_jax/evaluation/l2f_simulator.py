@@ -1,13 +1,13 @@
 """Drives the original simulator: the `l2f` package, version 2.0.18 (float32, C++ behind pybind11).
 
-A state's `position` is a NumPy view of the C++ struct, and its other fields lie behind it in the same block of memory.
+A state's `position` is a NumPy view of the C++ struct, whose other fields follow it in the same block of memory.
 `L2FSimulator` reads and writes the whole struct through that view, since the package has no other access to the
 external force and torque, the previous action, the action history and the trajectory. The layout is checked on
-construction against the package's own accessors and its JSON output, so a package with another layout raises instead of
-misleading.
+construction against the package's own accessors and its JSON output, so a package with another layout raises an error
+instead of giving wrong results.
 
-What stays out of reach: the package is compiled without the Langevin process (`LANGEVIN = false`), so its target never
-moves and is never drawn. A target that is written here does enter its rewards and observations.
+The package is compiled without the Langevin process (`LANGEVIN = false`), so its target never moves and is never drawn.
+A target that is written here does enter its rewards and observations.
 """
 
 import json
@@ -56,7 +56,7 @@ class L2FSimulator:
     """A batch of L2F environments, one for each drone given."""
 
     def __init__(self, drones: Sequence[Drone], seed: int = 0) -> None:
-        """Makes an environment for each drone, at most LARGEST_BATCH; `seed` is that of resets and noise."""
+        """Creates an environment for each drone, at most LARGEST_BATCH; `seed` is that of resets and noise."""
         self.count = len(drones)
         capacity = min(size for size in l2f.vector_selector if size >= max(self.count, 2))
         self._module = l2f.vector_selector[capacity]
@@ -84,7 +84,7 @@ class L2FSimulator:
         self._parameters.parameters = rows + rows[:1] * (self._capacity - len(rows))
 
     def write(self, state: State) -> None:
-        """Sets every field of the states, [B] each; what follows starts from them."""
+        """Sets every field of the states, [B] each."""
         _write(self._memory[: self.count], state)
 
     def write_next(self, state: State) -> None:
@@ -105,7 +105,7 @@ class L2FSimulator:
         return self.read()
 
     def step(self, action: np.ndarray) -> State:
-        """Returns the states after one step with actions [B, 4]; the states themselves stay."""
+        """Returns the states after one step with actions [B, 4]; the present states do not change."""
         self._module.step(
             self._device, self._environment, self._parameters, self._states, self._full(action), self._next_states,
             self._random,
@@ -134,7 +134,7 @@ class L2FSimulator:
         return flags[: self.count]
 
     def observe(self) -> np.ndarray:
-        """Returns the part [B, 22] of the states' observations that ours has too."""
+        """Returns the part [B, 22] of the states' observations that raptor_jax's observation shares."""
         observation = np.zeros((self._capacity, self._environment.OBSERVATION_DIM), np.float32)
         self._module.observe(self._device, self._environment, self._parameters, self._states, observation, self._random)
         return observation[: self.count, :COMMON_OBSERVATION]
@@ -150,7 +150,7 @@ class L2FSimulator:
         return padded
 
     def _check_layout(self) -> None:
-        """Fills the first state with numbers of their own and compares them with what the package says it holds."""
+        """Fills the first state with distinct numbers and compares them with those that the package reports."""
         saved = self._memory.copy()
         first = self._memory[0]
         first[:] = np.arange(len(first)) / 8

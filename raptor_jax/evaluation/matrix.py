@@ -1,4 +1,4 @@
-"""Every actor on every drone, those that it was not trained on included."""
+"""Evaluates every actor on every drone, including those on which it was not trained."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -27,7 +27,7 @@ def evaluate(config: Config, weights: student.Weights, drones: Drone, episodes: 
 
     Args:
         config: settings; the seeds follow from `training.seed`.
-        weights: of the student.
+        weights: weights of the student.
         drones: every array [D, ...].
         episodes: E, the episodes on each drone.
         stream: SELECTION or JUDGEMENT.
@@ -49,7 +49,7 @@ class StudentPolicy:
     """A student as a policy outside of JAX, with a memory for each episode of a batch (see `evaluation.Policy`)."""
 
     def __init__(self, weights: student.Weights) -> None:
-        """Flies these weights."""
+        """Takes the weights of the student."""
         self._weights, self._act = weights, jax.jit(student.act_clipped)
         self.reset()
 

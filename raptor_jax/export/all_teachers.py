@@ -1,7 +1,8 @@
-"""All teachers of a run in one NumPy archive, small enough to be stored beside code: 11 kB a teacher.
+"""All teachers of a run in one NumPy archive, small enough for a code repository: 11 kB per teacher.
 
-A weight is float16 and the log standard deviations are left out, because no flight needs them. Over the 1000 teachers
-of docs/thousand.md the actions differ by at most 0.0055 of [-1, 1] from those of the float32 weights.
+Weights are float16, and the log standard deviations are omitted, because the deterministic action does not need them.
+For the 1000 teachers of docs/thousand.md the actions differ by at most 0.0055 of [-1, 1] from those of the float32
+weights.
 """
 
 import json
@@ -21,9 +22,9 @@ NAME = "teachers.npz"
 def write(path: Path, teachers: Sequence[Teacher]) -> None:
     """Writes the teachers of one run, T of them.
 
-    The archive holds `LAYER/kernel` [T, inputs, outputs] and `LAYER/bias` [T, outputs], float16, of which the output
-    layer is the mean of the four rotors, `teacher_id` [T], int32, and `provenance`, a JSON text: `teachers`, what each
-    teacher's own file has as `teacher`, and `run`.
+    The archive contains `LAYER/kernel` [T, inputs, outputs] and `LAYER/bias` [T, outputs], float16, where the output
+    layer has only the means of the four rotors; `teacher_id` [T], int32; and `provenance`, a JSON text with `teachers`
+    (of each the entry `teacher` in the provenance of a single file) and `run`.
 
     Raises:
         UserError: a weight is too large for float16.

@@ -21,8 +21,8 @@ _DENSE = """\
 
 
 def comment(provenance: dict[str, Any]) -> str:
-    """Returns provenance as JSON that can stand in a comment."""
-    # JSON escapes line ends and non-ASCII characters, but not what begins or ends a comment.
+    """Returns provenance as JSON that is safe in a C comment."""
+    # JSON escapes line ends and non-ASCII characters, but not the marks that begin or end a comment.
     return json.dumps(provenance, indent=1).replace("*", "\\u002a")
 
 
@@ -42,7 +42,7 @@ def dense(name: str, values: np.ndarray, source: str, target: str, activation: s
     """Returns the statements of a dense layer.
 
     Args:
-        name: of its constants.
+        name: prefix of its constants.
         values: kernel [inputs, outputs].
         source: the variable with its input.
         target: the variable for its output.

@@ -1,6 +1,6 @@
 """The flights of teachers as a data set for distillation (the command `rollout`).
 
-The file of a teacher is written before the next one flies, so memory does not grow with the number of teachers.
+The file of a teacher is written before the next teacher flies, so memory does not grow with the number of teachers.
 """
 
 import json
@@ -33,7 +33,7 @@ def roll_out(
     Args:
         run: output directory of a run.
         teacher_id: the teacher to fly; None for all.
-        episodes: episodes of each teacher; None for as many as in the run's final evaluation.
+        episodes: episodes per teacher; None for the number in the run's final evaluation.
         seed: seed of the episodes; None for the run's. With both None, the flights are those of the final evaluation.
         output: directory for the files; None for RUN/rollouts.
         console: shows the progress.

@@ -12,7 +12,7 @@ _OPSET, _IR = 17, 8
 
 
 def save(path: Path, graph: onnx.GraphProto, metadata: dict[str, str]) -> None:
-    """Writes the model of a graph with its metadata; it is checked before."""
+    """Checks the model of a graph, and writes it with its metadata."""
     model = helper.make_model(
         graph, producer_name="raptor-jax", ir_version=_IR, opset_imports=[helper.make_opsetid("", _OPSET)]
     )

@@ -32,10 +32,10 @@ class CheckpointContent(TypedDict):
     """None if it cannot be read."""
     bytes: int
     whole: bool | None
-    """Whether it is complete; None if it was too large to be read and verified."""
+    """Whether it is undamaged; None if it was too large to be read and verified."""
     has_digest: bool
     problem: str | None
-    """Why it is not complete."""
+    """Why it is damaged."""
     arrays: NotRequired[list[ArrayContent]]
     kept: NotRequired[dict[str, Any]]
     """Its scalars and vectors [T]: values by name."""

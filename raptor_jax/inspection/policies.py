@@ -22,7 +22,7 @@ _STUDENT, _TEACHER = "student", "teacher"
 _HEADER = re.compile(r"/\* A (student|teacher) of raptor_jax[^\n]*\n(\{.*?\})\n\*/", re.DOTALL)
 _CONSTANT = re.compile(r"^static const float (\w+)\[(\d+)\](?:\[(\d+)\])? =", re.MULTILINE)
 _PX4_PROVENANCE = "raptor_jax/provenance"
-"""The entry that `export` adds to those of RLtools."""
+"""The entry that `export` adds to RLtools' entries."""
 
 
 class PolicyContent(TypedDict):
@@ -36,7 +36,7 @@ class PolicyContent(TypedDict):
     policy: str | None
     """student or teacher; None if the file is not from raptor_jax."""
     width: int | None
-    """Of a student."""
+    """The width of a student."""
     parameters: int
     arrays: list[ArrayContent]
     provenance: dict[str, Any] | None
@@ -84,7 +84,7 @@ def describe_exported(path: Path) -> PolicyContent:
 
 def _content(path: Path, kind: str, format: str, found: _Found) -> PolicyContent:
     ours = found.provenance is not None
-    # RLtools' and ONNX's files of a student also hold biases that are always 0.
+    # RLtools' and ONNX's files of a student also contain biases that are always 0.
     counted = student_file.shapes(found.width) if ours and found.width is not None else found.shapes
     float32 = np.dtype(np.float32)
     return {
@@ -140,7 +140,7 @@ def _read_header(content: bytes) -> _Found:
 
 def _read_px4(content: bytes) -> _Found:
     with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
-        # What is larger than the archive is a sparse file, which would fill the memory.
+        # An entry larger than the archive is a sparse file, which would fill the memory.
         read = {entry.name: archive.extractfile(entry) for entry in archive if entry.size <= len(content)}
         entries = {name: file.read() for name, file in read.items() if file is not None}
     shapes = {

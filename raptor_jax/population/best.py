@@ -29,10 +29,10 @@ class Best(struct.PyTreeNode):
 
 
 def create(teachers: Teacher) -> Best:
-    """Returns what is kept before the first evaluation of teachers [T, ...]."""
+    """Returns the initial content, before the first evaluation, of teachers [T, ...]."""
     count = teachers.log_alpha.shape[0]
     never = jnp.full(count, -jnp.inf, jnp.float32)
-    # A copy: weights that are donated to the next chunk must not go with it.
+    # A copy, because the original weights are donated to the next chunk.
     actor, critic = jax.tree.map(jnp.copy, (teachers.actor, teachers.critic))
     zero = jnp.zeros(count, jnp.float32)
     return Best(actor, critic, jnp.exp(teachers.log_alpha), never, zero, jnp.zeros(count, jnp.int32))

@@ -61,7 +61,7 @@ def block_by_block(train: TrainBlock, population: Population, drones: Drone, siz
         size: divides T.
 
     Returns:
-        What `train` would return of the whole population.
+        What `train` would return for the whole population.
     """
     teachers = population.active.shape[0]
     if size == teachers:
@@ -69,7 +69,7 @@ def block_by_block(train: TrainBlock, population: Population, drones: Drone, siz
 
     def train_block(number: jax.Array, carried: Trained) -> Trained:
         first = number * size
-        # The counters in `carried` have moved on with the blocks before.
+        # The blocks before have already advanced the counters in `carried`.
         now = jax.tree.map(lambda leaf, before: leaf if leaf.ndim else before, carried[0], population)
         after, report = train(_block_of(now, first, size), _cut(drones, first, size))
         whole = _put(now.replace(replay=None), after.replace(replay=None), first)
@@ -89,7 +89,7 @@ def _block_of(population: Population, first: jax.Array, size: int) -> Population
 
 
 def _cut(tree: _Tree, first: jax.Array, size: int) -> _Tree:
-    """Returns the rows of a block; counters [] as they are."""
+    """Returns the rows of a block; counters [] are unchanged."""
     return jax.tree.map(
         lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, first, size) if leaf.ndim else leaf,
         tree,
@@ -97,7 +97,7 @@ def _cut(tree: _Tree, first: jax.Array, size: int) -> _Tree:
 
 
 def _put(tree: _Tree, part: _Tree, first: jax.Array) -> _Tree:
-    """Returns the tree with the rows of a block in their place, and the block's counters."""
+    """Returns the tree with the rows of a block inserted, and the block's counters."""
     return jax.tree.map(
         lambda leaf, own: jax.lax.dynamic_update_slice_in_dim(leaf, own, first, 0) if leaf.ndim else own, tree, part
     )

@@ -26,12 +26,12 @@ def total_updates(config: Config) -> int:
 
 
 def schedule(config: Config) -> Schedule:
-    """Returns how a run is cut into calls of `train`; nothing is flown before learning begins."""
+    """Returns how a run is divided into calls of `train`; nothing is flown before learning begins."""
     return cut(config, 0, steps_per_update(config), config.training.steps_per_teacher, updates_per_iteration=1)
 
 
 def start_episodes(config: Config, drones: Drone, key: jax.Array) -> Episode:
-    """Returns new episodes of drones [E, ...] with random lengths so far; else all would end in one window."""
+    """Returns new episodes of drones [E, ...] with random initial lengths; else all would end in the same window."""
     age_key, start_key = jax.random.split(key)
     environments = drones.dynamics.mass.shape[0]
     episodes = jax.vmap(episode.start)(drones, jax.random.split(start_key, environments))
@@ -42,7 +42,7 @@ def start_episodes(config: Config, drones: Drone, key: jax.Array) -> Episode:
 def train(
     config: Config, iterations: int, updates: jax.Array | int, population: Population, drones: Drone
 ) -> tuple[Population, ChunkMetrics]:
-    """Makes `iterations` of the `updates` of a round, of every teacher."""
+    """Makes `iterations` of the `updates` of a round for every teacher."""
 
     def update(population: Population, _: None) -> tuple[Population, tuple[Losses, Finished]]:
         def one(
@@ -71,7 +71,7 @@ def train(
 def finished(config: Config, windows: Window) -> Finished:
     """Returns the sums over the windows [T, E] in which an episode terminated or reached its length.
 
-    A window flies on to its end; the episode counts up to the step at which it would have been cut.
+    A window continues to its end; the episode counts up to the step at which it would have been truncated.
     """
     ended = windows.steps.terminated | (windows.steps.length >= config.environment.longest_in_training)
     first = jnp.argmax(ended, axis=-1, keepdims=True)

@@ -1,4 +1,4 @@
-"""What a run will hold in device memory, estimated before anything is allocated."""
+"""Estimates the device memory of a run before anything is allocated."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -27,7 +27,7 @@ class MemoryTable(NamedTuple):
     learner: int
     """Weights, moments, targets, environments, best actors and drones."""
     temporaries: int
-    """What a program needs besides: batches, gradients, and the state to which diverged teachers are rolled back."""
+    """What a program also needs: batches, gradients, and the state to which diverged teachers are rolled back."""
     evaluation: int
 
     @property
@@ -37,7 +37,7 @@ class MemoryTable(NamedTuple):
 
 
 def largest(config: Config) -> str:
-    """Returns the options that most of the memory depends on, as text."""
+    """Returns the names of the options on which most of the memory depends."""
     return "--environment.environments-per-teacher or --sac.horizon" if config.sac.horizon else "--sac.replay-capacity"
 
 
@@ -47,8 +47,8 @@ def plan(config: Config, drones: Drone, population: Population, best: Best) -> M
     Args:
         config: settings.
         drones: every array [T, ...].
-        population: its shapes.
-        best: shapes of what is kept.
+        population: shapes of the population.
+        best: shapes of the kept actors.
     """
     replay = tree_bytes(population.replay)
     learner = tree_bytes(population.replace(keys=None)) - replay + tree_bytes(best) + tree_bytes(drones)
@@ -57,7 +57,7 @@ def plan(config: Config, drones: Drone, population: Population, best: Best) -> M
 
 
 def evaluation_bytes(config: Config, drones: Drone, episodes: int) -> int:
-    """Returns a lower bound for the evaluation of so many episodes on each of the drones [T, ...]."""
+    """Returns a lower bound of the memory to evaluate `episodes` episodes on each of the drones [T, ...]."""
     one_episode = jax.eval_shape(episode.start, take(drones, 0), jax.random.key(0))
     # The inputs and outputs of a step and the hidden layers of the actor are alive at the same time.
     per_episode = 3 * tree_bytes(one_episode) + 2 * 4 * config.sac.actor_hidden_dim
@@ -65,7 +65,7 @@ def evaluation_bytes(config: Config, drones: Drone, episodes: int) -> int:
 
 
 def temporaries(programs: Iterable[jax.stages.Compiled]) -> int:
-    """Returns the most that one of the compiled programs needs besides arguments and results; 0 where XLA does not say.
+    """Returns the most that a compiled program needs besides arguments and results; 0 if XLA does not report it.
 
     The results of a training chunk take the place of its donated arguments.
     """
@@ -82,7 +82,7 @@ def available_bytes(device: jax.Device) -> int:
 
 
 def fitting_capacity(table: MemoryTable, config: Config, teachers: int, available: int) -> int:
-    """Returns the largest replay, in transitions of a teacher, that fits; 0 where none is large enough to train."""
+    """Returns the largest replay, in transitions per teacher, that fits; 0 if it would be too small for training."""
     if config.sac.horizon:
         return 0
     environments = config.environment.environments_per_teacher
@@ -92,7 +92,7 @@ def fitting_capacity(table: MemoryTable, config: Config, teachers: int, availabl
 
 
 def require_fit(table: MemoryTable, config: Config, teachers: int, available: int) -> None:
-    """Raises UserError, naming the replay capacity that fits, where the table exceeds the available memory."""
+    """Raises UserError, naming the replay capacity that fits, if the table exceeds the available memory."""
     if table.total <= available:
         return
     capacity = fitting_capacity(table, config, teachers, available)

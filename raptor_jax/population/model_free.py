@@ -53,7 +53,7 @@ def steps_per_iteration(config: Config) -> int:
 
 
 def schedule(config: Config) -> Schedule:
-    """Returns how a run is cut into calls of `collect` and `train`.
+    """Returns how a run is divided into calls of `collect` and `train`.
 
     Raises:
         UserError: the run would end before learning begins.
@@ -72,7 +72,7 @@ def schedule(config: Config) -> Schedule:
 
 def create_replay(config: Config, teachers: int) -> replays.Replay:
     """Returns an empty replay of T teachers."""
-    # A run may be up to a chunk longer than asked for; then its last rows replace its first.
+    # A run may be up to a chunk longer than configured; then its last rows replace its first.
     environments = config.environment.environments_per_teacher
     rows = replays.rows_needed(config.sac.replay_capacity, config.training.steps_per_teacher, environments)
     return replays.create(config.sac, teachers, rows, environments)
@@ -92,10 +92,10 @@ def collect(config: Config, population: Population, drones: Drone, iterations: i
 
 
 def train(config: Config, iterations: int, population: Population, drones: Drone) -> tuple[Population, ChunkMetrics]:
-    """Flies and learns for `iterations` rounds.
+    """Flies and learns for `iterations` iterations.
 
-    A round is actor_update_interval critic updates, each after steps_per_update steps of every environment; the first
-    of them updates actor and alpha too.
+    Each consists of actor_update_interval critic updates, each after steps_per_update steps of every environment; the
+    first of them also updates actor and alpha.
     """
 
     def fly(population: Population, keys: _FlightKeys) -> tuple[Population, Finished]:

@@ -1,4 +1,4 @@
-"""Per-teacher functions that both horizons share: random keys, and the rollback of teachers that diverge."""
+"""Per-teacher functions for all horizons: random keys, and the rollback of teachers that diverge."""
 
 from typing import Any
 

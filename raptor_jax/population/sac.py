@@ -1,4 +1,4 @@
-"""A population that learns by SAC, at any horizon: what the host compiles and calls once a chunk."""
+"""A population that learns by SAC, at any horizon: the functions that the host compiles and calls once per chunk."""
 
 import functools
 
@@ -21,7 +21,7 @@ from raptor_jax.utils.trees import tree_bytes
 
 
 def schedule(config: Config) -> Schedule:
-    """Returns how a run is cut into calls of `collect` (at horizon 0) and `train`.
+    """Returns how a run is divided into calls of `collect` (at horizon 0) and `train`.
 
     Raises:
         UserError: the run would end before learning begins.
@@ -30,7 +30,7 @@ def schedule(config: Config) -> Schedule:
 
 
 def total_updates(config: Config) -> int:
-    """Returns the updates of a round over which the actor's learning rate decays; 0 at horizon 0, where it does not."""
+    """Returns the number of updates over which the actor's learning rate decays; 0 at horizon 0, without a decay."""
     return expansion.total_updates(config) if config.sac.horizon else 0
 
 
@@ -49,9 +49,9 @@ def create(
         config: settings.
         drones: every array [T, ...].
         teacher_ids: [T] identity of each teacher, which seeds it.
-        start: weights of one actor that every teacher begins with; None for random ones, each its own.
-        attempt: [] at training these teachers; every attempt has seeds of its own.
-        kept: what each teacher continues with, [T, ...], instead of `start`.
+        start: weights of the actor with which every teacher begins; None for different random weights.
+        attempt: [] number of the round; every attempt at training these teachers has its own seeds.
+        kept: networks with which each teacher continues, [T, ...], instead of `start`.
     """
     environments = config.environment.environments_per_teacher
 
@@ -94,21 +94,21 @@ def train(
     iterations: int,
     platform: str = "cpu",
 ) -> tuple[Population, ChunkMetrics]:
-    """Makes `iterations` updates of every actor, with the flights and critic updates that go with them.
+    """Makes `iterations` updates of every actor, with the corresponding flights and critic updates.
 
-    The population is donated, so that a replay is written in place. Compiled for a processor, block after block of
-    teachers goes through all iterations.
+    The population is donated, so that a replay is written in place. On a CPU, blocks of teachers run through all
+    iterations one after another.
 
     Args:
         config: settings.
         population: T teachers.
         drones: every array [T, ...].
-        updates: [] of the whole round, see `total_updates`; None for those of `config`.
+        updates: [] number of updates in the whole round, see `total_updates`; None for that of `config`.
         iterations: updates of every actor.
-        platform: of the devices, `cpu` or `gpu`.
+        platform: platform of the devices, `cpu` or `gpu`.
 
     Returns:
-        The population after, and what the chunk reports of each teacher, [T].
+        The population after the chunk, and the metrics of each teacher, [T].
     """
     if config.sac.horizon:
         updates = total_updates(config) if updates is None else updates

@@ -1,4 +1,4 @@
-"""How a run is cut into calls of the jitted programs."""
+"""Divides a run into calls of the jitted programs."""
 
 from typing import NamedTuple
 
@@ -25,13 +25,13 @@ class Schedule(NamedTuple):
 def cut(
     config: Config, warmup_iterations: int, steps_per_iteration: int, learning_steps: int, updates_per_iteration: int
 ) -> Schedule:
-    """Returns the schedule whose chunks are as long as the shortest of the frequencies allows.
+    """Returns the schedule with the longest chunks that the shortest of the frequencies allows.
 
     Args:
         config: settings.
         warmup_iterations: iterations without learning, of one step in every environment.
         steps_per_iteration: environment steps of a learning iteration.
-        learning_steps: environment steps with learning that are asked for.
+        learning_steps: configured number of environment steps with learning.
         updates_per_iteration: updates of a learning iteration.
     """
     training = config.training
@@ -49,5 +49,5 @@ def cut(
 
 
 def is_due(before: int, after: int, frequency: int) -> bool:
-    """Returns whether what is done every `frequency` steps is due: a multiple lies in (before, after]."""
+    """Returns whether an action that is repeated every `frequency` steps is due: a multiple lies in (before, after]."""
     return after // frequency > before // frequency

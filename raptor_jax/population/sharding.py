@@ -23,12 +23,12 @@ def mesh() -> Mesh:
 
 
 def platform(mesh: Mesh) -> str:
-    """Returns the platform of the devices, `cpu` or `gpu`; a mesh of described devices will do, too."""
+    """Returns the platform of the devices, `cpu` or `gpu`; the mesh may consist of descriptions of devices."""
     return str(mesh.devices.flat[0].platform)
 
 
 def is_main_process() -> bool:
-    """Returns whether this is the process that writes files and prints; the others only compute."""
+    """Returns whether this process writes files and prints; the others only compute."""
     return jax.process_index() == 0
 
 
@@ -40,7 +40,7 @@ def any_process(flag: bool) -> bool:
 
 
 def wait_for_all(name: str) -> None:
-    """Waits until every process has reached the barrier of this name."""
+    """Waits until every process has reached the barrier with this name."""
     multihost_utils.sync_global_devices(name)
 
 

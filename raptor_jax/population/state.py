@@ -1,4 +1,4 @@
-"""The population in training, and what a chunk of its training reports."""
+"""The population in training, and the metrics of a chunk of its training."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ class Population(struct.PyTreeNode):
     episodes: Episode
     """Every array [T, E, ...]."""
     replay: Replay | None
-    """None at a horizon above 0, which learns from what it has just flown."""
+    """None at a horizon above 0, where teachers learn from the windows that they have just flown."""
     keys: jax.Array
     """[T] random key of each teacher; never changes."""
     flown: jax.Array
@@ -27,11 +27,11 @@ class Population(struct.PyTreeNode):
     updates: jax.Array
     """[] int32, critic updates of every teacher so far; at a horizon above 0, updates of actor and critics."""
     active: jax.Array
-    """[T] bool, False once a teacher's numbers became non-finite: it stays as it was before that chunk."""
+    """[T] bool, False once a teacher's numbers became non-finite: it keeps its state from before that chunk."""
 
 
 class Finished(struct.PyTreeNode):
-    """Sums over the episodes that finished, [T], so that chunks with few episodes do not weigh more."""
+    """Sums over the finished episodes, [T]; sums, so that all episodes have the same weight."""
 
     episodes: jax.Array
     reward: jax.Array
@@ -41,9 +41,9 @@ class Finished(struct.PyTreeNode):
 
 
 class ChunkMetrics(struct.PyTreeNode):
-    """What a chunk reports of each teacher, [T]; NaN where there is nothing to report.
+    """Metrics of each teacher in a chunk, [T]; NaN if there are none.
 
-    The losses, the value and the entropy are means over the chunk, alpha is the one at its end.
+    The losses, the value and the entropy are means over the chunk; alpha is that at its end.
     """
 
     critic_loss: jax.Array
@@ -54,7 +54,7 @@ class ChunkMetrics(struct.PyTreeNode):
     episode_reward: jax.Array
     """Mean return, with sampled actions, of the episodes that finished in the chunk."""
     episode_length: jax.Array
-    """Mean length of these, in steps."""
+    """Mean length of these episodes, in steps."""
 
 
 def finished_where(finished: jax.Array, total_reward: jax.Array, length: jax.Array) -> Finished:
@@ -67,17 +67,17 @@ def finished_where(finished: jax.Array, total_reward: jax.Array, length: jax.Arr
 
 
 def total(finished: Finished) -> Finished:
-    """Adds up over the leading axis."""
+    """Returns the sum over the leading axis."""
     return jax.tree.map(lambda values: values.sum(axis=0), finished)
 
 
 def mean_reported(losses: Losses) -> Losses:
-    """Averages over the leading axis what was reported, and leaves NaN where nothing was."""
+    """Returns the mean over the leading axis without the NaN values; NaN if all are NaN."""
     return jax.tree.map(lambda values: jnp.nanmean(values, axis=0), losses)
 
 
 def chunk_metrics(losses: Losses, finished: Finished) -> ChunkMetrics:
-    """Returns a chunk's report; a mean over no episode is 0 / 0, NaN."""
+    """Returns a chunk's metrics; a mean over no episode is 0 / 0, NaN."""
     return ChunkMetrics(
         **vars(losses),
         episode_reward=finished.reward / finished.episodes,

@@ -34,7 +34,7 @@ def create(config: Config, drones: Drone) -> Start:
 
 @functools.partial(jax.jit, static_argnames=("config", "iterations"), donate_argnames="start")
 def train(config: Config, start: Start, drones: Drone, iterations: int) -> tuple[Start, Losses]:
-    """Makes `iterations` updates; returns the start, which is donated, and the means over these updates, each []."""
+    """Makes `iterations` updates of the donated start; returns it, and the means over these updates, each []."""
     windows = _for_each_window(config, drones)
 
     def update(start: Start, _: None) -> tuple[Start, Losses]:

@@ -83,7 +83,7 @@ def of(
 
 
 def _ceiling_episodes(population: Population) -> str:
-    """Returns how many episodes the ceilings are of; an empty text if there are none."""
+    """Returns the number of episodes of the ceilings; an empty text if there are none."""
     episodes = population.teachers["ceiling_episodes"]
     counts = sorted({int(count) for count in episodes[np.isfinite(episodes)]})
     return "" if not counts else f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"

@@ -16,7 +16,7 @@ _LARGEST = 32767
 
 
 class Recording(NamedTuple):
-    """The shown part of an episode of each of T teachers: S steps, of which the first `length` were flown."""
+    """The displayed part of an episode of each of T teachers: S steps, of which the first `length` were flown."""
 
     position: np.ndarray
     """[T, S, 3] m, world frame."""
@@ -31,7 +31,7 @@ class Recording(NamedTuple):
     total_reward: np.ndarray
     """[T] undiscounted."""
     terminated: np.ndarray
-    """[T] bool, the drone left its limits."""
+    """[T] bool, the drone violated a limit."""
 
 
 # Written as a call, because "return" is a keyword.
@@ -43,7 +43,7 @@ PackedFlight = TypedDict(
 
 
 def recorded(flight: Flight, steps: Rollout) -> Recording:
-    """Returns the shown part of flights [T, ...] (host side)."""
+    """Returns the displayed part of flights [T, ...] (host side)."""
     state, episode = steps.state, flight.episode
     shown = (state.position, state.orientation, state.target.position, steps.action)
     return Recording(*map(np.asarray, (*shown, episode.length, episode.total_reward, flight.terminated)))

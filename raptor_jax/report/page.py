@@ -29,11 +29,11 @@ def write(run: Path, output: Path, student: Path | None = None) -> int:
     Args:
         run: output directory of a run.
         output: the file to write.
-        student: directory of a student of its teachers, whose returns are shown beside theirs.
+        student: directory of a student of its teachers, whose returns are shown next to theirs.
 
     Raises:
-        UserError: the directory contains no run with a checkpoint and curves, `student` is no student of its teachers,
-            or `output` cannot be written.
+        UserError: the directory contains no run with a checkpoint and curves, `student` is not a student of its
+            teachers, or `output` cannot be written.
     """
     require_writable("--output", output)
     population = analysis.load(run)

@@ -1,4 +1,4 @@
-"""What a run leaves on disk, written and read back.
+"""Writes and reads the files of a run.
 
 layout.py           the name of every file of a run
 directory.py        the output directory: its lock, its inputs, what a resumed run may change
@@ -9,7 +9,7 @@ curves.py           curves.npz
 tensorboard.py      the same curves for TensorBoard
 kept.py             the kept actors with their drones and settings, to be evaluated or exported
 analysis.py         runs as labelled arrays
-weights_file.py     the weights of a policy with their provenance, in a file that NumPy opens; two kinds of it:
-warm_start.py       the file with the actor that a training begins from; warm_start.npz is the packaged one
-student_file.py     the file of the student that the teachers were distilled into
+weights_file.py     a .npz file with the weights of a policy and their provenance, of which there are two kinds:
+warm_start.py       the actor from which a training begins; warm_start.npz is the packaged one
+student_file.py     the student into which the teachers were distilled
 """

@@ -52,8 +52,8 @@ class Population:
     runs: list[dict[str, Any]]
     """The `run` object of each `results.json`: configuration, versions, machine, timings."""
     teachers: dict[str, np.ndarray]
-    """[T] by name: all fields of a teacher in `results.json`; the PARAMETERS of its drone; of its run the index in
-    `runs` (`run`), the `pass_return`, and whether it had its final evaluation (`judged`). A missing number is NaN;
+    """[T] by name: all fields of a teacher in `results.json`; the PARAMETERS of its drone; and, of its run, the index
+    in `runs` (`run`), the `pass_return`, and whether it had its final evaluation (`judged`). A missing number is NaN;
     `passed` is then False."""
     drones: Drone
     """Every array [T, ...]."""
@@ -96,7 +96,7 @@ def load(*runs: str | Path) -> Population:
     """Reads the output directories of one or more runs, finished or not.
 
     Raises:
-        UserError: a directory holds no run with curves, or what it holds does not fit together.
+        UserError: a directory contains no run with curves, or its files are inconsistent.
     """
     if not runs:
         raise UserError("no run to read; name the output directory of at least one")
@@ -113,7 +113,7 @@ def load(*runs: str | Path) -> Population:
 
 
 def returns(population: Population) -> np.ndarray:
-    """Returns the mean returns [T] of the final evaluation, or the best so far where a run has not had it yet."""
+    """Returns the mean returns [T] of the final evaluation, or the best so far if a run had no final evaluation yet."""
     teachers = population.teachers
     return np.where(teachers["judged"], teachers["mean_return"], teachers["best_eval_reward"])
 
@@ -132,7 +132,7 @@ def best_so_far(population: Population) -> np.ndarray:
 def steps_to_pass(population: Population) -> np.ndarray:
     """Returns the steps [T] at the first evaluation above the pass return; NaN for teachers without one.
 
-    These evaluations choose the kept actor; whether it passes is decided in other episodes.
+    These evaluations select the kept actor; whether it passes is decided in other episodes.
     """
     above = population.evaluation["reward"] > population.teachers["pass_return"][:, None]
     return np.where(above.any(axis=1), population.evaluation.step[above.argmax(axis=1)], np.nan)
@@ -181,7 +181,7 @@ def _columns(runs: Sequence[_Run]) -> dict[str, np.ndarray]:
 
 
 def _column(values: list[Any]) -> np.ndarray:
-    # Fields of other programs may hold anything, even lists of different lengths.
+    # Fields of other programs may contain anything, even lists of different lengths.
     values = [value if isinstance(value, str | int | float) else None for value in values]
     if any(isinstance(value, str) for value in values):
         return np.array([value or "" for value in values])
@@ -207,7 +207,7 @@ def _joined(runs: Sequence[dict[str, np.ndarray]], group: str) -> Curves:
 
 
 def _points(steps: np.ndarray) -> list[tuple[int, int]]:
-    """Returns a label of each point: its step, and the number of earlier points at that step."""
+    """Returns a label for each point: its step, and the number of earlier points at that step."""
     seen: Counter[int] = Counter()
     labels = []
     for step in steps.tolist():

@@ -11,7 +11,7 @@ from raptor_jax.utils.files import read_object, write_json, writing
 
 
 class TeacherCeiling(NamedTuple):
-    """One teacher: the best returns that were found, beside its own in the same episodes; None if not finite."""
+    """One teacher: the best returns found, and its own in the same episodes; None if not finite."""
 
     teacher_id: int
     ceiling: float | None
@@ -33,18 +33,18 @@ class TeacherCeiling(NamedTuple):
 
 
 def record(run: Path, step: int, found: Sequence[TeacherCeiling]) -> str | None:
-    """Adds the ceilings to the `results.json` of a run, whose other content stays as it is.
+    """Adds the ceilings to the `results.json` of a run, whose other content does not change.
 
     Args:
         run: output directory of the run.
-        step: of the checkpoint whose kept actors flew.
+        step: step of the checkpoint whose kept actors flew.
         found: the ceilings of some of its teachers.
 
     Returns:
-        Why nothing was written; None if it was.
+        Why nothing was written; None if the ceilings were written.
 
     Raises:
-        UserError: `results.json` does not hold the results of a run, or cannot be written.
+        UserError: `results.json` does not contain the results of a run, or cannot be written.
     """
     path = run / layout.RESULTS
     with locked_if_free(run) as free:

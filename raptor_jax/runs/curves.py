@@ -1,4 +1,4 @@
-"""Every teacher's curves, in memory and in a file that NumPy opens."""
+"""Every teacher's curves, in memory and in a .npz file."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,17 +20,17 @@ class Curves:
     """Groups of curves, each a series of points over the environment steps of a teacher."""
 
     def __init__(self, teacher_ids: Sequence[int], most_steps: int = 0) -> None:
-        """Starts empty, for teachers with these identities [T], in a run of at most so many steps of a teacher."""
+        """Creates empty curves for teachers with these identities [T], in a run of at most `most_steps` steps."""
         self._teacher_ids = np.asarray(teacher_ids, np.int32)
         self._spacing = most_steps // MOST_POINTS
         self._points: dict[str, list[tuple[int, Mapping[str, np.ndarray]]]] = {}
 
     def counts(self) -> dict[str, int]:
-        """Returns the number of points of each group; the last step would not do, as an extra round repeats it."""
+        """Returns the number of points of each group; a step is not unique, because an extra round repeats one."""
         return {group: len(points) for group, points in self._points.items()}
 
     def restore(self, path: Path, counts: Mapping[str, int]) -> None:
-        """Takes over the first `counts` points of a file. Raises UserError where it is missing or damaged."""
+        """Restores the first `counts` points of a file. Raises UserError if it is missing or damaged."""
         arrays = load_curves(path)
         for group, count in counts.items():
             names = [name for name in arrays if name.startswith(f"{group}_") and name != f"{group}_step"]
@@ -42,7 +42,7 @@ class Curves:
         """Adds a point, values [T] by name, to the curves of a group ("train" or "eval").
 
         Returns:
-            False if it was left out, because it is closer to the last one than the bound on the points allows.
+            False if the point was omitted, because it is too close to the last one for the bound on the points.
         """
         points = self._points.setdefault(group, [])
         # An extra round begins at the step at which the previous round ended.
@@ -69,7 +69,7 @@ def load_curves(path: Path) -> dict[str, np.ndarray]:
     """Returns the arrays that `Curves.save` wrote: `teacher_id` [T] and, by group, steps [S] and values [S, T].
 
     Raises:
-        UserError: there is no such file, or it does not hold curves.
+        UserError: there is no such file, or it does not contain curves.
     """
     try:
         arrays = read_arrays(path, _MAX_BYTES)

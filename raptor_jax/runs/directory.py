@@ -40,7 +40,7 @@ CHANGEABLE = {
 
 
 def require(output_dir: Path, overwrite: bool, resume: bool) -> None:
-    """Raises UserError where a run cannot be written to a directory; changes nothing."""
+    """Raises UserError if a run cannot be written to a directory; changes nothing."""
     if os.path.exists(output_dir) and not os.path.isdir(output_dir):
         raise UserError(f"{output_dir}: is a file; name a directory with --output-dir")
     if resume and not (has_begun(output_dir) or os.path.isfile(output_dir / layout.LOCK)):
@@ -56,12 +56,12 @@ def require(output_dir: Path, overwrite: bool, resume: bool) -> None:
 
 
 def has_begun(output_dir: Path) -> bool:
-    """Returns whether a directory holds the settings and drones of a run, which are written before it trains."""
+    """Returns whether a directory contains the settings and drones of a run, which are written before it trains."""
     return os.path.isfile(layout.config_file(output_dir))
 
 
 def require_space(output_dir: Path, checkpoint_bytes: int) -> None:
-    """Raises UserError where the disk has too little space for the checkpoints."""
+    """Raises UserError if the disk has too little space for the checkpoints."""
     parent = next(place for place in (output_dir.absolute(), *output_dir.absolute().parents) if os.path.exists(place))
     free = shutil.disk_usage(parent).free
     if checkpoint_bytes > free:
@@ -72,12 +72,12 @@ def require_space(output_dir: Path, checkpoint_bytes: int) -> None:
 
 
 def holds_something(output_dir: Path) -> bool:
-    """Returns whether a directory holds anything besides a lock."""
+    """Returns whether a directory contains anything besides a lock."""
     return os.path.isdir(output_dir) and any(path.name != layout.LOCK for path in output_dir.iterdir())
 
 
 def write_inputs(output_dir: Path, config: Config, files: Sequence[DroneFile]) -> None:
-    """Writes the settings and the drones, these under their own names."""
+    """Writes the settings, and the drones under their own names."""
     for file in files:
         save_drone(layout.drones(output_dir) / f"{file.name}.json", file.drone, file.metadata)
     # Last, because its presence means that the run can be resumed.
@@ -97,7 +97,7 @@ def clear_leftovers(output_dir: Path) -> None:
 
 
 def require_same_run(output_dir: Path, config: Config, files: Sequence[DroneFile]) -> None:
-    """Raises UserError, naming all that differs, unless a run may be resumed with these settings and drones."""
+    """Raises UserError, which names the differences, unless a run may be resumed with these settings and drones."""
     require_same_settings(output_dir, config, ignored=("sampling.", "distillation."))
     kept = {file.name: file.drone for file in load_directory(layout.drones(output_dir))}
     given = {file.name: file.drone for file in files}
@@ -114,11 +114,11 @@ def require_same_run(output_dir: Path, config: Config, files: Sequence[DroneFile
 
 
 def require_same_settings(output_dir: Path, config: Config, ignored: tuple[str, ...]) -> None:
-    """Raises UserError, naming all that differs, unless a run may be resumed with these settings.
+    """Raises UserError, which names the differences, unless a run may be resumed with these settings.
 
     Args:
-        output_dir: of the run.
-        config: the settings that it would have now.
+        output_dir: output directory of the run.
+        config: the settings for the resume.
         ignored: prefixes of keys that may differ, besides those in CHANGEABLE.
     """
     before = _flat(configs.load(layout.config_file(output_dir)))
@@ -142,10 +142,10 @@ def _flat(config: Config) -> dict[str, object]:
 
 @contextlib.contextmanager
 def own(output_dir: Path, console: Console, keep: bool) -> Iterator[None]:
-    """Locks a directory for this run; what it holds is kept, or else moved aside.
+    """Locks a directory for this run; its content is kept, or the directory is renamed.
 
     Raises:
-        UserError: another process holds it, or it cannot be written.
+        UserError: another process holds the lock, or the directory cannot be written.
     """
     with contextlib.ExitStack() as at_the_end:
         at_the_end.enter_context(locked(output_dir))
@@ -162,10 +162,10 @@ def own(output_dir: Path, console: Console, keep: bool) -> Iterator[None]:
 
 @contextlib.contextmanager
 def locked(output_dir: Path) -> Iterator[None]:
-    """Locks a directory for this process; the lock ends with the process, however that ends.
+    """Locks a directory for this process; the lock ends with the process, even if it is killed.
 
     Raises:
-        UserError: another process holds it, or it cannot be written.
+        UserError: another process holds the lock, or the directory cannot be written.
     """
     with locked_if_free(output_dir) as free:
         if not free:

@@ -28,7 +28,7 @@ class Judged(NamedTuple):
     actors: sac.Parameters
     drones: Drone
     drone_files: list[files.DroneFile]
-    """The drones as stored; `drones` holds them with the task of the run."""
+    """The drones as stored; `drones` contains them with the task of the run."""
     results: EvaluationResults
 
     @property
@@ -41,20 +41,20 @@ class Flights(NamedTuple):
     """Which flights of a run were requested."""
 
     run: Path
-    """Its output directory."""
+    """Output directory of the run."""
     teachers: Sequence[range] | None = None
     """Ranges of `teacher_id`; None for all teachers."""
     episodes: int | None = None
-    """Of each teacher; None for as many as in the final evaluation of the run."""
+    """Number per teacher; None for that of the final evaluation of the run."""
     seed: int | None = None
-    """Of the episodes; None for that of the run. With neither given, these are the episodes of its final evaluation."""
+    """Seed of the episodes; None for that of the run. With both None, they are those of its final evaluation."""
 
 
 def load_flights(asked: Flights) -> tuple[Judged, int]:
     """Reads the requested actors, and returns them with the number of episodes of each.
 
     Raises:
-        UserError: there is no such run or teacher, or the memory does not suffice for so many episodes.
+        UserError: there is no such run or teacher, or there is too little memory for these episodes.
     """
     kept = load_kept(asked.run, {} if asked.seed is None else {"training.seed": asked.seed})
     if asked.teachers is not None:
@@ -73,7 +73,7 @@ def load_kept(run: Path, overrides: dict[str, int]) -> Judged:
     """Reads the settings (with overrides by dotted key), the drones and the newest kept actors of a run.
 
     Raises:
-        UserError: the directory holds no run, or what it holds does not fit together.
+        UserError: the directory contains no run, or its files are inconsistent.
     """
     directory = run / layout.CHECKPOINTS
     if not os.path.isdir(directory):
@@ -90,7 +90,7 @@ def load_kept(run: Path, overrides: dict[str, int]) -> Judged:
 
 
 def only(kept: Judged, run: Path, teachers: Sequence[range]) -> Judged:
-    """Returns only the teachers with these identities. Raises UserError where `run` has no such teacher."""
+    """Returns only the teachers with these identities. Raises UserError if `run` has no such teacher."""
     missing = next((i for span in teachers for i in span if i not in kept.ids), None)
     if missing is not None:
         known = f"{min(kept.ids)} to {max(kept.ids)}"

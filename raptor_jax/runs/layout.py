@@ -1,7 +1,7 @@
-"""The names of everything in the output directory of a run; no other module spells them.
+"""The names of all files in the output directory of a run; no other module contains them.
 
 RUN/.lock                                held by the process that writes there
-RUN/results.json                         what each teacher reached
+RUN/results.json                         the results of each teacher
 RUN/curves.npz                           every teacher's curves
 RUN/logs/                                the same for TensorBoard
 RUN/checkpoints/config.yaml              the settings of the run
@@ -14,7 +14,7 @@ A distillation writes into a directory of its own:
 
 STUDENT/.lock, logs/, checkpoints/       as above; a step is an iteration, and the kept actor is the student's network
 STUDENT/student.npz                      the student
-STUDENT/student.json                     how it was made, and what it reached
+STUDENT/student.json                     how it was made, and its results
 """
 
 from pathlib import Path
@@ -61,5 +61,5 @@ def checkpoint(run: Path, kind: Kind, step: int) -> Path:
 
 
 def best_arrays(step: int) -> str:
-    """Returns where the kept actors of a step lie, relative to the output directory."""
+    """Returns the path of the kept actors of a step, relative to the output directory."""
     return f"{CHECKPOINTS}/{BEST}/{step}/{ARRAYS}"

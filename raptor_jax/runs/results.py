@@ -1,7 +1,7 @@
-"""What a run found out about each teacher: the content of `results.json`.
+"""The content of `results.json`: the results of a run and of each teacher.
 
-The models here are the only description of `results.json`. They also read files of others: a field that older versions
-did not write has a default, and unknown fields are kept.
+The models here are the only description of `results.json`. They also read files of older versions and of other
+programs: missing fields have defaults, and unknown fields are kept.
 """
 
 import dataclasses
@@ -28,7 +28,7 @@ MAX_BYTES = 1 << 24
 """A teacher, or a drone of a student, takes less than 1 kB."""
 
 Purpose = Literal["compiling", "training", "evaluating"]
-"""What a run spends its time on."""
+"""The purposes for which a run's time is recorded."""
 Count = Annotated[int, pydantic.Field(ge=0, lt=2**63)]
 Number = Annotated[float, pydantic.Field(gt=-1e38, lt=1e38)]
 
@@ -79,7 +79,7 @@ class Timings(_Model):
 
 
 class RunResult(_Model):
-    """The object `run`: what was trained, where, and how far it came."""
+    """The object `run`: what was trained, where, and the progress."""
 
     status: str
     """running, interrupted or finished."""
@@ -104,7 +104,7 @@ class RunResult(_Model):
 
 
 class TeacherResult(_Model):
-    """An entry of `teachers`. What the final evaluation finds is None until then, and None if it is not finite."""
+    """An entry of `teachers`. Results of the final evaluation are None before it, and None if they are not finite."""
 
     teacher_id: Count
     drone: str
@@ -113,7 +113,7 @@ class TeacherResult(_Model):
     torque_to_inertia: Number | None = None
     mass: Number
     best_eval_reward: Number | None
-    """Mean return by which the kept actor won."""
+    """Mean return in the evaluation that selected the kept actor."""
     best_step: Count | None = None
     """Environment steps of the teacher at that evaluation."""
     mean_return: Number | None
@@ -136,9 +136,9 @@ class TeacherResult(_Model):
     ceiling_share_terminated: Number | None = None
     """Fraction of them in which the best flight found ends by termination."""
     restarts: Count = 0
-    """How often its numbers became non-finite, and it was rolled back and restarted."""
+    """How often the teacher was rolled back and restarted because its numbers became non-finite."""
     frozen_at_step: Count | None = None
-    """Its numbers became non-finite before this step, and it was not restarted any more."""
+    """The step before which its numbers became non-finite and it was not restarted again."""
     rounds: Count = 0
     """Rounds of training that it finished."""
 
@@ -152,9 +152,9 @@ class TeacherResult(_Model):
 
 
 _FINAL = tuple(field.name for field in dataclasses.fields(Evaluation))
-"""What the final evaluation finds of each teacher."""
+"""Fields of a teacher that the final evaluation sets."""
 CEILING = ("ceiling", "ceiling_return", "ceiling_episodes", "ceiling_share_terminated")
-"""What the command `ceiling` finds of each teacher; None until then, and after the teacher is trained on."""
+"""Fields of a teacher that the command `ceiling` sets; None before it, and after the teacher is trained further."""
 _BEFORE_FINAL: dict[str, Any] = dict.fromkeys((*_FINAL, "stochastic_mean_return", "passed", "final_path", *CEILING))
 """A teacher's fields before the final evaluation."""
 
@@ -169,7 +169,7 @@ class _Results(_Model, Generic[_Run]):
     teachers: list[TeacherResult]
 
     def set_kept(self, mean_return: Any, step: Any) -> None:
-        """Records the evaluation [T] by which each kept actor won, and its step [T]."""
+        """Records the evaluation [T] that selected each kept actor, and its step [T]."""
         for entry, value, at in zip(self.teachers, np.asarray(mean_return), np.asarray(step), strict=True):
             entry.best_eval_reward = json_number(value)
             entry.best_step = int(at)
@@ -193,7 +193,7 @@ class _Results(_Model, Generic[_Run]):
         return all(entry.passed for entry in self.teachers)
 
     def content(self) -> dict[str, Any]:
-        """Returns a copy of what the file holds."""
+        """Returns a copy of the content of the file."""
         return self.model_dump()
 
 
@@ -223,7 +223,7 @@ class Results(_Results[RunResult]):
         return cls(run=run, teachers=_untrained(ids, files))
 
     def restore(self, content: dict[str, Any]) -> None:
-        """Takes over what was saved with a checkpoint; machine, versions and settings stay the current ones."""
+        """Restores the results saved with a checkpoint; machine, versions and settings remain the current ones."""
         saved = Results.model_validate(content)
         self.run.step, self.run.rounds, self.run.timings = saved.run.step, saved.run.rounds, saved.run.timings
         self.teachers = [entry.model_copy(update=_BEFORE_FINAL) for entry in saved.teachers]
@@ -237,13 +237,13 @@ class Results(_Results[RunResult]):
             entry.rounds += 1
 
     def set_progress(self, step: int, teacher_updates: int) -> None:
-        """Records how far the training has come: environment steps of a teacher, and updates of all teachers."""
+        """Records the progress of the training: environment steps per teacher, and updates of all teachers."""
         self.run.step = step
         self.run.teacher_updates_per_second = teacher_updates / max(self.run.timings.training, 1e-9)
 
 
 class EvaluationResults(_Results[dict[str, Any]]):
-    """What `evaluate` found about the kept actors of a run; the caller adds to `run`."""
+    """The results of `evaluate` for the kept actors of a run; the caller adds to `run`."""
 
     @classmethod
     def begin(cls, directory: Path, step: int, ids: Sequence[int], files: Sequence[DroneFile]) -> "EvaluationResults":
@@ -271,7 +271,7 @@ def read(path: Path) -> Results:
     """Reads a `results.json`.
 
     Raises:
-        UserError: there is no such file, or it does not hold the results of a run.
+        UserError: there is no such file, or it does not contain the results of a run.
     """
     return read_model(path, Results, "a run", "name the output directory of a run")
 
@@ -281,12 +281,12 @@ def read_model(path: Path, model: type[_Read], of: str, fix: str) -> _Read:
 
     Args:
         path: the file.
-        model: what it holds.
-        of: what these are the results of, for the error.
+        model: the model of its content.
+        of: the subject of the results, for the error.
         fix: how to fix a missing or unreadable file.
 
     Raises:
-        UserError: there is no such file, or it does not hold the model.
+        UserError: there is no such file, or its content does not match the model.
     """
     try:
         return model.model_validate(read_object(path, MAX_BYTES))
@@ -299,7 +299,7 @@ def read_model(path: Path, model: type[_Read], of: str, fix: str) -> _Read:
 
 
 def require_teacher(run: Path, ids: Sequence[int], teacher_id: int) -> None:
-    """Raises UserError unless a run has a teacher; `ids` are those that it has."""
+    """Raises UserError unless a run has a teacher; `ids` are the identities of all its teachers."""
     if teacher_id not in ids:
         raise UserError(f"--teacher {teacher_id}: {run} has the teachers {min(ids)} to {max(ids)}; name one of them")
 

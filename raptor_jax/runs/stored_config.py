@@ -1,4 +1,4 @@
-"""The settings that a run keeps beside its checkpoints, those of version 0.1 with its own keys included.
+"""The settings that a run stores with its checkpoints, including those of version 0.1, which had other keys.
 
 A run that version 0.1 wrote can be read, but not resumed or trained again: `config.load` refuses its keys.
 """
@@ -37,10 +37,10 @@ def load(path: Path, overrides: Mapping[str, Any] | None = None) -> Config:
 
 
 def translate(values: Any) -> Any:
-    """Returns nested settings with the keys of version 0.1 replaced by those of today; others are returned unchanged.
+    """Returns nested settings with the keys of version 0.1 replaced by the current ones; others are unchanged.
 
-    A run of the former algorithm `sac` gets horizon 0, and one of `apg` the horizon of its windows. What is not a
-    mapping of sections is returned as it is, for `config.build` to refuse.
+    A run of the former algorithm `sac` gets horizon 0, and one of `apg` the horizon of its windows. Anything but a
+    mapping of sections is returned unchanged; `config.build` refuses it.
     """
     if not isinstance(values, dict) or not all(isinstance(section, dict) for section in values.values()):
         return values

@@ -51,12 +51,12 @@ def load(path: Path) -> tuple[Weights, dict[str, Any]]:
         path: the file, or the directory that contains it.
 
     Raises:
-        UserError: the file is missing, is damaged, or is no student.
+        UserError: the file is missing, is damaged, or is not a student.
     """
     file = _file(path)
     content = weights_file.read(file, "student", _FIX, shapes(1))
     size = content.arrays[_WIDTH].size
-    # A width of 0 or of millions is refused for its shape.
+    # A width of 0 or of millions is refused because of its shape.
     expected = shapes(size if 1 <= size <= _WIDEST else 1)
     for name in (_WIDTH, *expected):
         weights_file.require(file, name, content.arrays[name], expected[name], _FIX)

@@ -1,4 +1,4 @@
-"""What a distillation found out about its student: the content of student.json, for writing and reading."""
+"""The content of student.json, for writing and reading: the results of a distillation."""
 
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,14 @@ from raptor_jax.utils.machine import machine, versions
 
 
 class Returns(pydantic.BaseModel):
-    """Mean returns over drones, summed up; a number that is not finite is None."""
+    """Summary of mean returns over drones; a number that is not finite is None."""
 
     mean: float | None
     median: float | None
     percentile_5: float | None
     worst: float | None
     passed: int
-    """Drones with a mean return above the bar."""
+    """Number of drones with a mean return above the pass return."""
     drones: int
 
     @classmethod
@@ -61,7 +61,7 @@ class StudentOnDrone(pydantic.BaseModel):
     std_return: float | None
     share_terminated: float | None
     teacher_mean_return: float | None
-    """What the teacher's run found."""
+    """Mean return of the teacher, from its run."""
 
 
 class StudentResults(pydantic.BaseModel):
@@ -70,9 +70,9 @@ class StudentResults(pydantic.BaseModel):
     run: str
     """Output directory of the teachers' run."""
     teachers: list[int]
-    """Identities of those from whom the student learned."""
+    """Identities of the teachers from which the student learned."""
     left_out: list[int]
-    """Of those that did not pass."""
+    """Identities of the teachers that did not pass."""
     config: dict[str, Any]
     """The settings, by section."""
     device: str
@@ -84,7 +84,7 @@ class StudentResults(pydantic.BaseModel):
     timings: Timings = pydantic.Field(default_factory=Timings)
     curve: list[Point] = []
     final: Returns | None = None
-    """Of the best student on the drones of its teachers; None before the end."""
+    """Returns of the best student on the drones of its teachers; None before the end."""
     drones: list[StudentOnDrone] = []
     """The same for each drone."""
 
@@ -102,7 +102,7 @@ class StudentResults(pydantic.BaseModel):
         )
 
     def restore(self, saved: dict[str, Any]) -> None:
-        """Takes over what was saved with a checkpoint; machine, versions and settings stay the current ones."""
+        """Restores the results saved with a checkpoint; machine, versions and settings remain the current ones."""
         before = StudentResults.model_validate(saved)
         self.iteration, self.timings, self.curve = before.iteration, before.timings, before.curve
 
@@ -116,10 +116,10 @@ def read(directory: Path) -> StudentResults:
     """Reads the results of a distillation.
 
     Args:
-        directory: that `distill` wrote.
+        directory: the directory that `distill` wrote.
 
     Raises:
-        UserError: there is no such file, or it does not hold the results of a distillation.
+        UserError: there is no such file, or it does not contain the results of a distillation.
     """
     path = directory / layout.STUDENT_RESULTS
     return read_model(path, StudentResults, "a student", "name a directory that distill wrote")

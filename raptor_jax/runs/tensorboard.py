@@ -18,7 +18,7 @@ class TensorBoard:
     def __init__(self, directory: Path, teacher_ids: Sequence[int], own_curves: int, resumed_at: int | None) -> None:
         """Opens event files in `directory`; the first `own_curves` teachers get a run of their own.
 
-        What existing files hold from after the step `resumed_at` is hidden, because the resumed run repeats it.
+        Points of existing files after the step `resumed_at` are hidden, because the resumed run repeats them.
         """
         self._teachers = [EventFile(directory / f"teacher_{i:04d}") for i in list(teacher_ids)[:own_curves]]
         self._quantiles = {name: EventFile(directory / f"population_{name}") for name in QUANTILES}
@@ -27,7 +27,7 @@ class TensorBoard:
                 file.hide_after(resumed_at)
 
     def add(self, step: int, values: Mapping[str, np.ndarray]) -> None:
-        """Adds a point, values [T] by tag, at a step; NaN (nothing to report) is left out. Raises OSError."""
+        """Adds a point, values [T] by tag, at a step; NaN (no value) is omitted. Raises OSError."""
         for teacher, file in enumerate(self._teachers):
             file.add_scalars(step, {tag: float(array[teacher]) for tag, array in values.items()})
         reported = {tag: array[np.isfinite(array)] for tag, array in values.items() if np.isfinite(array).any()}
@@ -76,13 +76,13 @@ class EventFile:
         self.add(Event(wall_time=time.time(), file_version="brain.Event:2"))
 
     def add_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
-        """Appends a point, values by tag, at a step; those that are not finite are left out. Raises OSError."""
+        """Appends a point, values by tag, at a step; values that are not finite are omitted. Raises OSError."""
         points = [Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items() if np.isfinite(value)]
         if points:
             self.add(Event(wall_time=time.time(), step=step, summary=Summary(value=points)))
 
     def hide_after(self, step: int) -> None:
-        """Hides what other files of the directory hold from after a step. Raises OSError."""
+        """Hides the points after a step in the other files of the directory. Raises OSError."""
         start = SessionLog(status=SessionLog.START)
         self.add(Event(wall_time=time.time(), step=step + 1, session_log=start))
 
@@ -91,7 +91,7 @@ class EventFile:
         self._writer.write(event.SerializeToString())
 
     def write(self, record: bytes) -> None:
-        """Writes all of a record; a disk that fills up accepts a part of it before it reports an error."""
+        """Writes a whole record; a disk that fills up accepts a part of it before it reports an error."""
         while record:
             record = record[self._file.write(record) :]
 

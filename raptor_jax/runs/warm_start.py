@@ -1,4 +1,4 @@
-"""The warm start: the actor that every teacher begins with, one policy for many drones, in a file that NumPy opens.
+"""The warm start: the actor with which every teacher begins, one policy for many drones, in a .npz file.
 
 START.npz holds each weight as LAYER/kernel or LAYER/bias, and `provenance`, a JSON text about how it was made.
 """
@@ -21,7 +21,7 @@ _WEIGHTS = tuple(f"{layer}/{kind}" for layer in _LAYERS for kind in ("kernel", "
 
 
 def load(config: Config) -> sac.Parameters | None:
-    """Returns the weights of the actor that `training.start` names; None where teachers begin with random weights.
+    """Returns the weights of the actor that `training.start` names; None if teachers begin with random weights.
 
     Raises:
         UserError: the file is missing, is not a start, or does not fit the configured networks.
@@ -46,7 +46,7 @@ def provenance(start: str) -> dict[str, Any]:
 
 
 def read(path: Path) -> weights_file.Content:
-    """Returns the weights of a start by LAYER/KIND, and its provenance. Raises UserError where the file is no start."""
+    """Returns the weights of a start by LAYER/KIND, and its provenance. Raises UserError if the file is not a start."""
     return weights_file.read(path, "start", _FIX, _WEIGHTS)
 
 

@@ -1,6 +1,6 @@
-"""The weights of a policy in a file that NumPy opens: each as LAYER/KIND, and `provenance`, a JSON text.
+"""The weights of a policy in a .npz file: each as LAYER/KIND, and `provenance`, a JSON text.
 
-The provenance says how the policy was made. A warm start and a student are such files.
+The provenance describes how the policy was made. A warm start and a student are such files.
 """
 
 import json
@@ -18,7 +18,7 @@ _PROVENANCE = "provenance"
 
 
 class Content(NamedTuple):
-    """What such a file holds."""
+    """The content of such a file."""
 
     arrays: dict[str, np.ndarray]
     """The weights by name, not checked."""
@@ -32,7 +32,7 @@ def read(path: Path, noun: str, fix: str, names: Iterable[str] = ()) -> Content:
         path: the file.
         noun: what the file should be, for errors.
         fix: what the user can do, for errors.
-        names: weights that it must hold.
+        names: weights that it must contain.
 
     Raises:
         UserError: the file cannot be read, is too large, or lacks a weight or its provenance.
@@ -53,7 +53,7 @@ def read(path: Path, noun: str, fix: str, names: Iterable[str] = ()) -> Content:
 
 
 def holds(path: Path, name: str) -> bool:
-    """Returns whether a file can be read and holds a weight of this name."""
+    """Returns whether a file can be read and contains a weight with this name."""
     try:
         return name in read_arrays(path, _MAX_BYTES)
     except Unreadable:
@@ -61,7 +61,7 @@ def holds(path: Path, name: str) -> bool:
 
 
 def require(path: Path, name: str, array: np.ndarray, shape: tuple[int, ...], fix: str) -> None:
-    """Raises UserError unless a weight is finite float32 numbers of this shape."""
+    """Raises UserError unless a weight has this shape and finite float32 numbers."""
     if array.shape != shape or array.dtype != np.float32 or not np.isfinite(array).all():
         raise UserError(
             f"{path}: {name} should hold finite float32 numbers of shape {shape}, and is"

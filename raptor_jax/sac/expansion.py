@@ -28,7 +28,7 @@ class Experience(struct.PyTreeNode):
     observation: jax.Array
     """[E, H, 26]"""
     disturbance: jax.Array
-    """[E, 6] external force and torque, which only the critics observe."""
+    """[E, 6] external force and torque, observed only by the critics."""
     action: jax.Array
     """[E, H, 4]"""
     target: jax.Array
@@ -44,14 +44,14 @@ def update(
 
     Args:
         config: settings.
-        updates: [] updates of the whole round, over which the actor's learning rate falls to 0 along a cosine.
+        updates: [] updates of the whole round, over which the actor's learning rate decays to 0 along a cosine.
         teacher: the teacher before.
         drones: one drone, or one for each environment, [E, ...].
         episodes: [E, ...] running episodes.
         key: random key of the update.
 
     Returns:
-        The teacher after, the episodes after, the windows [E, ...], and what the update reports.
+        The teacher after the update, the episodes after it, the windows [E, ...], and the losses.
     """
     flight_key, batch_key = jax.random.split(key)
     keys = jax.random.split(flight_key, episodes.length.shape[0])
@@ -62,7 +62,7 @@ def update(
     def loss(actor: Parameters) -> tuple[jax.Array, tuple[Episode, Window]]:
         fly = jax.vmap(functools.partial(window.fly, config, actor, future), in_axes=(drone_axis, 0, 0))
         objective, flown = fly(drones, episodes, keys)
-        # A sum: the limit of the gradient in a state is that of one window's return.
+        # A sum, because the limit of the gradient in a state applies to the return of one window.
         return -jnp.sum(objective), flown
 
     (total, (following, windows)), gradient = jax.value_and_grad(loss, has_aux=True)(teacher.actor)
@@ -105,7 +105,7 @@ def _with_targets(config: Config, teacher: Teacher, windows: Window) -> Experien
         return jnp.concatenate([values[:, 1:], last[:, None]], axis=1)
 
     part_steps = largest_divisor(config.sac.horizon, _MOST_STEPS_AT_ONCE)
-    # [parts, E, steps]: the hidden layers of all steps at once would be most of the memory of a training.
+    # [parts, E, steps]: the hidden layers of all steps at once would take most of the memory of a training.
     values = jax.lax.map(values_of_part, jnp.arange(0, config.sac.horizon, part_steps))
     values = jnp.moveaxis(values, 0, 1).reshape(steps.reward.shape)
     log_probability = following(steps.log_probability, windows.last_log_probability)

@@ -17,7 +17,7 @@ def bellman_target(
 ) -> jax.Array:
     """Returns the critics' regression target, all arrays [B].
 
-    `reference` (RLtools): r + gamma (1 - terminated) min Q' - alpha log pi, whose last term is always there;
+    `reference` (RLtools): r + gamma (1 - terminated) min Q' - alpha log pi, whose last term is never masked;
     `textbook` (equation 3 of the SAC paper): r + gamma (1 - terminated) (min Q' - alpha log pi).
     A truncated episode is not terminated, so it bootstraps.
 
@@ -73,7 +73,7 @@ def critic_loss(
 ) -> tuple[jax.Array, jax.Array]:
     """Returns the sum over both critics of half the mean squared error [], and their mean value [].
 
-    All arrays [B, ...]; each error counts by its weight, if there are weights.
+    All arrays [B, ...]; each error is multiplied by its weight, if weights are given.
     """
     values = critic_values(config, critic, observation, action)
     square = (values - target[None]) ** 2

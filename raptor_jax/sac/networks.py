@@ -52,8 +52,8 @@ def _affine_forward(
 def _affine_backward(
     precision: str, saved: tuple[jax.Array, jax.Array], cotangent: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    # JAX's own rule makes the kernel's gradient transposed, [O, I]; undoing that in each of Adam's passes over the
-    # weights took XLA:CPU a sixth of the whole update.
+    # With JAX's own rule the kernel's gradient is transposed, [O, I]; transposing it back in each of Adam's passes over
+    # the weights took a sixth of the whole update on XLA:CPU.
     inputs, kernel = saved
     rows = tuple(range(inputs.ndim - 1))
     kernel_gradient = _product(precision, inputs, cotangent, (rows, rows))
@@ -76,7 +76,7 @@ def _product(precision: str, a: jax.Array, b: jax.Array, axes: tuple[Any, Any]) 
 
     def native(a: jax.Array, b: jax.Array) -> jax.Array:
         if precision == "bfloat16":
-            # JAX's precision of that name is only a permission.
+            # JAX's precision of that name only permits the rounding.
             return jnp.tensordot(a.astype(precision), b.astype(precision), axes, preferred_element_type=a.dtype)
         return jnp.tensordot(a, b, axes, precision=precision)
 
@@ -104,18 +104,18 @@ class Actor(nn.Module):
 
     @nn.compact
     def __call__(self, observation: jax.Array) -> jax.Array:
-        """Returns the mean, and behind it the log standard deviation, not yet clipped."""
+        """Returns the mean, followed by the log standard deviation, which is not clipped yet."""
         widths = (self.config.actor_hidden_dim, 2 * ACTION_DIM)
         return _Mlp(*widths, self.config.matmul_precision, name="mlp")(observation)
 
 
 def critic_observation_dim(config: SacConfig) -> int:
-    """Returns how many numbers the critics see beside the action: at a horizon above 0 force and torque too."""
+    """Returns the size of the critics' observation; at a horizon above 0 it includes external force and torque."""
     return OBSERVATION_DIM if config.horizon == 0 else OBSERVATION_DIM + 6
 
 
 class TwinCritic(nn.Module):
-    """What the critics see [..., 26 or 32] and action [..., 4] -> the two critics' values [2, ...].
+    """The critics' observation [..., 26 or 32] and action [..., 4] -> the two critics' values [2, ...].
 
     Both critics are one network with a leading axis of 2 on every weight, so that each layer is one batched product.
     """
@@ -165,10 +165,10 @@ def squash(config: SacConfig, mean: jax.Array, log_std: jax.Array, noise: jax.Ar
 
 
 def critic_values(config: SacConfig, critic: Parameters, observation: jax.Array, action: jax.Array) -> jax.Array:
-    """Returns the values [2, ...] that both critics give to an action [..., 4] at what they see [..., 26 or 32]."""
+    """Returns the values [2, ...] of both critics for an action [..., 4] at their observation [..., 26 or 32]."""
     return cast(jax.Array, TwinCritic(config).apply(critic, observation, action))
 
 
 def deterministic_action(config: SacConfig, actor: Parameters, observation: jax.Array) -> jax.Array:
-    """Returns tanh of the policy's mean, [..., 4]: what an evaluation flies."""
+    """Returns tanh of the policy's mean, [..., 4]: the action in evaluations."""
     return jnp.tanh(policy(config, actor, observation)[..., :ACTION_DIM])

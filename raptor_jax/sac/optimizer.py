@@ -1,4 +1,4 @@
-"""The optimisers: Adam with RLtools' denominator, and what the actor's gradient goes through before it."""
+"""The optimisers: Adam with RLtools' denominator, and the clipping and learning rate of the actor."""
 
 import jax
 import jax.numpy as jnp
@@ -11,8 +11,9 @@ from raptor_jax.config import SacConfig
 def actor_optimizer(config: SacConfig, updates: jax.Array | int) -> optax.GradientTransformation:
     """Returns the actor's optimiser.
 
-    At horizon 0 that is Adam. The gradients of neighbouring windows differ much in size, and the last updates should
-    settle: at a horizon above 0 the gradient is clipped, and the rate falls to 0 along a cosine over `updates`.
+    At horizon 0 it is Adam. At a horizon above 0 the gradient is also clipped, because the gradients of neighbouring
+    windows differ much in size, and the learning rate decays to 0 along a cosine over `updates`, so that the last
+    updates settle.
     """
     if config.horizon == 0:
         return adam(config, config.actor_learning_rate)
@@ -23,13 +24,14 @@ def actor_optimizer(config: SacConfig, updates: jax.Array | int) -> optax.Gradie
 
 
 def cosine_decay(rate: float, updates: jax.Array | int) -> optax.Schedule:
-    """Returns a learning rate that falls from `rate` to 0 along half a cosine over `updates`.
+    """Returns a learning rate that decays from `rate` to 0 along half a cosine over `updates`.
 
-    optax's own needs the number when the program is compiled; here a compiled program serves rounds of any length.
+    optax's own needs the number of updates at compilation; with this one a compiled program serves rounds of any
+    length.
     """
 
     def at(count: jax.Array) -> jax.Array:
-        # Times the reciprocal, as XLA divides by a constant: the same bits.
+        # Multiplied by the reciprocal, as XLA divides by a constant, for the same bits.
         progress_in_pi = jnp.pi * jnp.minimum(count, updates) * (1 / updates)
         return rate * (0.5 * (1 + jnp.cos(progress_in_pi)))
 
@@ -39,7 +41,7 @@ def cosine_decay(rate: float, updates: jax.Array | int) -> optax.Schedule:
 def adam(config: SacConfig, learning_rate: optax.ScalarOrSchedule) -> optax.GradientTransformation:
     """Returns Adam (Kingma and Ba, 2015) with the denominator sqrt(max(v_hat, floor)) + epsilon.
 
-    The floor limits the step of weights whose gradients are tiny; optax's own Adam has a sum there, not a maximum.
+    The floor limits the step of weights with tiny gradients; optax's own Adam has a sum instead of the maximum.
     """
 
     def initialise(parameters: optax.Params) -> optax.ScaleByAdamState:

@@ -7,7 +7,7 @@ An observation is stored once: the next observation of a row is in the row that 
 later. The rows of the newest insert have no next observation yet and are not sampled. At the end of an episode the
 following row belongs to a new episode, so the last observation before the step replaces the next observation. The
 effect is small: at a termination the value is masked, and only the entropy term of RLtools' target uses an observation
-that is 10 ms old; at a truncation, one transition in a whole episode, the value does too.
+that is 10 ms old; at a truncation, which is one transition per episode, the value does too.
 """
 
 import jax
@@ -23,7 +23,7 @@ ROW_WIDTH = sum(_WIDTHS)
 """Numbers in a row: observation, action, reward, ending. In float16, 64 bytes: a cache line."""
 
 CONTINUES, TERMINATED, TRUNCATED = 0, 1, 2
-"""Values of a row's `ending`: the episode continues, left the limits, or reached its longest length."""
+"""Values of a row's `ending`: the episode continues, was terminated, or was truncated."""
 
 
 class Experience(struct.PyTreeNode):
@@ -36,7 +36,7 @@ class Experience(struct.PyTreeNode):
     reward: jax.Array
     """[T, E]"""
     terminated: jax.Array
-    """[T, E] bool, the step ended its episode by leaving the limits."""
+    """[T, E] bool, the step terminated its episode."""
     finished: jax.Array
     """[T, E] bool, terminated or truncated."""
 
@@ -49,7 +49,7 @@ class Replay(struct.PyTreeNode):
     cursor: jax.Array
     """[] int32, the first row of the next insert."""
     filled: jax.Array
-    """[] int32, number of rows that hold experience."""
+    """[] int32, number of rows that contain experience."""
     first: jax.Array
     """[] int32, the first teacher of inserts and samples: 0, or the first one of a block of teachers."""
     insert_rows: int = struct.field(pytree_node=False)
@@ -62,7 +62,7 @@ def row_bytes(config: SacConfig) -> int:
 
 
 def rows_needed(capacity: int, transitions: int, insert_rows: int) -> int:
-    """Returns N: the capacity, or fewer if fewer transitions will be written; whole inserts, and at least two."""
+    """Returns N: the capacity, or less if fewer transitions will be written; a multiple of E, at least two inserts."""
     return max(2, -(-min(capacity, transitions) // insert_rows)) * insert_rows
 
 

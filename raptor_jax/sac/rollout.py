@@ -33,7 +33,7 @@ from raptor_jax.simulator.episode import Episode
 from raptor_jax.simulator.vector import scalars
 
 _LOST = 10.0
-"""Survival widths beyond the limits at which a flight is held in place; its probability of survival is 5e-5 there."""
+"""Distance beyond the limits, in survival widths, at which a state is frozen; survival has probability 5e-5 there."""
 
 _LIMITED = OBSERVATION_DIM + 25
 """Leading numbers of a packed flight whose gradient is limited: all but `nearest` and a moving target, which does not
@@ -55,11 +55,11 @@ class Rollout(NamedTuple):
     action: jax.Array
     """[H, 4] drawn from the policy there."""
     log_probability: jax.Array
-    """[H] of the action."""
+    """[H] log-probability of the action."""
     reward: jax.Array
-    """[H] of the task, with the penalty at a termination."""
+    """[H] reward of the task, with the penalty at a termination."""
     terminated: jax.Array
-    """[H] bool, the step left the limits."""
+    """[H] bool, the step violated a limit."""
 
 
 class _Flight(NamedTuple):
@@ -98,8 +98,8 @@ def rollout(
         actor: weights of the policy.
         alpha: [] entropy weight.
         drone: one drone.
-        start: where the flight begins.
-        noise: of the simulator, each array [H, ...].
+        start: the running episode in which the flight begins.
+        noise: noise of the simulator, each array [H, ...].
         action_noise: [H, 4] standard normal draws of the policy.
     """
     changing, constant = _split(drone, start.state)
@@ -136,7 +136,7 @@ def survival(config: Config, nearest: jax.Array) -> jax.Array:
 
 
 def learned_penalty(config: Config, penalty: jax.Array) -> jax.Array:
-    """Returns the reward of a termination in what is learned, from the task's own: the lower of two."""
+    """Returns the reward of a termination in training: the lower of the setting and the task's own."""
     return jnp.minimum(penalty, config.sac.termination_penalty)
 
 
@@ -171,7 +171,7 @@ def _take_step(
     left = terminated(drone, next_state)
     record = jnp.stack([*entries, log_probability, jnp.where(left, penalty, alive), left.astype(alive.dtype)])
     moved = ravel_pytree((observe(drone, next_state, noise.observation), _split(drone, next_state)[0]))[0]
-    # Far beyond its limits the state is held: unbounded rates would overflow.
+    # Far beyond its limits the state is frozen, because unbounded rates would overflow.
     lost = before.nearest > 1 + _LOST * config.sac.survival_width
     held = jnp.where(lost, packed[:-1], moved)
     limited = _limit_gradient(config.sac.state_gradient_limit, held[:_LIMITED])
@@ -179,14 +179,14 @@ def _take_step(
 
 
 def _split(drone: Drone, state: State) -> tuple[State, _Constant]:
-    """Returns what changes from step to step, and what does not."""
+    """Returns the part of the state that changes from step to step, and the constant part."""
     moving = drone.trajectory is not None
     changing = state.replace(force=None, torque=None, target=state.target if moving else None)
     return changing, _Constant(state.force, state.torque, None if moving else state.target)
 
 
 def _joined(changing: State, constant: _Constant) -> State:
-    """Returns the state that `_split` took apart."""
+    """Returns the state from the parts that `_split` returned."""
     target = changing.target if constant.target is None else constant.target
     return changing.replace(force=constant.force, torque=constant.torque, target=target)
 
@@ -208,7 +208,7 @@ def _limit_gradient_forward(limit: float, values: jax.Array) -> tuple[jax.Array,
 
 
 def _limit_gradient_backward(limit: float, _: None, gradient: jax.Array) -> tuple[jax.Array]:
-    # Entry by entry: a reduction would be a kernel of its own.
+    # Entry by entry, because a reduction would be a separate kernel.
     norm = jnp.sqrt(sum(entry * entry for entry in scalars(gradient)))
     factor = jnp.minimum(1, limit / jnp.maximum(norm, limit))
     return (jnp.where(jnp.isfinite(norm), gradient * factor, 0),)

@@ -44,13 +44,13 @@ class Transition(struct.PyTreeNode):
     reward: jax.Array
     """[B]"""
     terminated: jax.Array
-    """[B] 1 where the next state ended the episode; 0 also where the episode was cut by its length."""
+    """[B] 1 if the step terminated the episode; 0 also if it was truncated."""
     next_observation: jax.Array
     """[B, 26] observation of the next state, before any reset."""
 
 
 class Losses(struct.PyTreeNode):
-    """What an update reports, each []."""
+    """The losses and statistics of an update, each []."""
 
     critic_loss: jax.Array
     actor_loss: jax.Array
@@ -68,7 +68,7 @@ def create(
     critic: Parameters | None = None,
     alpha: jax.Array | None = None,
 ) -> Teacher:
-    """Returns a teacher before its first update; what is not given is random, or for alpha [] as configured."""
+    """Returns a teacher before its first update; networks that are not given are random, alpha [] is as configured."""
     actor_key, critic_key = jax.random.split(key)
     observation, action = jnp.zeros((1, OBSERVATION_DIM)), jnp.zeros((1, ACTION_DIM))
     actor = Actor(config).init(actor_key, observation) if actor is None else actor
@@ -81,7 +81,7 @@ def create(
         # Copies: two names of one array could not both be donated.
         target_critic=jax.tree.map(jnp.copy, critic),
         log_alpha=log_alpha,
-        # The length of its schedule does not matter here.
+        # The length of the schedule does not affect the initial state.
         actor_optimizer=actor_optimizer(config, updates=1).init(actor),
         critic_optimizer=adam(config, config.critic_learning_rate).init(critic),
         alpha_optimizer=adam(config, config.alpha_learning_rate).init(log_alpha),
@@ -91,14 +91,14 @@ def create(
 def update(
     config: SacConfig, teacher: Teacher, batch: Transition, key: jax.Array, with_actor: bool
 ) -> tuple[Teacher, Losses]:
-    """Improves the critics and their targets and, if asked to, then the actor and alpha, on one batch.
+    """Updates the critics and their targets and then, if requested, the actor and alpha, on one batch.
 
     Args:
         config: the algorithm's settings.
-        teacher: the teacher before.
-        batch: B = critic_batch_size transitions; the actor sees the first actor_batch_size.
+        teacher: the teacher before the update.
+        batch: B = critic_batch_size transitions; the actor uses the first actor_batch_size.
         key: random key of the two noise draws.
-        with_actor: whether actor and alpha take a step too; else their losses are reported as NaN.
+        with_actor: whether actor and alpha are also updated; otherwise their losses are NaN.
     """
     chex.assert_shape(batch.observation, (config.critic_batch_size, OBSERVATION_DIM))
     chex.assert_shape(batch.action, (config.critic_batch_size, ACTION_DIM))
@@ -126,11 +126,11 @@ def update_critics(
 
     Args:
         config: learning rate and Polyak rate.
-        teacher: the teacher before.
-        loss: of the critics' weights; returns the loss [] and the critics' mean value [].
+        teacher: the teacher before the step.
+        loss: function of the critics' weights; returns the loss [] and the critics' mean value [].
 
     Returns:
-        The teacher after, and what the loss returned.
+        The teacher after the step, the loss, and the mean value.
     """
     (value, q_value), gradient = jax.value_and_grad(loss, has_aux=True)(teacher.critic)
     steps, optimizer = adam(config, config.critic_learning_rate).update(gradient, teacher.critic_optimizer)

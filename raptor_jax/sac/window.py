@@ -29,7 +29,7 @@ _ANGULAR_ACCELERATION = 10.0
 
 
 class Step(struct.PyTreeNode):
-    """A step of a window, or with a leading axis [H] all of them. No gradient goes through it."""
+    """A step of a window, or all of them with a leading axis [H]. No gradient passes through it."""
 
     observation: jax.Array
     """[26] before the step."""
@@ -51,7 +51,7 @@ class Window(struct.PyTreeNode):
     """A flown window."""
 
     steps: Step
-    """Every array [H, ...]. What follows a termination belongs to no episode."""
+    """Every array [H, ...]. Steps after a termination belong to no episode."""
     last_value: jax.Array
     """[] min_j Q'_j(s_H, a_H), in the critics' scale."""
     last_log_probability: jax.Array
@@ -70,15 +70,15 @@ class Value(NamedTuple):
 
 
 def value_scale(config: Config) -> float:
-    """Returns what the critics' values are multiplied by: with (1 - gamma) they are as large as rewards."""
+    """Returns the factor of the critics' values, (1 - gamma), with which they are as large as rewards."""
     return 1 - config.sac.gamma
 
 
 def disturbance(drone: Drone, state: State) -> jax.Array:
-    """Returns the external force and torque of an episode as the critics see them [6].
+    """Returns the external force and torque of an episode as the critics observe them [6].
 
     The force as a share of the weight, the torque as the angular acceleration that it causes, in 10 rad/s^2. The actor
-    sees neither, but the return depends on them (asymmetric actor-critic, Pinto et al. 2018).
+    observes neither, but the return depends on them (asymmetric actor-critic, Pinto et al. 2018).
     """
     dynamics = drone.dynamics
     force = state.force / (dynamics.mass * jnp.linalg.norm(dynamics.gravity))
@@ -92,14 +92,14 @@ def fly(
 
     Args:
         config: settings.
-        actor: the weights that the gradient is of.
+        actor: the weights, with respect to which J is differentiated.
         future: the value after the window.
         drone: one drone.
         start: a running episode.
         key: random key of the window.
 
     Returns:
-        J [], and: the episode to continue with, a fresh one if this one terminated or reached its length; the window.
+        J []; and the episode for the next window, a new one if this one was terminated or truncated, with the window.
     """
     fresh_key, noise_key, flight_key = jax.random.split(key, 3)
     horizon, gamma = config.sac.horizon, config.sac.gamma

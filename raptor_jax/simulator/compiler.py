@@ -84,7 +84,7 @@ def compiling_for(platform: str) -> Iterator[None]:
 
 
 def computed_once(array: jax.Array) -> jax.Array:
-    """Returns the array; in a loop that does not change it, a processor computes it before the loop.
+    """Returns the array; a CPU computes it before a loop that does not change it.
 
     XLA:CPU would transpose the weights of a layer in every step of a window's gradient, which took 6 % of an update.
     """
@@ -95,11 +95,11 @@ def options(platform: str, runs_once: bool) -> dict[str, str | bool]:
     """Returns XLA's options for a program.
 
     Args:
-        platform: what the program is compiled for.
-        runs_once: whether it runs once, so that code generation costs more than slow code.
+        platform: the platform for which the program is compiled.
+        runs_once: whether it runs only once, so that fast compilation matters more than fast code.
     """
     if platform == "cpu":
-        # A population of 16 is created by 7 s of a core's compilation with, and by 2 s without optimisation.
+        # Creating a population of 16 takes 7 s of compilation on one core with optimisation, and 2 s without.
         return {"xla_backend_optimization_level": "0"} if runs_once else {}
     # For 1000 teachers of `raptor_reference.yaml` on an H100 the pass computes 96 kernels of an iteration twice:
     # without it the program needs as much memory and is predicted to take 70 % of the time (docs/gpu_program.md).
@@ -107,7 +107,7 @@ def options(platform: str, runs_once: bool) -> dict[str, str | bool]:
 
 
 def stages_in_a_loop() -> bool:
-    """Returns whether the stages of a step should be a loop: in CPU kernels. On a GPU they should be unrolled."""
+    """Returns whether the stages of a step should be a loop, as in CPU kernels; on a GPU they should be unrolled."""
     return _for_processor.get()
 
 

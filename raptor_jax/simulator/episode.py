@@ -32,7 +32,7 @@ class Outcome(struct.PyTreeNode):
     terminated: jax.Array
     """[] bool, the next state is terminal."""
     finished: jax.Array
-    """[] bool, terminated or truncated at the longest length."""
+    """[] bool, terminated, or truncated at the longest length."""
     episode: Episode
 
 

@@ -1,11 +1,11 @@
 """The student imitates the teachers on flights of its own (DAgger, Ross et al. 2011; Eschmann et al. 2025).
 
-In every iteration the student flies a batch of episodes, each on the drone of one teacher, and that teacher says at
-every step what it would do. The student then learns to act so: the loss is the mean squared distance between its action
-and the teacher's mean action, with the gradient through all steps of an episode by way of the memory, but not through
-the simulator. The teachers fly the first iterations, because an untrained student sees nothing but crashes.
+In every iteration the student flies a batch of episodes, each on the drone of one teacher, and that teacher labels
+every step with the action that it would take. The loss is the mean squared distance between the student's action and
+the teacher's mean action; its gradient passes through all steps of an episode via the memory, but not through the
+simulator. The teachers fly the first iterations, because an untrained student would only crash.
 
-Several devices share the episodes of every update; the numbers do not depend on how many there are, but for rounding.
+Several devices share the episodes of every update; the numbers do not depend on their number, except for rounding.
 """
 
 import functools
@@ -27,7 +27,7 @@ _Values = TypeVar("_Values")
 
 
 class Learner(struct.PyTreeNode):
-    """Everything that learns, and how far it came."""
+    """Everything that learns, and the number of iterations so far."""
 
     weights: Weights
     optimizer: optax.OptState
@@ -36,14 +36,14 @@ class Learner(struct.PyTreeNode):
 
 
 class Metrics(struct.PyTreeNode):
-    """What an iteration reports, each []."""
+    """Metrics of an iteration, each []."""
 
     loss: jax.Array
-    """Mean squared distance of an entry of the action, in the first epoch."""
+    """Mean squared distance per entry of the action, in the first epoch."""
     mean_return: jax.Array
-    """Of the episodes of the iteration."""
+    """Mean return of the episodes of the iteration."""
     share_terminated: jax.Array
-    """Fraction of them that ended by termination."""
+    """Fraction of these that were terminated."""
 
 
 class Lesson(NamedTuple):
@@ -81,18 +81,18 @@ def train(
     drones: Drone,
     devices: str | None = None,
 ) -> tuple[Learner, Metrics]:
-    """Makes so many iterations.
+    """Runs `iterations` iterations.
 
     Args:
         config: settings; the episodes follow from `distillation.seed` and the number of the iteration.
-        iterations: how many.
+        iterations: number of iterations.
         learner: the student.
         actors: weights of the teachers, each [T, ...].
         drones: their drones, every array [T, ...].
         devices: the name of the axis over which this function is mapped; None for a single device.
 
     Returns:
-        The student after them, and the means of what they report.
+        The student after them, and the means of their metrics.
     """
     optimizer = _optimizer(config.distillation)
 
@@ -107,9 +107,9 @@ def train(
 
 
 def loss(weights: Weights, lessons: Lesson) -> jax.Array:
-    """Returns the mean squared distance [] of an entry of the action; arrays of the lessons are [B, steps, ...].
+    """Returns the mean squared distance [] per entry of the action; arrays of the lessons are [B, steps, ...].
 
-    A step after a termination counts as one without distance.
+    The distance of a step after a termination counts as 0.
     """
 
     @functools.partial(jax.checkpoint, prevent_cse=False)
@@ -170,7 +170,7 @@ def _fly(
         outcome = episode.advance(drone, now, jnp.where(guided, teacher_action, own_action), steps, noise)
         lesson = Lesson(now.observation[:INPUTS], teacher_action, flying)
         gained = jnp.where(flying, outcome.reward, 0)
-        # What a crash becomes could overflow, and spoil the gradient even though it does not count.
+        # The state after a crash could overflow and make the gradient NaN, although its loss has no weight.
         held = jax.tree.map(lambda new, old: jnp.where(flying, new, old), outcome.episode, now)
         return _Flight(held, memory, flying & ~outcome.terminated), (lesson, gained)
 

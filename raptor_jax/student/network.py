@@ -1,7 +1,7 @@
 """The student's network: that of RAPTOR's published foundation policy (Eschmann et al. 2025).
 
 A dense layer with ReLU, a gated recurrent unit (Cho et al. 2014), and a linear layer. At a width of 16 it has 2036
-parameters; the published one has 2084, because RLtools also trains the first memory and two redundant biases.
+parameters; the published one has 2084, because RLtools also trains the initial memory and two redundant biases.
 """
 
 from typing import Any, cast
@@ -13,7 +13,8 @@ import jax.numpy as jnp
 from raptor_jax.simulator import ACTION_DIM
 
 INPUTS = 22
-"""The student sees the beginning of a teacher's observation: all but the rotor states, which no autopilot measures."""
+"""The student observes the first part of a teacher's observation: all but the rotor states, which no autopilot
+measures."""
 
 Weights = Any
 """The network's weights: {params: {input, gru, output}}, nested dictionaries of arrays as flax makes them."""
@@ -40,9 +41,9 @@ def act(weights: Weights, memory: jax.Array, observation: jax.Array) -> tuple[ja
     """Takes one step of the policy.
 
     Args:
-        weights: of the network.
+        weights: weights of the network.
         memory: [..., W].
-        observation: [..., 22 or more], of which the first 22 numbers are seen.
+        observation: [..., 22 or more], of which the first 22 numbers are used.
 
     Returns:
         The next memory [..., W], and the action [..., 4], which may lie outside of [-1, 1].
@@ -52,7 +53,7 @@ def act(weights: Weights, memory: jax.Array, observation: jax.Array) -> tuple[ja
 
 
 def act_clipped(weights: Weights, memory: jax.Array, observation: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """As `act`, with the action clipped to [-1, 1], as an autopilot flies it and repeats it as the previous action."""
+    """As `act`, with the action clipped to [-1, 1], as an autopilot applies it and feeds it back as previous action."""
     memory, action = act(weights, memory, observation)
     return memory, jnp.clip(action, -1, 1)
 

@@ -1,7 +1,7 @@
 """Rolls back diverged teachers: those whose numbers became non-finite in a chunk.
 
 Inside the chunk's program, `population.per_teacher.freeze_non_finite` has already restored the teacher's state from
-before the chunk and marked it as inactive. Here it is decided whether it continues from there with fresh random draws.
+before the chunk and marked the teacher as inactive. This module decides whether it continues with new random draws.
 """
 
 import jax
@@ -22,7 +22,7 @@ RESTARTS = 3
 
 
 def roll_back_diverged(setup: Setup, output: Output, state: RunState) -> None:
-    """Lets each teacher that diverged in the last chunk continue from before it, or freezes it after RESTARTS times."""
+    """Restarts each teacher that diverged in the last chunk from the state before it; freezes it after RESTARTS."""
     diverged = state.active & ~state.round.of_real_teachers(state.population.active)
     if not diverged.any():
         return
@@ -36,7 +36,7 @@ def roll_back_diverged(setup: Setup, output: Output, state: RunState) -> None:
 
 
 def _report(setup: Setup, output: Output, state: RunState, place: int) -> None:
-    """Records and prints what becomes of the diverged teacher at a place of the round."""
+    """Records and prints whether the diverged teacher at a place of the round is restarted or frozen."""
     entry, restarts = output.results.teachers[state.round.rows[place]], state.restarts[place]
     if restarts <= RESTARTS:
         entry.restarts += 1

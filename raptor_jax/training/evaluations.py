@@ -16,7 +16,7 @@ from raptor_jax.utils.trees import take
 
 
 def evaluate_and_keep(setup: Setup, output: Output, state: RunState, bar: progress.Bar) -> None:
-    """Evaluates the actors in training, and keeps each that beats its teacher's best so far; writes no file."""
+    """Evaluates the actors in training, and keeps each with a higher return than its teacher's best; writes no file."""
     teachers = state.population.teachers
     with output.timed("evaluating"):
         found = state.round.programs.select(teachers.actor, state.round.drones)
@@ -34,7 +34,7 @@ def evaluate_and_keep(setup: Setup, output: Output, state: RunState, bar: progre
 
 
 def evaluate_kept(setup: Setup, output: Output, state: RunState) -> None:
-    """Evaluates the kept actors in episodes that were not used to choose them, which decides who passes."""
+    """Evaluates the kept actors in episodes that were not used to select them; decides which teachers pass."""
     config, mesh = setup.config, setup.mesh
     everyone = sharding.padded(np.arange(len(setup.job.files)), mesh)
     drones = sharding.shard(mesh, take(setup.drones, everyone))

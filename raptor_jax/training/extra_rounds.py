@@ -1,4 +1,4 @@
-"""Extra rounds: teachers that fall short, or that still improve, are trained on, each time for longer."""
+"""Extra rounds: teachers that fall short, or that still improve, are trained further, each time for longer."""
 
 import jax
 import numpy as np
@@ -11,7 +11,7 @@ from raptor_jax.training.state import RunState, Setup
 
 
 def teachers_to_train_on(config: TrainingConfig, state: RunState) -> np.ndarray:
-    """Returns the rows of the teachers of another round; none once all extra rounds are used up."""
+    """Returns the rows of the teachers for another round; none after the last extra round."""
     if state.round.attempt >= config.extra_rounds:
         return np.empty(0, int)
     kept: Best = jax.device_get(state.best)
@@ -26,7 +26,7 @@ def worth_refining(config: TrainingConfig, kept: np.ndarray, before: np.ndarray,
     Args:
         config: the settings of the run.
         kept: [R] mean returns after the round.
-        before: [R] the same before the round; -inf before the main round.
+        before: [R] mean returns before the round; -inf before the main round.
         steps: environment steps of each teacher in the round.
     """
     return (kept < config.refine_below) & (kept - before > config.converged_gain * steps / config.steps_per_teacher)
@@ -39,12 +39,12 @@ def falling_short(config: TrainingConfig, kept: Best) -> np.ndarray:
 
 
 def begin_extra_round(setup: Setup, output: Output, state: RunState, rows: np.ndarray) -> None:
-    """Brings the state to the beginning of another round, of these teachers."""
+    """Advances the state to the beginning of another round with these teachers."""
     attempt = state.round.attempt + 1
     setup.console.print(
         f"extra round {attempt}: {rows.size} of {len(setup.job.files)} teachers fall short or still improve"
     )
-    # Freed before the next one is made: two replays might not fit.
+    # Freed before the next population is created, because two replays might not fit.
     del state.population
     with output.timed("compiling"):
         now = rounds.prepare(setup.everyone, attempt, rows, jax.device_get(state.best), state.round)

@@ -1,4 +1,4 @@
-"""A full disk, or a device out of memory, as a one-line error."""
+"""Reports a full disk, or a device out of memory, as a one-line error."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,8 +17,8 @@ def reported(job: Job, step: Callable[[], int] = lambda: 0) -> Iterator[None]:
     """Converts write errors and exhausted device memory to a one-line UserError.
 
     Args:
-        job: what is trained.
-        step: returns the current step, in environment steps of a teacher.
+        job: the training.
+        step: returns the current step, in environment steps per teacher.
     """
     remedy = f"train fewer teachers (--num-teachers), or lower {memory.largest(job.config)}"
     with converted(job.output_dir, lambda: f"after step {step()}; {remedy}"):
@@ -30,7 +30,7 @@ def converted(output_dir: Path, memory_ended: Callable[[], str]) -> Iterator[Non
     """Converts write errors below a directory and exhausted device memory to a one-line UserError.
 
     Args:
-        output_dir: of a training or a distillation.
+        output_dir: output directory of a training or a distillation.
         memory_ended: returns when the device ran out of memory, and how to fix it.
     """
     try:

@@ -1,4 +1,4 @@
-"""The host loop: it trains round by round and chunk by chunk, evaluates, logs and saves in between. No maths here."""
+"""The host loop: trains round by round and chunk by chunk; evaluates, logs and saves in between. No numerics here."""
 
 import time
 from collections.abc import Callable
@@ -26,13 +26,13 @@ def train(job: Job, console: Console, overwrite: bool = False, resume: bool = Fa
     """Trains one teacher for each drone, on all devices, and writes everything under `job.output_dir`.
 
     Args:
-        job: what to train; its output directory must not hold a run, unless one of the following says what to do.
+        job: what to train; its output directory must not contain a run, unless `overwrite` or `resume` is set.
         console: where the progress is printed, by the main process only.
-        overwrite: move the existing run aside.
-        resume: continue the existing run from its newest whole checkpoint.
+        overwrite: rename the existing run.
+        resume: continue the existing run from its newest undamaged checkpoint.
 
     Raises:
-        UserError: the input, the memory or the disk does not allow the run.
+        UserError: the input is invalid, or there is too little memory or disk space.
     """
     if not sharding.is_main_process():
         console = Console(quiet=True)
@@ -60,10 +60,10 @@ def train(job: Job, console: Console, overwrite: bool = False, resume: bool = Fa
 
 
 def _begin(setup: Setup, planned: startup.Planned, resume: bool, at_the_end: ExitStack) -> tuple[Output, RunState]:
-    """Returns the output, which is closed at the end, and the state from which the training starts or continues."""
+    """Yields the output, which is closed at the end, and the state from which the training starts or continues."""
     started = time.perf_counter()
     with failures.reported(setup.job):
-        # Before anything is opened for writing: a run that cannot be resumed stays as it is.
+        # Before anything is opened for writing, so that a run that cannot be resumed is not changed.
         point = newest_point(setup) if resume else None
     output = Output(setup)
     at_the_end.callback(output.close)
@@ -83,7 +83,7 @@ def _train_all_rounds(setup: Setup, output: Output, state: RunState, requests: R
     while _train_round(setup, output, state, requests):
         rows = extra_rounds.teachers_to_train_on(setup.config.training, state)
         if not rows.size:
-            # The files that results.json names must exist before it says that the run is finished.
+            # The files that results.json names must exist before it states that the run is finished.
             output.checkpoints.wait()
             return True
         extra_rounds.begin_extra_round(setup, output, state, rows)
@@ -131,7 +131,7 @@ def _run_chunk(
     steps: int,
     updates: int,
 ) -> None:
-    """Runs one of the round's programs, and records what it reports; it makes so many steps and updates per teacher."""
+    """Runs a program of the round, which makes these numbers of steps and updates per teacher; records its metrics."""
     with output.timed("training"):
         state.population, metrics = program(state.population)
         values = {name: state.round.among_all(value, len(setup.job.files)) for name, value in vars(metrics).items()}

@@ -28,7 +28,7 @@ class Output:
         self._tensorboard: TensorBoard | None = None
 
     def open_tensorboard(self, resumed_at: int | None) -> None:
-        """Opens TensorBoard's files; those of a run resumed at a step hide what they hold from after it."""
+        """Opens TensorBoard's files; after a resume, points of old files beyond the resumed step are hidden."""
         if sharding.is_main_process():
             own_curves = self._job.config.training.tensorboard_teachers
             ids = self._job.teacher_ids.tolist()
@@ -57,7 +57,7 @@ class Output:
             write_json(self._job.output_dir / layout.RESULTS, self.results.content())
 
     def close(self) -> None:
-        """Writes the results a last time, and closes all files, even where one of them fails."""
+        """Writes the results a last time, and closes all files, even if one of them fails."""
         if self.results.run.status == "running":
             self.results.run.status = "interrupted"
         with self.failures_reported(), ExitStack() as closing:

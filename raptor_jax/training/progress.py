@@ -1,4 +1,4 @@
-"""What a training prints: the memory table, a line for every evaluation and, on a terminal, a progress bar."""
+"""The output of a training: the memory table, a line for every evaluation and, on a terminal, a progress bar."""
 
 import time
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from raptor_jax.utils.console import readable_bytes
 
 
 def print_memory(table: MemoryTable, available: int, teachers: int, device: str, console: Console) -> None:
-    """Prints what each device will hold for so many teachers, and the memory that is available."""
+    """Prints the memory that each device will need for these teachers, and the memory that is available."""
     console.print(f"Memory for {teachers} teachers on {device}, {readable_bytes(available)} free:")
     rows = Table("purpose")
     rows.add_column("size", justify="right")

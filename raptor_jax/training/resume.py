@@ -1,4 +1,4 @@
-"""Resumes a run from its newest whole checkpoint."""
+"""Resumes a run from its newest undamaged checkpoint."""
 
 import dataclasses
 from pathlib import Path
@@ -21,7 +21,7 @@ from raptor_jax.training.state import RunState, Setup
 
 @dataclasses.dataclass(frozen=True)
 class ResumePoint:
-    """A checkpoint that was found to be whole, read and ready to be trained on."""
+    """An undamaged checkpoint, read and ready for further training."""
 
     step: int
     """Environment steps of a teacher."""
@@ -35,10 +35,10 @@ class ResumePoint:
 
 
 def newest_point(setup: Setup) -> ResumePoint | None:
-    """Returns the newest whole checkpoint of a run; None if none was finished yet.
+    """Returns the newest undamaged checkpoint of a run; None if none was finished yet.
 
     Raises:
-        UserError: there are checkpoints, and every one is damaged.
+        UserError: all checkpoints are damaged.
     """
     output_dir, console = setup.job.output_dir, setup.console
     steps = checkpoints.resumable_steps(output_dir)
@@ -73,7 +73,7 @@ def resume_from(setup: Setup, output: Output, point: ResumePoint) -> RunState:
 
 
 def _read(setup: Setup, step: int) -> ResumePoint:
-    """Reads the checkpoint of a step, and compiles its round. Raises UserError where it is damaged."""
+    """Reads the checkpoint of a step, and compiles its round. Raises UserError if it is damaged."""
     output_dir = setup.job.output_dir
     notes = checkpoints.load_notes(output_dir, step, Notes)
     kept = checkpoints.best_of(checkpoints.load_best(output_dir, step)[1])
@@ -83,7 +83,7 @@ def _read(setup: Setup, step: int) -> ResumePoint:
 
 
 def _population(setup: Setup, now: Round, output_dir: Path, step: int) -> Population:
-    """Returns the saved population; its replay is empty where none was saved, or one with rows of another size."""
+    """Returns the saved population; its replay is empty if none was saved, or one with rows of another size."""
     population = now.create()
     tree = checkpoints.load_latest(output_dir, step)
     saved = tree.get("replay")
@@ -96,7 +96,7 @@ def _population(setup: Setup, now: Round, output_dir: Path, step: int) -> Popula
 
 
 def _refill_replay(setup: Setup, state: RunState, rows: int) -> None:
-    """Fills a replay that was not saved with at least as many transitions as it had, flown by the current policies."""
+    """Fills a replay that was not saved with at least as many transitions as it had, from the current policies."""
     replay = state.population.replay
     if replay is None:
         return

@@ -1,4 +1,4 @@
-"""A round of training: all teachers or those to train on, placed on the devices, with their compiled programs."""
+"""A round of training: all teachers, or those of an extra round, on the devices, with their compiled programs."""
 
 import functools
 from typing import Any, NamedTuple
@@ -32,7 +32,7 @@ class Everyone(NamedTuple):
     teacher_ids: np.ndarray
     """[T] their identities, which seed them."""
     warm_start: sac.Parameters | None
-    """The actor that every teacher begins with; None for random weights."""
+    """The actor with which every teacher begins; None for random weights."""
 
 
 class Programs(NamedTuple):
@@ -43,13 +43,13 @@ class Programs(NamedTuple):
 
     create: jax.stages.Compiled
     warm_up: jax.stages.Compiled | None
-    """Collects transitions without learning; None where learning begins with the first step."""
+    """Collects transitions without learning; None if learning begins with the first step."""
     train: jax.stages.Compiled
     select: jax.stages.Compiled
 
 
 class Round(NamedTuple):
-    """The teachers that are trained together, and how."""
+    """The teachers that are trained together, and their programs."""
 
     attempt: int
     """0 in the main round, then the number of the extra round."""
@@ -62,7 +62,7 @@ class Round(NamedTuple):
     teacher_ids: jax.Array
     """[R'] on the devices."""
     kept: Best | None
-    """What its teachers continue with, every array [R', ...] on the devices; None in the main round."""
+    """The kept networks with which its teachers continue, [R', ...] on the devices; None in the main round."""
     programs: Programs
 
     def create(self) -> Population:
@@ -70,12 +70,12 @@ class Round(NamedTuple):
         return self.programs.create(self.drones, self.teacher_ids, np.int32(self.attempt), self.kept)
 
     def collect(self, population: Population) -> tuple[Population, ChunkMetrics]:
-        """Returns the population, which is donated, after a flight without learning, and what that reports."""
+        """Returns the population, which is donated, after a flight without learning, and the metrics."""
         assert self.programs.warm_up is not None
         return self.programs.warm_up(population, self.drones)
 
     def train(self, population: Population) -> tuple[Population, ChunkMetrics]:
-        """Returns the population, which is donated, after a chunk of training, and what that reports."""
+        """Returns the population, which is donated, after a chunk of training, and the metrics."""
         return self.programs.train(population, self.drones, np.int32(populations.total_updates(self.config)))
 
     def of_real_teachers(self, values: Any) -> Any:
@@ -83,7 +83,7 @@ class Round(NamedTuple):
         return take(sharding.gather(values), slice(self.rows.size))
 
     def among_all(self, values: jax.Array, teachers: int) -> np.ndarray:
-        """Returns values [R'] as float32 of all the teachers [T]; NaN for those that are not in the round."""
+        """Returns values [R'] as float32 of all teachers [T]; NaN for those that are not in the round."""
         of_all = np.full(teachers, np.nan, np.float32)
         of_all[self.rows] = self.of_real_teachers(values)
         return of_all
@@ -96,7 +96,7 @@ def config_of(config: Config, attempt: int) -> Config:
 
 
 def most_steps(config: Config) -> int:
-    """Returns the environment steps of a teacher that goes through all rounds.
+    """Returns the environment steps of a teacher that is trained in all rounds.
 
     Raises:
         UserError: they exceed the range of the counters.
@@ -126,8 +126,8 @@ def prepare(
         everyone: the teachers of the run.
         attempt: see `Round`.
         rows: see `Round`.
-        kept: of all T teachers, on the host: what they continue with; None in the main round.
-        before: the round before, whose programs are used again where they have the same shapes.
+        kept: kept networks of all T teachers, on the host, with which they continue; None in the main round.
+        before: the round before, whose programs are reused if they have the same shapes.
     """
     mesh, config = everyone.mesh, config_of(everyone.config, attempt)
     filled = sharding.padded(rows, mesh)
@@ -160,7 +160,7 @@ def compiled(
         teacher_ids: [R'], or its shape.
         warm_start: see `Everyone`.
         kept: see `Round`, or its shape.
-        before: programs for the same shapes, of which all but `create` are used again: it starts from `kept`.
+        before: programs for the same shapes, of which all but `create` are reused: `create` starts from `kept`.
     """
     plan = populations.schedule(config)
 

@@ -10,11 +10,11 @@ from raptor_jax.utils.files import json_number
 from raptor_jax.utils.trees import tree_bytes
 
 SAVED_REPLAY_BYTES = 2**30
-"""The largest replay that is saved where `training.checkpoint_replay` is auto."""
+"""The largest replay that is saved if `training.checkpoint_replay` is auto."""
 
 
 def save_checkpoint(setup: Setup, output: Output, state: RunState) -> None:
-    """Writes results and curves, then a checkpoint: a checkpoint guarantees that the curves reach as far as it."""
+    """Writes results and curves, then a checkpoint, so that the curves always extend at least to the checkpoint."""
     output.write_results()
     replay = state.population.replay
     notes = Notes(

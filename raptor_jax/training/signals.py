@@ -1,4 +1,4 @@
-"""The first SIGTERM or SIGINT stops a training after its next checkpoint, a second one at once."""
+"""The first SIGTERM or SIGINT stops a training after its next checkpoint, a second one immediately."""
 
 import contextlib
 import signal
@@ -22,7 +22,7 @@ def on_signals(console: Console) -> Iterator[Requests]:
     """Records the first SIGTERM (pre-emption) or SIGINT (Ctrl-C) as a request; the second one ends the process."""
     requests = Requests()
     if threading.current_thread() is not threading.main_thread():
-        # Python delivers signals to the main thread only; a training in another thread must be stopped in another way.
+        # Python delivers signals to the main thread only; a training in another thread cannot be stopped by a signal.
         yield requests
         return
 

@@ -31,7 +31,7 @@ def require_directory(job: Job, console: Console, overwrite: bool, resume: bool)
             soft_wrap=True,
         )
         resume = False
-    # No process may write there before every one has looked.
+    # No process may write there before all processes have checked the directory.
     sharding.wait_for_all("every process has seen the output directory")
     if resume:
         directory.require_same_run(job.output_dir, job.config, job.files)
@@ -50,18 +50,18 @@ def own_directory(job: Job, console: Console, resume: bool) -> Iterator[None]:
 
 
 class Planned(NamedTuple):
-    """The memory of each device, in bytes."""
+    """The planned memory of each device, in bytes."""
 
     table: MemoryTable
-    """What it will hold, estimated from shapes."""
+    """The memory that it will need, estimated from shapes."""
     available: int
 
 
 def require_memory(setup: Setup) -> Planned:
-    """Returns what each device will hold, and the memory that it has.
+    """Returns the memory that each device will need, and the memory that it has.
 
     Raises:
-        UserError: the memory, or the disk space for checkpoints, does not suffice.
+        UserError: there is too little memory, or too little disk space for the checkpoints.
     """
     config, mesh = setup.config, setup.mesh
     share = -(-len(setup.job.files) // mesh.size)
@@ -76,7 +76,7 @@ def require_memory(setup: Setup) -> Planned:
 
 
 def require_memory_of_programs(setup: Setup, state: RunState, planned: Planned) -> None:
-    """Prints what each device will hold, including what the compiled programs need. Raises UserError as above."""
+    """Prints the memory that each device will need, including that of the compiled programs. Raises UserError."""
     table, available = planned
     programs = [program for program in state.round.programs if program is not None]
     table = table._replace(temporaries=max(table.temporaries, memory.temporaries(programs)))
@@ -91,7 +91,7 @@ def first_state(setup: Setup, output: Output) -> RunState:
     rows = np.arange(len(setup.job.files))
     with output.timed("compiling"):
         now = rounds.prepare(setup.everyone, 0, rows)
-    # A run that was killed may have left half of its first checkpoint.
+    # A killed run may have written a part of its first checkpoint.
     output.checkpoints.delete_after(-1)
     population = now.create()
     kept = jax.device_get(best.create(now.of_real_teachers(population.teachers)))

@@ -1,4 +1,4 @@
-"""What a training job consists of: what stays the same throughout, and what changes from chunk to chunk."""
+"""The state of a training: the job, the constant part, and the part that changes from chunk to chunk."""
 
 import dataclasses
 import enum
@@ -42,14 +42,14 @@ class Job(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Setup:
-    """What stays the same throughout a training."""
+    """The part of the state that does not change during a training."""
 
     job: Job
     mesh: Mesh
     drones: Drone
     """Every array [T, ...], on the host."""
     warm_start: sac.Parameters | None
-    """The actor that every teacher begins with; None for random weights."""
+    """The actor with which every teacher begins; None for random weights."""
     keep_best: Callable[..., Best]
     """`best.keep`, with its result on every device."""
     console: Console
@@ -67,7 +67,7 @@ class Setup:
 
 @dataclasses.dataclass
 class RunState:
-    """What changes as a training proceeds."""
+    """The part of the state that changes during a training."""
 
     round: Round
     population: Population
@@ -77,11 +77,11 @@ class RunState:
     began_with: np.ndarray
     """[R] mean return of each teacher's kept actor when the round began; -inf before the first evaluation."""
     step: int = 0
-    """Environment steps of a teacher, over all rounds."""
+    """Environment steps per teacher, over all rounds."""
     began: int = 0
     """The step at which this round began."""
     teacher_updates: int = 0
-    """Updates of all teachers, added up."""
+    """Sum of the updates of all teachers."""
     active: np.ndarray = dataclasses.field(init=False)
     """[R] bool, False once a teacher of the round is frozen."""
     restarts: np.ndarray = dataclasses.field(init=False)
@@ -96,14 +96,14 @@ class RunState:
         self.active, self.restarts = np.ones(self.round.rows.size, bool), np.zeros(self.round.rows.size, int)
 
     def begin_round(self, now: Round) -> None:
-        """Begins another round at this step, with its teachers as they are kept."""
+        """Begins another round at this step, with the kept networks of its teachers."""
         self.round, self.population = now, now.create()
         self.began, self.began_with = self.step, np.asarray(self.best.mean_return)[now.rows]
         self._count_restarts()
 
 
 def set_up(job: Job, console: Console) -> Setup:
-    """Returns what stays the same throughout a training. Raises UserError where a file or a task is unusable."""
+    """Returns the constant part of the state. Raises UserError if a file or a task is unusable."""
     mesh = sharding.mesh()
     return Setup(
         job=job,

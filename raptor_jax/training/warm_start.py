@@ -27,20 +27,20 @@ _FIX = "name another file"
 
 
 def train_start(config: Config, files: Sequence[DroneFile], path: Path, console: Console) -> None:
-    """Trains one actor on all drones at once, from random weights, and writes the best evaluated one to `path`.
+    """Trains one actor on all drones at once, from random weights, and writes the best one found by evaluation.
 
     Args:
         config: settings; `training.steps_per_teacher` counts the steps on each drone.
         files: the drones.
-        path: must not exist.
-        console: where the progress goes.
+        path: the file to write, which must not exist.
+        console: where the progress is printed.
 
     Raises:
         UserError: the file exists, or cannot be written.
     """
     if os.path.lexists(path):
         raise UserError(f"{path}: already exists; name another file with --output, or remove it")
-    # Before the training, which takes minutes.
+    # Checked before the training, which takes minutes.
     with writing(path, _FIX, "--output"):
         path.parent.mkdir(parents=True, exist_ok=True)
     require_writable("--output", path)

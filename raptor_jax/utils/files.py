@@ -137,7 +137,7 @@ def read_arrays(path: Path, most: int) -> dict[str, np.ndarray]:
 
 
 def require_writable(option: str, path: Path | None) -> None:
-    """Raises UserError if the file that an option names cannot be written; tries it with another file beside it."""
+    """Raises UserError if the file that an option names cannot be written; tests it with a temporary file there."""
     if path is None:
         return
     directory = path.absolute().parent

@@ -70,7 +70,7 @@ def write(path: Path, student: Student) -> None:
     constants = ""
     for name, layer in {"input": layers["input"], **layers["gru"], "output": layers["output"]}.items():
         constants += c_text.kernel(f"{_NAME}_{name}", layer["kernel"])
-        # The gates r and z have a bias on the side of the input only.
+        # The gates r and z have a bias for the input only.
         constants += c_text.bias(f"{_NAME}_{name}", layer["bias"]) if "bias" in layer else ""
     text = _HEADER.format(
         provenance=c_text.comment(student.provenance),

@@ -51,7 +51,7 @@ def read_student(path: Path) -> Student:
     """Returns the student in a file, or in the directory that `distill` wrote.
 
     Raises:
-        UserError: the file is missing, is damaged, or is no student.
+        UserError: the file is missing, is damaged, or is not a student.
     """
     weights, provenance = student_file.load(path)
     return Student(student_file.directory(path).name, weights, provenance)

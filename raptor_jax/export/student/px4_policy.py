@@ -27,9 +27,9 @@ from raptor_jax.utils.files import write_atomically
 
 _WIDTH = 16
 _LONGEST_NAME = 90
-"""In characters; with `/student` it fits into the module's buffer of 100 bytes."""
+"""Longest name of a student in characters; with `/student` it fits into the module's buffer of 100 bytes."""
 PROVENANCE = "raptor_jax/provenance"
-"""The entry with the provenance; RLtools' reader skips entries that it is not asked for."""
+"""The entry with the provenance; RLtools' reader skips entries that are not requested."""
 
 
 def write(path: Path, student: Student) -> None:

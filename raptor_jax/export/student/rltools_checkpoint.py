@@ -1,6 +1,6 @@
 """The student as RLtools' HDF5 checkpoint, in the layout of the published policy's `checkpoint.h5`.
 
-The package `foundation_policy` loads it in place of its own file.
+The package `foundation_policy` can load it instead of its own file.
 """
 
 import json

@@ -1,7 +1,7 @@
 """The student in RLtools' arrangement (`nn_models/sequential` of a dense, a `gru` and a dense layer), with an example.
 
 RLtools' gated recurrent unit is flax's with three additions, which are 0 here: the hidden biases of the gates r and z,
-which only add to their input biases, and the memory at the beginning.
+which are only added to their input biases, and the initial memory.
 """
 
 from typing import Any, NamedTuple
@@ -38,7 +38,7 @@ class Layers(NamedTuple):
 
 
 class Example(NamedTuple):
-    """What a reader computes to see that it loaded the policy correctly."""
+    """Observations and actions with which a reader can check that it loaded the policy correctly."""
 
     input: np.ndarray
     """[500, 2, 22] observations from N(0, 1), as in RLtools: two episodes from their beginning."""

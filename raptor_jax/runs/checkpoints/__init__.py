@@ -1,16 +1,16 @@
-"""Checkpoints on disk; the only package that imports orbax. Where they lie: `runs/layout.py`.
+"""Checkpoints on disk; the only package that imports orbax. Their paths are in `runs/layout.py`.
 
-writer.py     saves them, in the background
-reader.py     reads them back, and says whether one is whole
-content.py    what they hold: trees of named arrays, the notes beside them, and the digest of both
+writer.py     saves checkpoints, in the background
+reader.py     reads them back, and reports damaged ones
+content.py    their content: trees of named arrays, the notes, and the digest of both
 
 Every array has a name. Counters (`flown`, `updates`, `replay.cursor`, `replay.filled`) are scalars; all other arrays
 have the teacher axis first, in the order of the checkpoint's own `teacher_id`. An extra round saves the teachers that
-it trains; the last one is repeated where the number of devices does not divide theirs. Plain Orbax opens a checkpoint
+it trains; the last one is repeated if the number of devices does not divide theirs. Plain Orbax reads a checkpoint
 without this package, as nested dictionaries of NumPy arrays.
 
-The notes hold a digest of everything that was saved with them: otherwise a flipped bit in an array, or in a number of
-the notes, would go unnoticed.
+The notes contain a digest of everything that was saved with them: otherwise a flipped bit in an array, or in a number
+of the notes, would go unnoticed.
 """
 
 from raptor_jax.runs.checkpoints.content import (

@@ -1,4 +1,4 @@
-"""What checkpoints hold: trees of named arrays, the notes beside them, and the digest of both."""
+"""The content of checkpoints: trees of named arrays, the notes, and the digest of both."""
 
 import hashlib
 import json
@@ -23,13 +23,13 @@ class Notes(NamedTuple):
     began: int
     """Environment steps of a teacher at the beginning of the round."""
     began_with: list[float | None]
-    """[R] mean return of each teacher's kept actor then; None before its first evaluation."""
+    """[R] mean return of each teacher's kept actor at that step; None before its first evaluation."""
     teacher_updates: int
-    """Updates of all teachers so far, added up."""
+    """Sum of the updates of all teachers so far."""
     replay_rows: int
-    """Filled rows of a teacher's replay, whether or not it is saved."""
+    """Filled rows of a teacher's replay, even if the replay is not saved."""
     curves: dict[str, int]
-    """Points of each group of curves."""
+    """Number of points of each group of curves."""
     results: dict[str, Any]
     """The content of results.json."""
 
@@ -49,12 +49,12 @@ def layers(network: sac.Parameters) -> dict[str, Any]:
 
 
 def actor_of(tree: dict[str, Any]) -> sac.Parameters:
-    """Returns the weights of the actors of a tree of `load_best`, in the form that the networks take, each [T, ...]."""
+    """Returns the actors' weights in a tree of `load_best`, in the form that the networks take, each [T, ...]."""
     return _network(tree["actor"])
 
 
 def best_of(tree: dict[str, Any]) -> Best:
-    """Returns a tree of `load_best` as what is kept of a population."""
+    """Returns a tree of `load_best` as the `Best` of a population."""
     scalars = {name: tree[name] for name in ("alpha", "mean_return", "std_return", "step")}
     return Best(actor=_network(tree["actor"]), critic=_network(tree["critic"]), **scalars)
 
@@ -64,7 +64,7 @@ def _network(layers: dict[str, Any]) -> sac.Parameters:
 
 
 def tree_of_best(best: Best, teacher_ids: np.ndarray) -> dict[str, Any]:
-    """Returns what is saved of the kept actors, as nested dictionaries of NumPy arrays."""
+    """Returns the saved content of the kept actors, as nested dictionaries of NumPy arrays."""
     networks = {"actor": layers(best.actor), "critic": layers(best.critic)}
     tree: dict[str, Any] = jax.tree.map(
         np.array, {**vars(best), **networks, "teacher_id": teacher_ids.astype(np.int32)}
@@ -73,7 +73,7 @@ def tree_of_best(best: Best, teacher_ids: np.ndarray) -> dict[str, Any]:
 
 
 def state_dict(population: Population, with_replay: bool) -> dict[str, Any]:
-    """Returns what is saved of a population, as nested dictionaries of arrays."""
+    """Returns the saved content of a population, as nested dictionaries of arrays."""
     tree = flax.serialization.to_state_dict(population.replace(keys=jax.random.key_data(population.keys)))
     if not with_replay or population.replay is None:
         del tree["replay"]
@@ -81,7 +81,7 @@ def state_dict(population: Population, with_replay: bool) -> dict[str, Any]:
 
 
 def restore(population: Population, tree: dict[str, Any]) -> Population:
-    """Returns a population with the content of a `state_dict`; what that lacks stays as it is."""
+    """Returns a population with the content of a `state_dict`; arrays that it lacks are unchanged."""
     complete = {**flax.serialization.to_state_dict(population), **tree}
     restored = flax.serialization.from_state_dict(population, complete)
     return restored.replace(keys=jax.random.wrap_key_data(restored.keys))
@@ -99,7 +99,7 @@ def digest(tree: Any) -> str:
 
 
 def require_digest(tree: Any, expected: str) -> None:
-    """Raises ValueError where a tree is not the one that was saved."""
+    """Raises ValueError if a tree is not the one that was saved."""
     if digest(tree) != expected:
         raise ValueError("the content differs from what was saved")
 

@@ -1,4 +1,4 @@
-"""Reads the checkpoints of a run, and says whether one is whole."""
+"""Reads the checkpoints of a run, and finds damaged ones."""
 
 import contextlib
 import functools
@@ -29,7 +29,7 @@ def resumable_steps(output_dir: Path) -> list[int]:
 
 
 def load_notes(output_dir: Path, step: int, kind: type[_Notes]) -> _Notes:
-    """Returns the notes of a checkpoint, which are of this kind. Raises UserError where they are damaged."""
+    """Returns the notes of a checkpoint, which are of this kind. Raises UserError if they are damaged."""
     path = layout.checkpoint(output_dir, layout.LATEST, step) / layout.NOTES
     notes, _ = _read_notes(path)
     if missing := [name for name in kind._fields if name not in notes]:
@@ -52,8 +52,8 @@ def load_best(output_dir: Path, step: int | None = None) -> tuple[int, dict[str,
     """Returns the step and the tree of a checkpoint of the kept actors.
 
     Args:
-        output_dir: of the run.
-        step: of the checkpoint; None for the newest.
+        output_dir: output directory of the run.
+        step: step of the checkpoint; None for the newest.
 
     Raises:
         UserError: there is none, or it is damaged.
@@ -70,7 +70,7 @@ def load_best(output_dir: Path, step: int | None = None) -> tuple[int, dict[str,
 
 
 def load_kept_student(output_dir: Path, step: int) -> dict[str, Any]:
-    """Returns the tree of the kept student of a checkpoint. Raises UserError where it is damaged."""
+    """Returns the tree of the kept student in a checkpoint. Raises UserError if it is damaged."""
     return _read(layout.checkpoint(output_dir, layout.BEST, step))
 
 
@@ -78,17 +78,17 @@ class Examined(NamedTuple):
     """What was found in one checkpoint, CHECKPOINTS/KIND/STEP."""
 
     arrays: dict[str, jax.ShapeDtypeStruct]
-    """By name; {} where not even the metadata can be read."""
+    """By name; {} if the metadata cannot be read."""
     tree: dict[str, Any] | None
-    """NumPy arrays; None where they were not read."""
+    """NumPy arrays; None if they were not read."""
     has_digest: bool
-    """Whether there was a digest to compare them with."""
+    """Whether there was a digest with which to compare the arrays."""
     problem: str | None
-    """Why it is not whole; None where no reason was found."""
+    """Why the checkpoint is damaged; None if no damage was found."""
 
 
 def examine(path: Path, most_bytes: int) -> Examined:
-    """Examines a checkpoint of either kind, CHECKPOINTS/KIND/STEP; reads its arrays if they are at most that large."""
+    """Examines a checkpoint of either kind, CHECKPOINTS/KIND/STEP; reads its arrays up to the given size."""
     arrays: dict[str, jax.ShapeDtypeStruct] = {}
     has_digest = _saved_digest(path) is not None
     try:
@@ -122,7 +122,7 @@ def _target(checkpointer: ocp.StandardCheckpointer, path: Path) -> dict[str, Any
 
 
 def _saved_digest(path: Path) -> str | None:
-    """Returns the digest of CHECKPOINTS/KIND/STEP from the notes of that step; None where these lack or are damaged."""
+    """Returns the digest of CHECKPOINTS/KIND/STEP from the notes of that step; None if they are missing or damaged."""
     kind, checkpoints = path.absolute().parent.name, path.absolute().parents[1]
     notes = checkpoints / layout.LATEST / path.name / layout.NOTES
     try:
@@ -149,7 +149,7 @@ def _damage_reported(path: Path) -> Iterator[None]:
         raise UserError(f"{strange[0]}: is neither a file nor a directory; restore the files of the run")
     _silence_abandoned_reads()
     reason = ""
-    # When orbax gives up, it raises what it has just warned of.
+    # When orbax fails, it raises the error of which it has just warned.
     with warnings.catch_warnings(action="ignore"):
         try:
             yield

@@ -18,7 +18,7 @@ from raptor_jax.runs.checkpoints.content import Notes, StudentNotes, digest
 from raptor_jax.utils.trees import tree_bytes
 
 KEPT = 2
-"""Checkpoints of each kind on disk, so that a whole one exists while the next is written."""
+"""Number of checkpoints of each kind on disk, so that an undamaged one exists while the next is written."""
 
 
 class Writer:
@@ -34,7 +34,7 @@ class Writer:
             )
 
     def delete_after(self, step: int) -> None:
-        """Deletes every checkpoint newer than the one that a run resumes from: damaged, or of one kind only."""
+        """Deletes every checkpoint newer than the one from which a run resumes: they are damaged or incomplete."""
         with self._failures_reported():
             for manager in (self._latest, self._best):
                 for newer in manager.all_steps():
@@ -42,7 +42,7 @@ class Writer:
                         manager.delete(newer)
 
     def save(self, step: int, kept: dict[str, Any], latest: dict[str, Any], notes: Notes | StudentNotes) -> None:
-        """Saves what is kept and, in the background, what is in training.
+        """Saves the kept actors and, in the background, the state of the training.
 
         Args:
             step: number of the checkpoint.

@@ -158,7 +158,7 @@ class QuadrotorVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self.metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP}
         self.num_envs = len(drones) if num_envs is None else num_envs
         if not 0 < len(drones) <= self.num_envs:
-            raise UserError(f"num_envs: {self.num_envs} environments for {len(drones)} drones; give each at least one")
+            raise UserError(f"num_envs: {self.num_envs} environments for {len(drones)} drones; use at least one each")
         self.single_observation_space, self.single_action_space = _spaces()
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)

@@ -123,7 +123,7 @@ def _first_state(setup: _Setup, output: Output, resume: bool) -> State:
     output.checkpoints.delete_after(state.iteration if state else -1)
     if resume:
         found = (
-            f"resumed from iteration {state.iteration:,}" if state else "no checkpoint to resume from yet: starts anew"
+            f"resumed from iteration {state.iteration:,}" if state else "no checkpoint yet: starts from the beginning"
         )
         setup.console.print(found)
     return state or State(fresh, jax.device_get(fresh.weights))
@@ -138,15 +138,15 @@ def _newest(setup: _Setup, output: Output, fresh: student.Learner) -> State | No
             notes = checkpoints.load_notes(path, step, StudentNotes)
             kept, latest = checkpoints.load_kept_student(path, step), checkpoints.load_latest(path, step)
         except UserError as error:
-            setup.console.print(f"[yellow]{escape(str(error))}; falls back to the previous one[/]", soft_wrap=True)
+            setup.console.print(f"[yellow]{escape(str(error))}; using the previous one[/]", soft_wrap=True)
             continue
         if notes.teachers != setup.teachers.digest:
-            raise UserError(f"{path}: was distilled from other teachers; name the run that it began with")
+            raise UserError(f"{path}: the student was distilled from other teachers; name the run with which it began")
         output.results.restore(notes.results)
         return restored(fresh, kept, latest)
     if steps:
         raise UserError(
-            f"{path}: none of its checkpoints is whole; start again with --overwrite, which moves them aside"
+            f"{path}: all of its checkpoints are damaged; start again with --overwrite, which moves them aside"
         )
     return None
 

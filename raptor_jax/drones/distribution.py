@@ -102,7 +102,7 @@ def report(directory: str | Path, config: SamplingConfig, console: Console) -> D
     directory = Path(directory)
     distribution = check(load_directory(directory), config)
     print_table(distribution, console)
-    with writing(directory, "copy the drones to a directory of your own"):
+    with writing(directory, "copy the drones to a writable directory"):
         # Atomically, so that a link with such a name is replaced and not followed.
         text = io.StringIO()
         print_table(distribution, Console(file=text, width=_WIDE))

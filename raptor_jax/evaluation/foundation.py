@@ -24,7 +24,7 @@ class FoundationPolicy:
         try:
             from foundation_policy import Raptor
         except ImportError:
-            raise UserError("--policy foundation: install raptor-jax[foundation] for it") from None
+            raise UserError("--policy foundation: needs a package; install raptor-jax[foundation]") from None
         self._policy: Policy = Raptor()
 
     def reset(self) -> None:

@@ -94,7 +94,7 @@ def _evaluate(
         stream: stream of the seeds.
     """
     if episodes > LARGEST_BATCH:
-        raise UserError(f"--simulator l2f: holds {LARGEST_BATCH} episodes at most, not {episodes}; lower --episodes")
+        raise UserError(f"--simulator l2f: at most {LARGEST_BATCH} episodes, not {episodes}; lower --episodes")
     group = LARGEST_BATCH // episodes
     parts = []
     for first in range(0, leading_size(drones), group):

@@ -165,7 +165,7 @@ class L2FSimulator:
         agrees = all(np.array_equal(printed, held) for printed, held in pairs)
         self._memory[:] = saved
         if not agrees:
-            raise RuntimeError("l2f lays its state out in memory differently than version 2.0.18")
+            raise RuntimeError("the memory layout of this l2f differs from that of version 2.0.18")
 
     def _shown(self) -> dict[str, Any]:
         """Returns the first state as the package prints it."""

@@ -192,7 +192,7 @@ def _of_flight(dynamics: Dynamics, hover: _Hover | None) -> Iterator[str]:
         return
     least, most = _thrust_limits(dynamics)
     if np.any((hover.thrust < least) | (hover.thrust > most)):
-        yield "it cannot hover level without rotating: a rotor would need a thrust outside of its limits"
+        yield "the drone cannot hover level without rotating: a rotor would need a thrust outside of its limits"
     elif hover.yaw_acceleration < _LEAST_YAW_ACCELERATION:
         yield f"a yaw acceleration of {hover.yaw_acceleration:.2g} rad/s^2 at most: yaw control is very weak"
 

@@ -64,7 +64,7 @@ def schedule(config: Config) -> Schedule:
     if learning_steps <= 0:
         raise UserError(
             f"training.steps_per_teacher: {config.training.steps_per_teacher} ends before learning begins, after"
-            f" sac.n_warmup_steps {config.sac.n_warmup_steps}; raise the one or lower the other"
+            f" sac.n_warmup_steps {config.sac.n_warmup_steps}; raise the former or lower the latter"
         )
     interval = config.sac.actor_update_interval
     return cut(config, warmup_iterations, steps_per_iteration(config), learning_steps, interval)

@@ -62,7 +62,7 @@ def _returns_of_student(student: Path, population: analysis.Population) -> dict[
     found = student_results.read(student)
     drones = dict(zip(population.teachers["teacher_id"].tolist(), population.teachers["drone"].tolist(), strict=True))
     if not found.drones:
-        raise UserError(f"--student {student}: was not evaluated yet; finish it with distill --resume")
+        raise UserError(f"--student {student}: the student was not evaluated yet; finish it with distill --resume")
     for entry in found.drones:
         if Path(drones.get(entry.teacher_id, "")).stem != entry.drone:
             raise UserError(

@@ -76,7 +76,7 @@ def load_curves(path: Path) -> dict[str, np.ndarray]:
     except Unreadable as error:
         raise UserError(f"{path}: {error}; restore it (a run writes it at its first evaluation)") from None
     if "teacher_id" not in arrays or arrays["teacher_id"].ndim != 1:
-        raise UserError(f"{path}: holds no curves: teacher_id is no list; restore the file")
+        raise UserError(f"{path}: contains no curves: teacher_id is not a list; restore the file")
     for name, array in arrays.items():
         group = name.partition("_")[0]
         points = arrays.get(f"{group}_step", np.zeros(())).shape

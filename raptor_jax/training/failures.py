@@ -34,7 +34,7 @@ def converted(output_dir: Path, memory_ended: Callable[[], str]) -> Iterator[Non
         memory_ended: returns when the device ran out of memory, and how to fix it.
     """
     try:
-        with writing(output_dir, "the last checkpoint is whole: make room and continue with --resume"):
+        with writing(output_dir, "the last checkpoint is undamaged: make room and continue with --resume"):
             yield
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):

@@ -60,7 +60,7 @@ def train(job: Job, console: Console, overwrite: bool = False, resume: bool = Fa
 
 
 def _begin(setup: Setup, planned: startup.Planned, resume: bool, at_the_end: ExitStack) -> tuple[Output, RunState]:
-    """Yields the output, which is closed at the end, and the state from which the training starts or continues."""
+    """Returns the output, which is closed at the end, and the state from which the training starts or continues."""
     started = time.perf_counter()
     with failures.reported(setup.job):
         # Before anything is opened for writing, so that a run that cannot be resumed is not changed.
@@ -70,7 +70,7 @@ def _begin(setup: Setup, planned: startup.Planned, resume: bool, at_the_end: Exi
     with output.failures_reported():
         state = resume_from(setup, output, point) if point else startup.first_state(setup, output)
         seconds = time.perf_counter() - started
-        setup.console.print(f"compiled in {seconds:.1f} s (the same shapes come from the cache next time)")
+        setup.console.print(f"compiled in {seconds:.1f} s (cached for the next run with the same shapes)")
         startup.require_memory_of_programs(setup, state, planned)
         output.open_tensorboard(state.step if resume else None)
         output.results.set_progress(state.step, state.teacher_updates)

@@ -46,11 +46,11 @@ def newest_point(setup: Setup) -> ResumePoint | None:
         try:
             return _read(setup, step)
         except UserError as error:
-            console.print(f"[yellow]{escape(str(error))}; falls back to the previous one[/]", soft_wrap=True)
+            console.print(f"[yellow]{escape(str(error))}; using the previous one[/]", soft_wrap=True)
     if steps:
         raise UserError(
-            f"{output_dir}: none of its checkpoints is whole; restore its files, or start again with --overwrite, which"
-            " moves them aside"
+            f"{output_dir}: all of its checkpoints are damaged; restore its files, or start again with --overwrite,"
+            " which moves them aside"
         )
     console.print("no checkpoint to resume from yet: starts from the beginning")
     return None
@@ -105,4 +105,4 @@ def _refill_replay(setup: Setup, state: RunState, rows: int) -> None:
         return
     for _ in range(-(-missing // state.round.plan.warmup_steps)):
         state.population, _ = state.round.collect(state.population)
-    setup.console.print(f"refilled the replay with {missing:,} or more transitions of the current policies")
+    setup.console.print(f"refilled the replay with {missing:,} or more transitions from the current policies")

@@ -31,7 +31,7 @@ def on_signals(console: Console) -> Iterator[Requests]:
         for each in before:
             # The default handler ends the process even inside a call that takes minutes.
             signal.signal(each, signal.SIG_DFL)
-        message = f"{signal.Signals(number).name}: stops after this chunk and saves; again to stop at once"
+        message = f"{signal.Signals(number).name}: saves and stops after this chunk; a second signal stops at once"
         # From another thread: the signal may arrive inside a print, and the console is not reentrant.
         threading.Thread(target=console.print, args=(message,)).start()
 

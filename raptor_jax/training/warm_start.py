@@ -93,5 +93,5 @@ def _summary(returns: np.ndarray, pass_return: float) -> dict[str, float]:
 def _text(point: dict[str, float]) -> str:
     return (
         f"return median {point['median']:.0f}, 5th percentile {point['percentile_5']:.0f}, worst {point['worst']:.0f};"
-        f" {point['share_passing']:.0%} pass as it is"
+        f" passes on {point['share_passing']:.0%} of the drones"
     )

@@ -40,7 +40,7 @@ class _YamlLoader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
-            raise yaml.composer.ComposerError(None, None, "aliases are not read; write the value out", mark)
+            raise yaml.composer.ComposerError(None, None, "aliases are not supported; write the value out", mark)
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -48,7 +48,7 @@ class _YamlLoader(yaml.SafeLoader):
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
             if not isinstance(key, str) or key in seen:
-                problem = f"the key {key} comes twice" if isinstance(key, str) else "a key should be text"
+                problem = f"the key {key} occurs twice" if isinstance(key, str) else "a key should be text"
                 raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
             seen.add(key)
         return super().construct_mapping(node, deep)
@@ -81,7 +81,7 @@ def read_bytes(path: Path, most: int) -> bytes:
     except ValueError as error:  # NUL in the path
         raise Unreadable(f"cannot be read: {error}") from None
     if len(content) > most:
-        raise Unreadable(f"more than {most} bytes are too many")
+        raise Unreadable(f"larger than the limit of {most} bytes")
     return content
 
 

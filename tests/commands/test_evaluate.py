@@ -88,7 +88,7 @@ def test_the_original_simulator_gives_the_same_returns(capsys, run_of_4, tmp_pat
 def test_more_episodes_than_the_original_holds_are_refused(capsys, run_of_4):
     pytest.importorskip("l2f")
     arguments = (str(run_of_4), "--simulator", "l2f", "--teachers", "0", "--episodes", "9000")
-    assert "holds 8192 episodes at most, not 9000" in refused(capsys, *arguments)
+    assert "at most 8192 episodes, not 9000" in refused(capsys, *arguments)
 
 
 def test_every_teacher_flies_every_drone(capsys, run_of_4, tmp_path):

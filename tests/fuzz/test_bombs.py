@@ -49,8 +49,8 @@ LAUGHS = "a: &a {tau: 1}\n" + "".join(
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (LAUGHS, "aliases are not read"),
-        ("sac: &a [" + ", ".join(["*a"] * 1000) + "]", "aliases are not read"),
+        (LAUGHS, "aliases are not supported"),
+        ("sac: &a [" + ", ".join(["*a"] * 1000) + "]", "aliases are not supported"),
         ("sac:\n  tau: " + "[" * 20_000, "not readable as YAML"),
         ("sac:\n  tau: " + "9" * 20_000, "not readable as YAML"),
         ("sac:\n  tau: 2020-99-99", "should be a valid number"),
@@ -71,9 +71,9 @@ def test_texts_of_a_hundred_megabytes(tmp_path, unit):
     text = unit * (100 * MEGABYTE // len(unit))
     for name in ("results.json", "0.json", "a.yaml"):
         (tmp_path / name).write_text(text)
-    assert "too many" in refusal(lambda: command(["inspect", str(tmp_path)]), tmp_path)
-    assert "too many" in refusal(lambda: files.load_drone(tmp_path / "0.json"), tmp_path)
-    assert "too many" in refusal(lambda: config.load(tmp_path / "a.yaml"), tmp_path)
+    assert "larger than the limit" in refusal(lambda: command(["inspect", str(tmp_path)]), tmp_path)
+    assert "larger than the limit" in refusal(lambda: files.load_drone(tmp_path / "0.json"), tmp_path)
+    assert "larger than the limit" in refusal(lambda: config.load(tmp_path / "a.yaml"), tmp_path)
 
 
 def test_an_archive_that_unpacks_to_more_than_it_may(tmp_path):

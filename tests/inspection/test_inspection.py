@@ -98,7 +98,7 @@ def test_a_damaged_checkpoint_is_reported_last(capsys, saved, tmp_path, kind, as
     path = tmp_path / "run" if asked == "run" else damaged
     assert cli.main(["inspect", str(path)]) == exit_status.USAGE
     captured = capsys.readouterr()
-    assert "not a whole checkpoint" in captured.err
+    assert "damaged checkpoint" in captured.err
     assert captured.err.count("\n") == 1
     assert f"{STEP}" in captured.out
     assert cli.main(["inspect", "--json", str(path)]) == exit_status.USAGE

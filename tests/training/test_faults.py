@@ -160,7 +160,7 @@ def test_stop_request_saves_and_can_be_resumed(directory, undisturbed, monkeypat
         at_step(patch, 320, lambda: os.kill(os.getpid(), number))
         assert train(directory, run.name) == exit_status.STOPPED
     out, errors = told(capsys)
-    assert f"{number.name}: stops after this chunk and saves" in out
+    assert f"{number.name}: saves and stops after this chunk" in out
     assert "stopped at step 320; continue with the same command and --resume" in out
     assert errors == []
     assert json.loads((run / "results.json").read_text())["run"]["status"] == "interrupted"
@@ -283,8 +283,8 @@ def test_damaged_checkpoint_falls_back_to_the_previous_one(directory, undisturbe
     older = checkpoints.resumable_steps(copy)[1]
     assert train(directory, copy.name, "--resume") == exit_status.PASSED
     out, errors = told(capsys)
-    assert f"{kind}/{STEPS}/default: not a whole checkpoint: " in out
-    assert "falls back to the previous one" in out
+    assert f"{kind}/{STEPS}/default: damaged checkpoint: " in out
+    assert "using the previous one" in out
     assert f"resumed from step {older:,}" in out
     assert errors == []
     assert faults.differences(copy, undisturbed) == []
@@ -307,7 +307,7 @@ def test_run_without_whole_checkpoint_is_refused_and_unchanged(directory, copy, 
     assert train(directory, copy.name, "--resume") == exit_status.USAGE
     _, errors = told(capsys)
     assert len(errors) == 1
-    assert "none of its checkpoints is whole" in errors[0]
+    assert "all of its checkpoints are damaged" in errors[0]
     assert (copy / "results.json").read_bytes() == results
     assert set(before) <= set(copy.rglob("*"))
 

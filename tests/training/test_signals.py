@@ -36,7 +36,7 @@ def test_signal_during_a_print_is_a_request():
         if thread is not threading.current_thread() and not thread.daemon:
             thread.join(timeout=10)
     assert terminal.shown.decode().splitlines()[0] == "step 128"
-    assert "SIGINT: stops after this chunk and saves" in terminal.shown.decode()
+    assert "SIGINT: saves and stops after this chunk" in terminal.shown.decode()
 
 
 def test_previous_handlers_are_restored():

@@ -33,7 +33,7 @@ def load_notes(output_dir: Path, step: int, kind: type[_Notes]) -> _Notes:
     path = layout.checkpoint(output_dir, layout.LATEST, step) / layout.NOTES
     notes, _ = _read_notes(path)
     if missing := [name for name in kind._fields if name not in notes]:
-        raise UserError(f"{path}: not the notes of a checkpoint: hold no {missing[0]}; restore the files of the run")
+        raise UserError(f"{path}: not the notes of a checkpoint: {missing[0]} is missing; restore the files of the run")
     return kind(**{name: notes[name] for name in kind._fields})
 
 
@@ -157,7 +157,7 @@ def _damage_reported(path: Path) -> Iterator[None]:
         except Exception as error:
             reason = first_line(error)[:200]
     if reason:
-        raise UserError(f"{path}: not a whole checkpoint: {reason}; restore the files of the run")
+        raise UserError(f"{path}: damaged checkpoint: {reason}; restore the files of the run")
 
 
 @functools.cache

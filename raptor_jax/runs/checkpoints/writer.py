@@ -87,7 +87,7 @@ class Writer:
             yield
         except (ValueError, OSError, RuntimeError) as error:
             raise UserError(
-                f"{self._root}: a checkpoint cannot be written: {first_line(error)}; the previous one is whole:"
+                f"{self._root}: a checkpoint cannot be written: {first_line(error)}; the previous one is undamaged:"
                 " make room and continue with --resume"
             ) from None
 

@@ -66,8 +66,8 @@ def _returns_of_student(student: Path, population: analysis.Population) -> dict[
     for entry in found.drones:
         if Path(drones.get(entry.teacher_id, "")).stem != entry.drone:
             raise UserError(
-                f"--student {student}: learned from the teachers of {found.run}, and teacher {entry.teacher_id} is"
-                " another one here; name that run"
+                f"--student {student}: learned from the teachers of {found.run}, and teacher {entry.teacher_id} has"
+                " another drone here; name that run"
             )
     return {entry.teacher_id: entry.mean_return for entry in found.drones}
 

@@ -109,7 +109,7 @@ def require_same_run(output_dir: Path, config: Config, files: Sequence[DroneFile
     if strange:
         raise UserError(
             f"{output_dir}: cannot resume with other drones: {', '.join(strange[:5])}{' ...' if strange[5:] else ''}"
-            " not as they were; name the --dynamics-dir or --drone, and as many teachers, that it was trained on"
+            "; use the --dynamics-dir or --drone, and the number of teachers, of the run"
         )
 
 

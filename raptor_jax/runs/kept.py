@@ -108,6 +108,6 @@ def _require_fit(directory: Path, settings: config.Config, actors: sac.Parameter
     found = jax.tree.map(lambda leaf: leaf.shape, actors)
     if found != expected:
         raise UserError(
-            f"{directory}: the checkpoint's actors do not fit {layout.CONFIG} and the {drones} drones beside it;"
+            f"{directory}: the checkpoint's actors do not match {layout.CONFIG} and its {drones} drones;"
             " restore the files of the run"
         )

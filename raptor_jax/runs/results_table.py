@@ -64,5 +64,5 @@ def _print_summary(teachers: Sequence[TeacherResult], pass_return: float, consol
     shares = [entry.share_terminated for entry in evaluated if entry.share_terminated is not None]
     if shares:
         console.print(
-            f"{np.mean(shares):.2%} of the judged episodes ended by termination ({np.count_nonzero(shares)} teachers)"
+            f"{np.mean(shares):.2%} of the evaluated episodes were terminated ({np.count_nonzero(shares)} teachers)"
         )

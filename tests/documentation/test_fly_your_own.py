@@ -84,7 +84,7 @@ def test_a_run_on_a_named_drone_is_resumed_with_the_same_one(directory):
     other = ["race" if argument.endswith(".yaml") else argument for argument in training]
     refused = finish(directory, other, *longer)
     assert refused.returncode == exit_status.USAGE
-    assert "cannot resume with other drones: my_quadrotor, race not as they were" in refused.stderr
+    assert "cannot resume with other drones: my_quadrotor, race;" in refused.stderr
     assert finish(directory, training, *longer).returncode == exit_status.PASSED
     assert json.loads((directory / OWN / layout.RESULTS).read_text())["run"]["step"] == 128
 

@@ -56,7 +56,7 @@ def test_the_import_leaves_jax_to_the_first_use():
     assert jax_is_imported == "False"
 
 
-def test_every_name_is_there_and_explained():
+def test_every_name_exists_and_is_documented():
     for name in raptor_jax.__all__:
         assert getattr(raptor_jax, name).__doc__
     with pytest.raises(AttributeError, match="no attribute 'fly'"):
@@ -143,7 +143,7 @@ class Controller:
         return np.asarray(self.teacher.action(observation))
 
 
-def test_a_policy_of_ones_own_flies_the_same_episodes(here):
+def test_a_custom_policy_flies_the_same_episodes(here):
     # All teachers of this run are the same.
     teacher = raptor_jax.load_teacher("experiments/pre_training", 0)
     kept = raptor_jax.evaluate("experiments/pre_training", episodes=2)
@@ -152,7 +152,7 @@ def test_a_policy_of_ones_own_flies_the_same_episodes(here):
     np.testing.assert_allclose(own.mean_return, kept.mean_return, rtol=1e-3)
 
 
-def test_a_teacher_acts_as_its_network_says(here):
+def test_a_teacher_acts_as_its_network(here):
     teacher = raptor_jax.load_teacher("experiments/pre_training", 2)
     assert teacher.teacher_id == 2
     observation = np.random.default_rng(0).normal(size=(5, 26))

@@ -101,7 +101,7 @@ def test_limits_terminate_and_length_truncates():
     assert reward == float(crashing.mdp.reward.termination_penalty)
 
 
-def test_without_a_seed_draws_go_on():
+def test_without_a_seed_the_random_sequence_continues():
     environment = QuadrotorEnv(file_of(DRONES[0]))
     starts = [environment.reset(seed=0)[0], *(environment.reset()[0] for _ in range(2))]
     again = [environment.reset(seed=0)[0], *(environment.reset()[0] for _ in range(2))]
@@ -111,7 +111,7 @@ def test_without_a_seed_draws_go_on():
     assert not np.array_equal(*unseeded)
 
 
-def test_what_it_returned_is_the_callers():
+def test_returned_arrays_belong_to_the_caller():
     environment = QuadrotorEnv(file_of(DRONES[0]))
     observation, info = environment.reset(seed=0)
     before = environment.step(np.zeros(4))[0]
@@ -120,7 +120,7 @@ def test_what_it_returned_is_the_callers():
     np.testing.assert_array_equal(environment.step(np.zeros(4))[0], before)
 
 
-def test_all_at_once_is_one_by_one():
+def test_a_vector_environment_equals_single_environments():
     drones = [file_of(confined(drone)) for drone in DRONES]
     together = QuadrotorVectorEnv(drones, 6, SHORT)
     apart = gymnasium.vector.SyncVectorEnv([lambda i=i: QuadrotorEnv(drones[i % 2], SHORT) for i in range(6)])
@@ -160,7 +160,7 @@ def test_gymnasium_makes_and_wraps_it():
     np.testing.assert_array_equal(infos["episode"]["l"], 5)
 
 
-def test_files_will_do(tmp_path):
+def test_drones_may_be_given_as_files(tmp_path):
     (written,) = sample_drones(1, directory=tmp_path)
     by_path, by_drone = QuadrotorEnv(str(written.path)), QuadrotorEnv(written)
     np.testing.assert_array_equal(by_path.reset(seed=0)[0], by_drone.reset(seed=0)[0])
@@ -190,7 +190,7 @@ def test_refusals():
         QuadrotorEnv("nowhere.json")
 
 
-def test_without_the_package_it_says_what_to_install():
+def test_without_the_package_the_error_names_the_extra():
     program = "import sys; sys.modules['gymnasium'] = None; import raptor_jax.gymnasium_env"
     finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert "install raptor-jax[gymnasium]" in finished.stderr.splitlines()[-1]

@@ -153,7 +153,7 @@ def test_of_a_stack_only_the_slice_is_moved(program):
     assert by_name(update)["gemm"].bytes == 4 * (4 * 16 + 16 * 8 + 4 * 8)
 
 
-def test_kinds_say_what_kernels_do(program):
+def test_kinds_describe_the_kernels(program):
     (update,) = program.loops
     kinds = {name: kernel.kind for name, kernel in (by_name(update) | by_name(update.loops[0])).items()}
     assert kinds == {
@@ -165,7 +165,7 @@ def test_kinds_say_what_kernels_do(program):
     }
 
 
-def test_steps_of_a_window_are_told_apart_by_the_way_of_their_gradients(program):
+def test_forward_and_backward_steps_of_a_window_are_distinguished(program):
     kernels = gpu_program_rows.kernels_of_steps(program.loops[0], window=5)
     assert kernels == {"kernels_step_forward": 0, "kernels_step_backward": 4}
 
@@ -191,7 +191,7 @@ def test_a_run_is_evaluated_before_its_first_chunk_in_between_after_its_last_and
 
 
 @pytest.mark.slow
-def test_an_update_is_measured_where_the_device_is_there(tmp_path, drones):
+def test_an_update_is_measured_if_the_device_exists(tmp_path, drones):
     (tmp_path / "tiny.yaml").write_text(TINY)
     config = configs.load(tmp_path / "tiny.yaml")
     mesh = jax.sharding.Mesh(np.asarray(jax.devices()[:1]), (sharding.TEACHERS,))
@@ -259,7 +259,7 @@ def test_a_program_for_a_card_takes_the_branch_of_its_platform():
     assert " sine(" not in finished.stdout
 
 
-def test_the_missing_compiler_is_told_in_one_line(tmp_path):
+def test_the_missing_compiler_is_reported_in_one_line(tmp_path):
     # A finder in front that finds no such module stands for an environment without the extra.
     (tmp_path / "sitecustomize.py").write_text(
         "import importlib.util as u; find = u.find_spec\n"

@@ -47,7 +47,7 @@ def test_flop_of_an_update_are_those_counted_by_hand():
     assert rltools.update_gflop(config, targets=2) == pytest.approx(2e-9 * 128 * (2 * target + critics + actor / 2))
 
 
-def test_a_missing_package_is_told_in_one_line_with_the_way_out():
+def test_a_missing_package_is_reported_in_one_line_with_its_installation():
     with pytest.raises(SystemExit) as told:
         rltools.located("no-such-package-at-all", "some.h")
     assert "\n" not in str(told.value)
@@ -102,7 +102,7 @@ def test_throughput_names_the_machine_and_what_a_thousand_teachers_would_take(th
     assert f"with 2: 1000 teachers x 1M updates in {minutes:,.0f} minutes" in printed
 
 
-def test_a_wrong_setting_is_told_in_one_line(tmp_path):
+def test_a_wrong_setting_is_reported_in_one_line(tmp_path):
     (tmp_path / "wrong.yaml").write_text("sac: {tau: 2}")
     command = [sys.executable, "-m", "benchmarks.throughput", "--configs", str(tmp_path / "wrong.yaml")]
     finished = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], check=False)

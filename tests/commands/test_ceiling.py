@@ -88,7 +88,7 @@ def test_the_return_is_that_of_the_same_episodes_in_evaluate(run):
 
 
 @pytest.mark.slow
-def test_a_run_in_use_stays_as_it_is(capsys, run):
+def test_a_run_in_use_is_not_changed(capsys, run):
     before = (run / layout.RESULTS).read_bytes()
     with locked(run):
         found = searched(run, "--teachers", "0")
@@ -97,7 +97,7 @@ def test_a_run_in_use_stays_as_it_is(capsys, run):
     assert re.search("results.json was not changed: the run is in use", capsys.readouterr().out)
 
 
-def test_results_of_another_step_stay_as_they_are(capsys, run):
+def test_results_of_another_step_are_not_changed(capsys, run):
     path = run / layout.RESULTS
     changed = json.loads(path.read_text())
     changed["run"]["step"] += 1
@@ -107,7 +107,7 @@ def test_results_of_another_step_stay_as_they_are(capsys, run):
     assert "it does not belong to the kept actors of step" in capsys.readouterr().out
 
 
-def test_teachers_that_are_trained_on_have_no_ceiling(run):
+def test_teachers_that_are_trained_further_have_no_ceiling(run):
     searched(run, "--teachers", "0")
     found = results.read(run / layout.RESULTS)
     assert found.teachers[0].ceiling is not None
@@ -132,6 +132,6 @@ def test_wrong_options_are_refused_in_one_line(capsys, run_of_4, arguments, prob
     assert problem in message
 
 
-def test_what_is_no_run_is_refused(capsys, tmp_path):
+def test_a_path_that_is_not_a_run_is_refused(capsys, tmp_path):
     assert cli.main(["ceiling", str(tmp_path), "--device", "cpu"]) == exit_status.USAGE
     assert "results.json: no such file" in capsys.readouterr().err

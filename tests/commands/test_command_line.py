@@ -179,7 +179,7 @@ def test_the_working_directory_is_not_moved_aside(capsys, drones, tmp_path, monk
     assert "working directory" in refusal(capsys, "train", "--dynamics-dir", drones, "--output-dir", ".", "--overwrite")
 
 
-def test_inspect_refuses_results_that_are_none(capsys, tmp_path):
+def test_inspect_refuses_invalid_results(capsys, tmp_path):
     for text in ("[]", "{}", '{"run": 1, "teachers": []}', '{"run": {}, "teachers": [{}]}', "nonsense"):
         (tmp_path / "results.json").write_text(text)
         assert "results.json" in refusal(capsys, "inspect", tmp_path)

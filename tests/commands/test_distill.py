@@ -44,7 +44,7 @@ def distilled(trained):
     return trained
 
 
-def test_the_student_beats_its_average_teacher_on_foreign_drones(distilled, capsys):
+def test_the_student_beats_its_average_teacher_on_unseen_drones(distilled, capsys):
     flown = ["--drones", str(distilled / "foreign"), "--episodes", EPISODES, "--device", "cpu"]
     matrix, numbers = distilled / "matrix.json", distilled / "student.json"
     picture = ["--matrix", str(distilled / "matrix.png"), "--json", str(matrix)]
@@ -57,7 +57,7 @@ def test_the_student_beats_its_average_teacher_on_foreign_drones(distilled, caps
     assert np.median(found) > np.median(teachers)
 
 
-def test_the_report_shows_the_student_beside_its_teachers(distilled):
+def test_the_report_shows_the_student_next_to_its_teachers(distilled):
     page = distilled / "report.html"
     arguments = [distilled / "run", "--student", distilled / "student", "--output", page, "--device", "cpu"]
     assert cli.main(["report", *map(str, arguments)]) == exit_status.PASSED

@@ -56,7 +56,7 @@ def test_only_the_teachers_that_are_named_fly(run_of_4, tmp_path, selection, ids
         (("--matrix", "nowhere/m.png"), "--matrix: nowhere/m.png: cannot be written"),
     ],
 )
-def test_what_does_not_go_together_is_refused_in_one_line(capsys, run_of_4, arguments, problem):
+def test_wrong_options_are_refused_in_one_line(capsys, run_of_4, arguments, problem):
     assert problem in refused(capsys, str(run_of_4), *arguments)
 
 
@@ -107,7 +107,7 @@ def test_every_teacher_flies_every_drone(capsys, run_of_4, tmp_path):
     assert "other drones:" in text
 
 
-def test_drones_that_nobody_was_trained_on(capsys, run_of_4, tmp_path):
+def test_drones_on_which_no_teacher_was_trained(capsys, run_of_4, tmp_path):
     drones = tmp_path / "others"
     sampling.write_drones(drones, SamplingConfig(seed=9), 2)
     # One of them is a teacher's own under another name.

@@ -108,7 +108,7 @@ def test_a_memory_does_not_outlive_its_episodes(weights, drones):
         (("--plot", "nowhere/p.png"), "--plot: nowhere/p.png: cannot be written"),
     ],
 )
-def test_what_does_not_go_together_is_refused_in_one_line(untrained, capsys, arguments, problem):
+def test_wrong_options_are_refused_in_one_line(untrained, capsys, arguments, problem):
     assert cli.main(["evaluate", str(untrained), "--device", "cpu", *arguments]) == exit_status.USAGE
     message = capsys.readouterr().err
     assert problem in message

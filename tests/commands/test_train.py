@@ -81,7 +81,7 @@ def results(run):
     return json.loads((run / "results.json").read_text())
 
 
-def test_it_says_what_it_does(finished):
+def test_the_output_describes_the_training(finished):
     for expected in ("replay", "compiled in", "passing 3/3", "3 of 3 passed", "tensorboard --logdir"):
         assert expected in finished.stdout
     assert "warning" not in finished.stderr.lower()
@@ -138,7 +138,7 @@ def test_the_latest_checkpoint_holds_all_that_learns(run):
     assert {"teachers", "episodes", "replay", "keys", "flown", "updates", "active", "teacher_id"} == tree.keys()
 
 
-def test_settings_and_drones_lie_beside_the_checkpoints(directory, run):
+def test_settings_and_drones_are_stored_with_the_checkpoints(directory, run):
     assert "steps_per_teacher: 256" in (run / "checkpoints" / "config.yaml").read_text()
     for name in ("0000.json", "0001.json", "0002.json"):
         copy = json.loads((run / "checkpoints" / "dynamics" / name).read_text())
@@ -206,7 +206,7 @@ def test_the_default_settings_log_what_sac_learns_and_keep_its_critics(directory
 
 
 @pytest.mark.slow
-def test_evaluate_repeats_the_judgement_and_another_seed_does_not(directory, run, results):
+def test_evaluate_repeats_the_final_evaluation_and_another_seed_does_not(directory, run, results):
     def evaluate(*arguments):
         command = [sys.executable, "-m", "raptor_jax.cli", "evaluate", str(run), "--device", "cpu"]
         done = subprocess.run([*command, *arguments], capture_output=True, text=True, cwd=directory, check=False)
@@ -245,7 +245,7 @@ def test_inspect_shows_the_run(directory, run):
 
 
 @pytest.mark.slow
-def test_a_teacher_that_does_not_pass_is_told_by_the_exit_status_and_the_old_run_is_kept(directory, run, results):
+def test_the_exit_status_reports_a_teacher_that_does_not_pass_and_the_old_run_is_kept(directory, run, results):
     assert train(directory, pass_return=1e6).returncode == 2
     again = train(directory, "--overwrite", pass_return=1e6)
     assert again.returncode == 3, again.stderr
@@ -258,7 +258,7 @@ def test_a_teacher_that_does_not_pass_is_told_by_the_exit_status_and_the_old_run
 
 
 @pytest.mark.slow
-def test_ctrl_c_finishes_the_chunk_saves_and_has_a_status_of_its_own(directory, finished):
+def test_ctrl_c_finishes_the_chunk_saves_and_exits_with_its_own_status(directory, finished):
     endless = ("--output-dir=endless", "--training.steps-per-teacher=1000000000")
     process = subprocess.Popen(
         command_of(*endless), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=directory
@@ -332,7 +332,7 @@ def test_a_resumed_run_ends_bit_for_bit_like_one_that_was_never_stopped(director
 
 
 @pytest.mark.slow
-def test_without_a_replay_it_is_filled_anew(directory, finished):
+def test_a_replay_that_was_not_saved_is_refilled(directory, finished):
     options = ("--output-dir=refilled", "--training.checkpoint-replay=never")
     stop_after_128_steps(directory, *options)
     done = train(directory, *options, "--resume")

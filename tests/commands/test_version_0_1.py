@@ -170,7 +170,7 @@ def test_a_gamma_of_1_was_allowed():
 
 
 @pytest.mark.parametrize("values", [None, 3, [], {"apg": 1}, {"sac": {"gamma": 0.9}}, {"training": {"algorithm": 1}}])
-def test_settings_that_are_none_are_left_to_the_check(values):
+def test_invalid_settings_are_returned_unchanged(values):
     before = json.dumps(values)
     stored_config.translate(values)
     assert json.dumps(values) == before

@@ -56,7 +56,7 @@ def weights_of(directory) -> dict[str, np.ndarray]:
         return {name: arrays[name] for name in arrays.files if name != "provenance"}
 
 
-def test_only_teachers_that_passed_teach(finished):
+def test_only_teachers_that_passed_are_distilled(finished):
     results = json.loads((finished / layout.STUDENT_RESULTS).read_text())
     assert (results["status"], results["teachers"], results["left_out"]) == ("finished", [0, 1, 2], [3])
     assert [entry["teacher_id"] for entry in results["drones"]] == [0, 1, 2]
@@ -74,7 +74,7 @@ def test_the_students_file_holds_the_best_student_and_how_it_was_made(finished):
     assert checkpoints.load_kept_student(finished, 8)["iteration"] == best["iteration"]
 
 
-def test_a_distillation_that_was_stopped_goes_on_to_the_same_student(finished, run_of_4, tmp_path, monkeypatch):
+def test_a_stopped_and_resumed_distillation_gives_the_same_student(finished, run_of_4, tmp_path, monkeypatch):
     class StopAtOnce(Requests):
         def __init__(self) -> None:
             self.stop = True
@@ -103,7 +103,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_previous_one(finished, run_of_4,
         np.testing.assert_array_equal(array, weights_of(student)[name])
 
 
-def test_what_does_not_fit_is_refused(finished, run_of_4, tmp_path):
+def test_conflicting_requests_are_refused(finished, run_of_4, tmp_path):
     with pytest.raises(UserError, match="already holds a run"):
         run_job(job(run_of_4, finished))
     with pytest.raises(UserError, match=r"other settings: distillation\.width 5 \(was 4\)"):

@@ -52,7 +52,7 @@ def test_rltools_drones_follow_raptors_laws(reference, raptor):
         ({"rotor_time_constant_falling_min": 0.03}, {"falling time constant"}),
     ],
 )
-def test_drones_of_another_law_are_told_apart(files, wrong, quantities):
+def test_drones_of_another_distribution_are_detected(files, wrong, quantities):
     checked = distribution.check(files, SamplingConfig(**wrong))
     failing = {name for name, verdict in verdicts(checked).items() if verdict not in ("ok", "-")}
     assert failing == quantities
@@ -75,7 +75,7 @@ def test_wrong_metadata_are_detected(files):
 
 @pytest.mark.parametrize("num", [1, 4])
 @pytest.mark.parametrize("width", [80, 140])
-def test_a_report_lies_beside_the_drones(tmp_path, num, width):
+def test_a_report_is_written_into_the_directory_of_drones(tmp_path, num, width):
     config = SamplingConfig()
     write_drones(tmp_path, config, num)
     console = Console(width=width, file=io.StringIO())

@@ -63,7 +63,7 @@ def test_the_command_repairs_a_file_and_names_each_change(content, tmp_path, cap
     assert repaired == content
 
 
-def test_what_agrees_stays_bit_for_bit_and_what_is_omitted_stays_omitted(content, tmp_path, capsys):
+def test_consistent_fields_do_not_change_and_omitted_fields_stay_omitted(content, tmp_path, capsys):
     put(content, "dynamics.J_inv", None)
     path, output = write(tmp_path / "a.json", content), tmp_path / "b.json"
     assert cli.main(["inspect", str(path), "--repair", str(output)]) == exit_status.PASSED

@@ -45,7 +45,7 @@ def drones(directory):
     return load_named([directory / "relative.yaml", directory / "revolutions.yaml"])
 
 
-def test_what_is_derived_does_not_depend_on_the_unit(drones):
+def test_derived_quantities_do_not_depend_on_the_unit(drones):
     relative, revolutions = (file.drone.dynamics for file in drones)
     np.testing.assert_allclose(revolutions.hovering_throttle_relative, relative.hovering_throttle_relative, rtol=1e-12)
     assert 0 < revolutions.hovering_throttle_relative < 1

@@ -75,7 +75,7 @@ def found(config, drone, idle) -> Found:
     return searched(config, idle, drone)
 
 
-def test_the_best_flights_are_flights_of_the_judgement(config, drone, idle, found):
+def test_the_best_flights_are_reproducible_step_by_step(config, drone, idle, found):
     """Flown again with their offsets, step by step in the simulator, they have the return that was reported."""
     fly = jax.jit(jax.vmap(lambda key, offsets: ceiling.fly(config, idle, drone, key, offsets)))
     again = fly(episode_keys(config, EPISODES, JUDGEMENT), found.offsets)
@@ -154,7 +154,7 @@ def actors(config, drones, monkeypatch) -> sac.Parameters:
 
 
 @pytest.mark.slow
-def test_a_teacher_among_others_has_the_ceiling_that_it_has_elsewhere(config, drones, actors):
+def test_a_ceiling_does_not_depend_on_the_other_teachers(config, drones, actors):
     everyone, two = found_all(config, drones, actors), found_all(config, drones, actors, (2, 0))
     judged = evaluation.evaluate(config, actors, drones, EPISODES, JUDGEMENT)
     np.testing.assert_allclose(everyone.kept_return.mean(axis=1), judged.mean_return, rtol=1e-4, atol=1e-3)
@@ -178,7 +178,7 @@ def test_only_flights_that_crash_are_searched_again(config, drones, actors, monk
     assert not again.terminated.any()
 
 
-def test_an_actor_of_numbers_that_are_not_finite_has_no_ceiling(config, drones, actors):
+def test_a_non_finite_actor_has_no_ceiling(config, drones, actors):
     result = found_all(config, drones, jax.tree.map(lambda leaf: leaf.at[1].set(jnp.nan), actors))
     assert np.isfinite(result.best_return[[0, 2]]).all()
     assert not np.isfinite(result.best_return[1]).any()

@@ -96,7 +96,7 @@ def test_log_std_does_not_matter(config):
     np.testing.assert_array_equal(result.mean_return, np.full(len(logs), result.mean_return[0]))
 
 
-def test_hovering_actor_flies_the_whole_episode_at_the_cost_of_its_first_change_of_action(config):
+def test_a_hovering_actor_flies_the_whole_episode_and_pays_only_for_its_first_action(config):
     drone = hovering(sampled_drones(1)[0])
     throttle, reward = float(drone.dynamics.hovering_throttle_relative), drone.mdp.reward
     result = evaluate_constant(config, drone, np.arctanh(2 * throttle - 1))
@@ -110,7 +110,7 @@ def test_hovering_actor_flies_the_whole_episode_at_the_cost_of_its_first_change_
     assert result.final_position_error == pytest.approx(0, abs=1e-3)
 
 
-def test_leaving_the_limits_at_once_is_the_penalty_and_one_step(config):
+def test_an_immediate_termination_gives_the_penalty_and_one_step(config):
     drone = replaced(sampled_drones(1)[0], mdp__init__guidance=0.0, mdp__termination__position_threshold=1e-6)
     result = evaluate_constant(config, drone, 0.0)
     assert result.mean_return == drone.mdp.reward.termination_penalty
@@ -119,7 +119,7 @@ def test_leaving_the_limits_at_once_is_the_penalty_and_one_step(config):
     assert result.final_position_error > 0
 
 
-def test_returns_and_positions_stay_where_an_episode_terminated(config):
+def test_returns_and_positions_do_not_change_after_a_termination(config):
     limit = 0.05
     drone = falling(sampled_drones(1)[0], limit)
     dt, gravity = float(drone.integration.dt), float(-drone.dynamics.gravity[2])
@@ -133,7 +133,7 @@ def test_returns_and_positions_stay_where_an_episode_terminated(config):
     assert result.final_position_error == pytest.approx(0.5 * gravity * (steps * dt) ** 2, rel=1e-4)
 
 
-def test_termination_at_the_cut_counts_as_terminated_and_one_step_later_does_not(config):
+def test_a_termination_in_the_last_step_counts_and_one_step_later_does_not(config):
     gravity, dt = 9.81, 0.01
     for steps, share in ((STEPS, 1), (STEPS + 1, 0)):
         limit = 0.5 * gravity * ((steps - 0.5) * dt) ** 2

@@ -63,7 +63,7 @@ def provenances(exported) -> dict[str, list[str]]:
     return texts
 
 
-def test_every_file_tells_its_drone_its_returns_and_its_run(run, exported):
+def test_every_file_contains_its_drone_returns_and_run(run, exported):
     entries = json.loads((run / layout.RESULTS).read_text())["teachers"]
     digest = hashlib.sha256(layout.config_file(run).read_bytes()).hexdigest()
     for texts in provenances(exported).values():
@@ -77,7 +77,7 @@ def test_every_file_tells_its_drone_its_returns_and_its_run(run, exported):
             assert told["run"]["config_sha256"] == digest
 
 
-def test_one_teacher_goes_into_the_run_where_no_directory_is_named(run, exported, tmp_path, capsys):
+def test_one_teacher_is_written_into_the_run_by_default(run, exported, tmp_path, capsys):
     copy = tmp_path / "copy"
     copy.mkdir()
     for name in (layout.RESULTS, layout.CHECKPOINTS):

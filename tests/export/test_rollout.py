@@ -51,7 +51,7 @@ def require_equal(entries: list[dict], teachers: list[dict[str, np.ndarray]], ev
         assert entry["drone"] == expected["drone"]
 
 
-def test_returns_are_those_that_judged_the_run(run, dataset):
+def test_returns_are_those_of_the_final_evaluation(run, dataset):
     index, teachers = dataset
     require_equal(index["teachers"], teachers, json.loads((run / "results.json").read_text())["teachers"])
 
@@ -79,7 +79,7 @@ def test_shapes_and_types(flown):
         assert arrays["terminated"].dtype == bool
 
 
-def test_episodes_that_end_early_are_zero_from_there(flown):
+def test_steps_after_the_end_of_an_episode_are_zero(flown):
     arrays = flown[CRASHING]
     assert 0 < arrays["terminated"].mean() < 1
     for episode, length in enumerate(arrays["length"]):

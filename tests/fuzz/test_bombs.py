@@ -76,7 +76,7 @@ def test_texts_of_a_hundred_megabytes(tmp_path, unit):
     assert "larger than the limit" in refusal(lambda: config.load(tmp_path / "a.yaml"), tmp_path)
 
 
-def test_an_archive_that_unpacks_to_more_than_it_may(tmp_path):
+def test_an_archive_that_decompresses_beyond_the_limit(tmp_path):
     path = tmp_path / "a.npz"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("teacher_id.npy", "w") as entry:
         for _ in range(70):
@@ -94,14 +94,14 @@ def test_an_array_whose_header_lies(tmp_path, header):
     refusal(lambda: load_start(tmp_path / "b.npz"), tmp_path)
 
 
-def test_curves_that_do_not_fit_together(tmp_path):
+def test_inconsistent_curves(tmp_path):
     for arrays in ({"train_step": np.zeros(2)}, {"teacher_id": np.zeros(2), "eval_reward": np.zeros((3, 2))}):
         np.savez(tmp_path / "curves.npz", **arrays)
         assert "restore the file" in refusal(lambda: curves.load_curves(tmp_path / "curves.npz"), tmp_path)
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero"), lambda path: path.mkdir()])
-def test_what_only_looks_like_a_file(tmp_path, make):
+def test_pipes_devices_and_directories_are_refused(tmp_path, make):
     path = tmp_path / "0.json"
     make(path)
     assert "not a file" in refusal(lambda: files.load_drone(path), tmp_path)

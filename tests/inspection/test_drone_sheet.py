@@ -29,7 +29,7 @@ def sheet_of(tmp_path, line="", instead=""):
     return describe_sheet(load_drone(tmp_path / "a.yaml").drone)
 
 
-def test_what_follows_by_hand(tmp_path):
+def test_derived_quantities_match_hand_computed_values(tmp_path):
     sheet = sheet_of(tmp_path)
     found = {quantity["name"]: quantity for quantity in sheet["quantities"]}
     expected = {
@@ -94,7 +94,7 @@ def test_an_implausible_value_causes_a_warning(tmp_path, line, instead, warning)
     assert any(warning in told for told in sheet_of(tmp_path, line, instead)["warnings"])
 
 
-def test_a_plus_has_places_too(tmp_path):
+def test_rotors_of_a_plus_have_places(tmp_path):
     plus = "rotor_positions: [[0.1, 0, 0], [0, -0.1, 0], [-0.1, 0, 0], [0, 0.1, 0]] #"
     sheet = sheet_of(tmp_path, "rotor_positions:", plus)
     assert [rotor["place"] for rotor in sheet["rotors"]] == ["front", "right", "back", "left"]

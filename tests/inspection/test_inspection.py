@@ -74,7 +74,7 @@ def test_a_checkpoint_lists_its_content(capsys, saved, place, monkeypatch):
     assert "median 2, worst 1, best 2" in text
 
 
-def test_what_learns_is_told_of_too(capsys, saved):
+def test_the_latest_checkpoint_lists_its_content(capsys, saved):
     (one,) = told(capsys, saved / layout.CHECKPOINTS / "latest" / str(STEP))["checkpoints"]
     assert (one["of"], one["whole"]) == ("latest", True)
     assert one["kept"]["updates"] == 0
@@ -129,7 +129,7 @@ def test_a_checkpoint_may_lack_teacher_ids(capsys, tmp_path):
     assert "teacher_id" in shown(capsys, path)
 
 
-def test_a_teacher_tells_its_result_drone_and_curves(capsys, tmp_path):
+def test_a_teacher_shows_its_result_drone_and_curves(capsys, tmp_path):
     returns = write_run(tmp_path / "run", 3)
     found = told(capsys, tmp_path / "run", "--teacher", 1)
     assert found["result"]["mean_return"] == returns[1]
@@ -153,7 +153,7 @@ def test_a_teacher_tells_its_result_drone_and_curves(capsys, tmp_path):
         (("EMPTY", "--teacher", "0"), "results.json: no such file"),
     ],
 )
-def test_what_is_not_there_is_refused_in_one_line(capsys, saved, tmp_path, arguments, problem):
+def test_missing_content_is_refused_in_one_line(capsys, saved, tmp_path, arguments, problem):
     paths = {"RUN": str(saved), "EMPTY": str(tmp_path)}
     assert cli.main(["inspect", *(paths.get(argument, argument) for argument in arguments)]) == exit_status.USAGE
     message = capsys.readouterr().err
@@ -161,7 +161,7 @@ def test_what_is_not_there_is_refused_in_one_line(capsys, saved, tmp_path, argum
     assert message.count("\n") == 1
 
 
-def test_the_files_that_we_write_are_told_of(capsys, saved, tmp_path):
+def test_all_written_files_are_described(capsys, saved, tmp_path):
     assert told(capsys, saved / layout.RESULTS)["kind"] == "run"
     assert told(capsys, saved / layout.CURVES)["kind"] == "curves"
     assert cli.main(["export", "--format", "npz", "--output", str(tmp_path), str(saved)]) == exit_status.PASSED
@@ -174,7 +174,7 @@ def test_the_files_that_we_write_are_told_of(capsys, saved, tmp_path):
     assert drone["parameters"]["dynamics.gravity"] == {"value": [0, 0, -9.81], "unit": "m/s^2, world frame"}
 
 
-def test_values_that_json_lacks_are_refused(capsys, saved, tmp_path):
+def test_values_that_json_cannot_represent_are_refused(capsys, saved, tmp_path):
     shutil.copytree(saved, tmp_path / "run")
     path = tmp_path / "run" / layout.RESULTS
     path.write_text(path.read_text().replace('"step": 0', '"step": 0, "stranger": NaN', 1))

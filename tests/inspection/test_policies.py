@@ -34,7 +34,7 @@ def home(tmp_path_factory):
 
 
 @pytest.mark.parametrize("place", [".", student_file.NAME])
-def test_a_student_tells_its_width_weights_and_provenance(capsys, home, place):
+def test_a_student_shows_its_width_weights_and_provenance(capsys, home, place):
     found = told(capsys, home / place)
     assert (found["kind"], found["policy"], found["format"]) == ("student", "student", "npz")
     assert (found["width"], found["parameters"], found["provenance"]) == (WIDTH, PARAMETERS, PROVENANCE)
@@ -48,7 +48,7 @@ def test_a_student_tells_its_width_weights_and_provenance(capsys, home, place):
 
 
 @pytest.mark.parametrize("format", FILES)
-def test_an_exported_student_tells_the_same(capsys, home, format):
+def test_an_exported_student_shows_the_same(capsys, home, format):
     path = home / FILES[format]
     found = told(capsys, path)
     assert (found["kind"], found["policy"], found["format"]) == ("exported", "student", format)
@@ -68,7 +68,7 @@ def test_an_exported_teacher(capsys, run_of_4, tmp_path, format, ending):
     assert found["parameters"] == (26 + 1) * 64 + (64 + 1) * 64 + (64 + 1) * outputs
 
 
-def test_the_published_policy_is_not_ours(capsys):
+def test_the_published_policy_is_recognised_as_foreign(capsys):
     found = told(capsys, resources.files("foundation_policy") / "blob" / "checkpoint.h5")
     assert (found["policy"], found["provenance"], found["width"]) == (None, None, 16)
     assert found["parameters"] == 2084
@@ -117,7 +117,7 @@ def sparse(path):
         ("a.npz", lambda path: np.savez(path, a=1), "not a start: holds no"),
     ],
 )
-def test_what_is_none_is_refused_by_name(capsys, tmp_path, name, make, expected):
+def test_invalid_files_are_refused_by_name(capsys, tmp_path, name, make, expected):
     make(tmp_path / name)
     line = refusal(capsys, "inspect", tmp_path / name)
     assert str(tmp_path / name) in line

@@ -41,7 +41,7 @@ def test_the_best_actor_is_kept_teacher_by_teacher():
     np.testing.assert_allclose(kept.alpha, np.exp([1, 2, 2]), rtol=1e-6)
 
 
-def test_an_evaluation_of_some_leaves_the_others_alone():
+def test_an_evaluation_of_some_teachers_does_not_change_the_others():
     kept = keep(best.create(NEW), ALL, (1.0, 2.0, 3.0), 1)
     kept = keep(kept, jnp.array([2, 0]), (4.0, 0.0), 2)
     np.testing.assert_array_equal(kept.mean_return, [1.0, 2.0, 4.0])

@@ -73,7 +73,7 @@ def test_every_teacher_begins_with_the_start(config, drones):
     jax.tree.map(lambda leaf, one: np.testing.assert_array_equal(leaf, [one] * 3), now.teachers.actor, start)
 
 
-def test_episodes_begin_at_different_ages(config, drones):
+def test_episodes_begin_with_different_lengths(config, drones):
     environment = config.environment.model_copy(update={"environments_per_teacher": 64})
     many = config.model_copy(update={"environment": environment})
     ages = np.asarray(population.create(many, drones, jnp.asarray(IDS)).episodes.length)
@@ -112,7 +112,7 @@ def broken_drone(now, drones):
 
 
 @pytest.mark.parametrize("fault", [broken_weights, broken_drone])
-def test_a_broken_teacher_is_frozen_as_it_was_and_the_others_do_not_notice(config, drones, reference, fault):
+def test_a_broken_teacher_is_frozen_and_the_others_are_unchanged(config, drones, reference, fault):
     start, faulty = fault(population.create(config, drones, jnp.asarray(IDS)), drones)
     before = of(start, [FAULTY])
     after = trained(config, faulty, now=start)

@@ -89,7 +89,7 @@ def test_another_seed_is_another_run(tiny_config, drones):
     assert np.all(jax.random.key_data(a.keys) != jax.random.key_data(b.keys))
 
 
-def test_identities_tell_teachers_of_equal_drones_apart(tiny_config, drones):
+def test_teachers_of_equal_drones_differ_by_identity(tiny_config, drones):
     fresh = population.create(tiny_config, take(drones, [0] * len(IDS)), jnp.asarray(IDS))
     key_data = jax.random.key_data(fresh.keys)
     kernel = fresh.teachers.actor["params"]["mlp"]["hidden_0"]["kernel"]
@@ -162,7 +162,7 @@ def test_steps_and_updates_are_counted_and_each_phase_compiles_once(
     assert [program._cache_size() - before for program, before in zip(programs, compiled, strict=True)] == [1, 1, 1]
 
 
-def test_every_phase_gives_back_the_types_that_it_took(tiny_config, drones):
+def test_every_phase_returns_the_types_of_its_arguments(tiny_config, drones):
     """A weak type that becomes a strong one would compile the next phase twice."""
 
     def types(tree):
@@ -235,7 +235,7 @@ def broken_replay(before: Population, drones: Drone) -> tuple[Population, Drone]
 
 
 @pytest.mark.parametrize("fault", [broken_weights, broken_drone, broken_replay])
-def test_a_broken_teacher_is_frozen_as_it_was_and_the_others_do_not_notice(tiny_config, drones, reference, fault):
+def test_a_broken_teacher_is_frozen_and_the_others_are_unchanged(tiny_config, drones, reference, fault):
     start, faulty_drones = fault(untrained(tiny_config, drones), drones)
     before = of(start, [FAULTY])
     now = start

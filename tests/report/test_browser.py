@@ -108,7 +108,7 @@ def heading(driver, text):
     return next(button for button in buttons if button.text.startswith(text))
 
 
-def test_it_says_what_was_run_and_fetches_nothing(opened, address):
+def test_it_describes_the_run_and_fetches_nothing(opened, address):
     assert opened.title == "Report of a run"
     assert "4 teachers, SAC at horizon 200" in element(opened, "about").text
     assert "3 of 4" in element(opened, "tiles").text
@@ -283,7 +283,7 @@ def test_the_page_unpacks_what_python_packed(opened, recording):
         np.testing.assert_allclose(flight["motors"], (recording.action[row, :length] + 1) / 2, atol=1 / 255)
 
 
-def test_a_teacher_that_was_not_flown_says_so(driver, run_of_4, recording, tmp_path):
+def test_a_teacher_without_a_flight_is_labelled(driver, run_of_4, recording, tmp_path):
     driver.get(written(run_of_4, recording, tmp_path, flown=[0]))
     assert "was not flown" in element(driver, "flight-text").text
     assert not element(driver, "view").is_displayed()

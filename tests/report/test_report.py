@@ -87,7 +87,7 @@ def test_a_thousand_teachers_with_moving_targets_stay_below_20_mb(run_of_1000):
     assert len(shown(text)["flights"]) == 1000
 
 
-def test_text_from_a_run_cannot_leave_its_place(run_of_4):
+def test_text_from_a_run_is_not_interpreted_as_markup(run_of_4):
     data = content.of(analysis.load(run_of_4), [None] * 4)
     data["about"] = "</script><script>alert(1)</script> {{style}}"
     text = page.assemble("<b>", data)
@@ -96,7 +96,7 @@ def test_text_from_a_run_cannot_leave_its_place(run_of_4):
     assert "<title>&lt;b&gt;</title>" in text
 
 
-def test_only_so_many_are_flown_and_the_hardest_first(run_of_4, tmp_path, monkeypatch):
+def test_flights_are_limited_to_the_hardest_drones(run_of_4, tmp_path, monkeypatch):
     monkeypatch.setattr(page, "FLIGHTS", 2)
     page.write(run_of_4, tmp_path / "report.html")
     data = shown((tmp_path / "report.html").read_text())
@@ -104,7 +104,7 @@ def test_only_so_many_are_flown_and_the_hardest_first(run_of_4, tmp_path, monkey
     assert set(flown) == set(np.argsort(data["teachers"]["return"])[:2])
 
 
-def test_a_run_that_was_not_judged_shows_its_best_evaluations(tmp_path):
+def test_a_run_without_final_evaluation_shows_its_best_evaluations(tmp_path):
     returns = write_run(tmp_path, 2)
     results = json.loads((tmp_path / "results.json").read_text())
     results["run"]["status"] = "interrupted"
@@ -118,7 +118,7 @@ def test_a_run_that_was_not_judged_shows_its_best_evaluations(tmp_path):
     assert data["teachers"]["episode_length"] == [None, None]
 
 
-def test_wrong_input_is_told_in_one_line(capsys, tmp_path, run_of_4):
+def test_wrong_input_is_reported_in_one_line(capsys, tmp_path, run_of_4):
     write_run(tmp_path / "young", 2)
     for arguments, expected in (
         ((tmp_path,), "results.json: no such file"),

@@ -60,7 +60,7 @@ def test_the_best_so_far_never_falls_and_outlasts_the_round(runs):
     assert best[3, -1] == 0
 
 
-def test_steps_to_pass_are_those_of_the_first_evaluation_above_the_bar(runs):
+def test_steps_to_pass_are_those_of_the_first_evaluation_above_the_pass_return(runs):
     (run, _), (returns, _) = runs
     steps = analysis.steps_to_pass(analysis.load(run))
     assert np.isnan(steps[3])

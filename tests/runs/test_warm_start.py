@@ -35,7 +35,7 @@ def named(start):
     return build({}, {"training.start": str(start)}, "test")
 
 
-def test_the_shipped_start_fits_the_default_settings_and_says_how_it_was_made():
+def test_the_shipped_start_fits_the_default_settings_and_has_provenance():
     actor = warm_start.load(Config())
     expected = jax.eval_shape(lambda: sac.create(Config().sac, jax.random.key(0)).actor)
     assert jax.tree.map(np.shape, actor) == jax.tree.map(np.shape, expected)
@@ -46,7 +46,7 @@ def test_the_shipped_start_fits_the_default_settings_and_says_how_it_was_made():
 
 
 @pytest.mark.parametrize("overrides", [{"training.start": "scratch"}, {"sac.horizon": 0}])
-def test_nothing_is_loaded_where_nothing_is_needed(overrides):
+def test_nothing_is_loaded_if_no_start_is_needed(overrides):
     assert warm_start.load(build({}, overrides, "test")) is None
 
 

@@ -95,7 +95,7 @@ def test_one_step_targets_are_the_bellman_target_of_plain_sac():
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
-def test_what_follows_a_termination_teaches_the_critics_nothing(teacher):
+def test_steps_after_a_termination_do_not_train_the_critics(teacher):
     drone = sampled_drones(1)[0]
     crashing = on_device(replaced(drone, mdp__termination__angular_velocity_threshold=1e-3))
     teacher = teacher.replace(target_critic=constant_critic(CONFIG.sac, (5.0, 5.0)))

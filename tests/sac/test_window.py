@@ -61,7 +61,7 @@ def flown(config, drone, teacher, critic=None, alpha=ALPHA):
 
 
 @pytest.mark.parametrize("horizon", [1, HORIZON])
-def test_worth_is_the_discounted_soft_reward_and_the_value_after(wide, teacher, horizon):
+def test_the_objective_is_the_discounted_soft_reward_and_the_value_after_it(wide, teacher, horizon):
     config = at_horizon(horizon)
     worth, following, seen = flown(config, wide, teacher, constant_critic(config.sac, (0.5, 0.7)))
     discounts = config.sac.gamma ** np.arange(horizon)
@@ -148,7 +148,7 @@ def test_a_termination_costs_the_penalty_once_and_has_no_value_after_it(drone, t
     assert following.length == 0
 
 
-def test_a_window_that_starts_near_a_limit_weighs_as_much_as_any(wide, teacher):
+def test_a_window_that_starts_near_a_limit_has_the_usual_weight(wide, teacher):
     start = episode.start(on_device(wide), jax.random.key(3))
     near = replaced(wide, mdp__termination__position_threshold=float(jnp.abs(start.state.position).max()) * 1.05)
     assert rollout.survival(CONFIG, limit_ratio(on_device(near), start.state)) < 0.65

@@ -56,7 +56,7 @@ def fly(drone: Drone, steps: int) -> tuple[episode.Episode, list[episode.Outcome
     return now, outcomes
 
 
-def test_an_episode_is_cut_at_its_longest_length_without_terminating():
+def test_an_episode_is_truncated_at_its_longest_length():
     _, outcomes = fly(endless(sampled_drones(1)[0]), 2 * EPISODE_STEPS)
     for step, outcome in enumerate(outcomes, start=1):
         assert not np.any(outcome.terminated)
@@ -133,7 +133,7 @@ def collected(tiny_config) -> Collected:
     return Collected(tiny_config.model_copy(update={"sac": exact}))
 
 
-def test_cut_episodes_are_stored_as_cut_and_the_next_row_begins_afresh(collected):
+def test_truncated_episodes_are_stored_as_truncated_and_the_next_row_is_a_new_episode(collected):
     stored = collected.stored(0)
     cut = (np.arange(collected.steps) + 1) % collected.config.environment.episode_steps == 0
     expected = np.where(cut[:, None], replays.TRUNCATED, replays.CONTINUES)
@@ -151,7 +151,7 @@ def test_crashes_are_stored_as_terminated(collected):
     assert np.all(stored.reward == sampled_drones(1)[0].mdp.reward.termination_penalty)
 
 
-def test_the_stored_action_is_the_one_that_the_next_row_shows_where_the_episode_goes_on(collected):
+def test_the_stored_action_is_the_previous_action_of_the_next_row_within_an_episode(collected):
     for teacher in (0, 2):
         stored = collected.stored(teacher)
         on = stored.ending[:-1] == replays.CONTINUES
@@ -160,7 +160,7 @@ def test_the_stored_action_is_the_one_that_the_next_row_shows_where_the_episode_
 
 
 @pytest.mark.parametrize("form", ["reference", "textbook"])
-def test_a_stored_cut_bootstraps_and_a_stored_crash_does_not(collected, form):
+def test_a_stored_truncation_bootstraps_and_a_stored_termination_does_not(collected, form):
     config = collected.config.sac.model_copy(update={"soft_target": form})
     next_value = 7.0
     for teacher, future in ((0, config.gamma * next_value), (1, 0.0)):

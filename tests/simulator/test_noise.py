@@ -87,7 +87,7 @@ def test_without_noise_the_key_changes_nothing(starts):
         np.testing.assert_array_equal(value, np.broadcast_to(value[:1], value.shape))
 
 
-def test_a_drone_draws_alike_whatever_noise_the_others_of_its_population_have():
+def test_the_draws_of_a_drone_do_not_depend_on_the_noise_of_other_drones():
     """Kinds of noise that no drone of a population has are left out of its tree, and the others stay as they are."""
     moving = replaced(sampled_drones(1)[0], trajectory__mixture=np.array([0.0, 1.0]))
     noisy = replaced(moving, mdp__action_noise__normalized_rpm=0.1, mdp__observation_noise__position=0.1)

@@ -82,7 +82,7 @@ def test_position_clip_holds_above_zero_only(drone, clip, distance):
 
 
 @pytest.mark.parametrize(("weight", "expected"), [(1.0, 0.5), (2.0, 0.0)])
-def test_non_negative_cuts_at_zero(drone, weight, expected):
+def test_non_negative_clips_at_zero(drone, weight, expected):
     assert reward(weighted(drone, position=weight, non_negative=True), state(), NEXT) == pytest.approx(
         expected, abs=1e-6
     )
@@ -92,12 +92,12 @@ def test_without_non_negative_the_reward_goes_below_zero(drone):
     assert reward(weighted(drone, position=2.0), state(), NEXT) == pytest.approx(-1.0)
 
 
-def test_termination_penalty_replaces_the_reward_unscaled_and_uncut(drone):
+def test_termination_penalty_replaces_the_reward_unscaled_and_unclipped(drone):
     outside = state(position=np.array([0.0, 0.0, -6.6]))
     assert reward(weighted(drone, **WEIGHTS, non_negative=True), state(), outside) == -7.0
 
 
-def test_termination_looks_at_the_next_state_only(drone):
+def test_termination_depends_only_on_the_next_state(drone):
     outside = state(position=np.array([0.0, 0.0, -6.6]))
     assert reward(weighted(drone, position=0.0), outside, NEXT) == 2.0
 
@@ -105,7 +105,7 @@ def test_termination_looks_at_the_next_state_only(drone):
 @pytest.mark.parametrize("axis", range(3))
 @pytest.mark.parametrize("sign", [-1, 1])
 @pytest.mark.parametrize(("group", "limit"), [("position", 6.5), ("linear_velocity", 8.5), ("angular_velocity", 22.5)])
-def test_termination_is_strict_and_looks_at_each_component(drone, group, limit, axis, sign):
+def test_termination_is_strict_and_applies_to_each_component(drone, group, limit, axis, sign):
     edge = np.zeros(3)
     edge[axis] = sign * limit
     beyond = np.nextafter(np.float32(edge), np.float32(2 * edge))

@@ -300,7 +300,7 @@ def test_damaged_notes_fall_back_to_the_previous_checkpoint(directory, undisturb
     assert faults.differences(copy, undisturbed) == []
 
 
-def test_run_without_whole_checkpoint_is_refused_and_unchanged(directory, copy, capsys):
+def test_run_without_undamaged_checkpoint_is_refused_and_unchanged(directory, copy, capsys):
     for step in checkpoints.resumable_steps(copy):
         truncate(copy / "checkpoints" / "latest" / str(step) / "notes" / "metadata")
     before, results = sorted(path for path in copy.rglob("*")), (copy / "results.json").read_bytes()

@@ -216,7 +216,7 @@ WINDOWS = build(
 
 
 @pytest.mark.slow
-def test_extra_rounds_train_failing_teachers_on_and_for_longer(tmp_path, drones, monkeypatch):
+def test_extra_rounds_train_failing_teachers_further_and_for_longer(tmp_path, drones, monkeypatch):
     # The second teacher's drone is blown away; the others start level and at rest.
     files = [file._replace(drone=calm(file.drone)) for file in drones]
     blown_away = replaced(files[1].drone, disturbances__random_force__std=np.float64(1e4))
@@ -249,7 +249,7 @@ def test_extra_rounds_train_failing_teachers_on_and_for_longer(tmp_path, drones,
     assert tree["teacher_id"].tolist() == [0, 1, 2]
 
 
-def test_teachers_are_refined_while_they_are_low_and_gain():
+def test_teachers_are_refined_while_their_returns_are_low_and_rise():
     settings = WINDOWS.training.model_copy(update={"converged_gain": 2.0, "refine_below": 20.0})
     kept, before = np.array([10.0, 10.0, 10.0, 20.0]), np.array([9.0, 7.0, -np.inf, 0.0])
     length = settings.steps_per_teacher

@@ -47,7 +47,7 @@ def assert_acts(actions, flight):
 
 
 @pytest.mark.parametrize("named", ["directory", "file"])
-def test_it_goes_beside_the_student_where_no_directory_is_named(exported, home, tmp_path, capsys, named):
+def test_it_is_written_next_to_the_student_by_default(exported, home, tmp_path, capsys, named):
     directory = tmp_path / "distilled"
     directory.mkdir()
     (directory / student_file.NAME).write_bytes((home / student_file.NAME).read_bytes())
@@ -59,7 +59,7 @@ def test_it_goes_beside_the_student_where_no_directory_is_named(exported, home, 
         assert listing(again) == listing(before)
 
 
-def test_every_file_tells_the_provenance(exported):
+def test_every_file_contains_the_provenance(exported):
     with h5py.File(exported["rltools-h5"]) as file:
         meta = json.loads(file["actor"].attrs["meta"])
     header = re.search(r"^\{.*?^\}$", exported["c"].read_text(), re.DOTALL | re.MULTILINE)
@@ -172,12 +172,12 @@ def test_our_network_computes_the_published_policys_example():
     np.testing.assert_allclose(fly(published.weights(), inputs), outputs, atol=1e-5, rtol=0)
 
 
-def test_a_student_is_no_run(home, capsys):
+def test_a_student_is_not_a_run(home, capsys):
     line = refusal(capsys, "export", home, "--format", "npz", "--teacher", 3)
     assert f"--teacher 3: {home} is a student" in line
 
 
-def test_what_is_neither_a_student_nor_a_run(tmp_path, capsys):
+def test_a_path_that_is_neither_a_student_nor_a_run(tmp_path, capsys):
     assert str(tmp_path) in refusal(capsys, "export", tmp_path, "--format", "onnx")
     (tmp_path / student_file.NAME).write_text("cut")
     assert f"{student_file.NAME}: not a NumPy archive" in refusal(capsys, "export", tmp_path, "--format", "onnx")

@@ -118,7 +118,7 @@ def test_rltools_writes_the_same_entries(module, policy, tmp_path):
     assert ours == theirs
 
 
-def test_the_published_policy_becomes_one_that_acts_the_same(module, flight, tmp_path):
+def test_the_published_policy_acts_the_same_after_export(module, flight, tmp_path):
     student_file.save(tmp_path / "student.npz", published.weights(), {})
     theirs = foundation_policy.Raptor()
     theirs.reset()

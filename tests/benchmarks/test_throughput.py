@@ -48,10 +48,10 @@ def test_flop_of_an_update_are_those_counted_by_hand():
 
 
 def test_a_missing_package_is_reported_in_one_line_with_its_installation():
-    with pytest.raises(SystemExit) as told:
+    with pytest.raises(SystemExit) as refused:
         rltools.located("no-such-package-at-all", "some.h")
-    assert "\n" not in str(told.value)
-    assert "raptor-jax[benchmark]" in str(told.value)
+    assert "\n" not in str(refused.value)
+    assert "raptor-jax[benchmark]" in str(refused.value)
 
 
 @pytest.fixture(scope="module")

@@ -44,10 +44,10 @@ def test_a_thousand_fit_16_mb_and_each_is_described(run, path):
     results = json.loads((run / layout.RESULTS).read_text())
     with np.load(path) as file:
         weights = sum(file[name].nbytes for name in file.files if "/" in name)
-        told = json.loads(str(file["provenance"]))
+        provenance = json.loads(str(file["provenance"]))
     assert 1000 * weights / len(NAMES) < 16e6
-    assert told["teachers"] == results["teachers"]
-    assert told["run"]["versions"] == results["run"]["versions"]
+    assert provenance["teachers"] == results["teachers"]
+    assert provenance["run"]["versions"] == results["run"]["versions"]
 
 
 def test_one_teacher_is_refused(run, tmp_path, capsys):

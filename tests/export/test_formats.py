@@ -68,13 +68,13 @@ def test_every_file_contains_its_drone_returns_and_run(run, exported):
     digest = hashlib.sha256(layout.config_file(run).read_bytes()).hexdigest()
     for texts in provenances(exported).values():
         for text, entry, name in zip(texts, entries, NAMES, strict=True):
-            told = json.loads(text)
-            assert told["teacher"] == entry
-            assert told["teacher"]["drone"] == name
-            assert told["teacher"]["mean_return"] is not None
-            assert told["run"]["directory"] == "run"
-            assert told["run"]["step"] == STEP
-            assert told["run"]["config_sha256"] == digest
+            provenance = json.loads(text)
+            assert provenance["teacher"] == entry
+            assert provenance["teacher"]["drone"] == name
+            assert provenance["teacher"]["mean_return"] is not None
+            assert provenance["run"]["directory"] == "run"
+            assert provenance["run"]["step"] == STEP
+            assert provenance["run"]["config_sha256"] == digest
 
 
 def test_one_teacher_is_written_into_the_run_by_default(run, exported, tmp_path, capsys):

@@ -123,11 +123,11 @@ def test_the_drone_is_the_one_that_flew(run, tmp_path):
     assert json.loads(str(arrays["provenance"]))["teacher"]["drone"] == NAMES[1]
 
     (tmp_path / "drone.json").write_text(str(arrays["drone"]))
-    told = files.load_drone(tmp_path / "drone.json")
+    stored = files.load_drone(tmp_path / "drone.json")
     own = files.load_drone(layout.drones(run) / NAMES[1])
-    jax.tree.map(np.testing.assert_array_equal, told.drone.dynamics, own.drone.dynamics)
-    assert told.metadata == own.metadata
-    assert (told.drone.mdp.reward.constant, own.drone.mdp.reward.constant) == (1.5, 1.0)
+    jax.tree.map(np.testing.assert_array_equal, stored.drone.dynamics, own.drone.dynamics)
+    assert stored.metadata == own.metadata
+    assert (stored.drone.mdp.reward.constant, own.drone.mdp.reward.constant) == (1.5, 1.0)
 
 
 def test_an_interrupted_rollout_leaves_whole_files_and_no_index(run, tmp_path, monkeypatch):

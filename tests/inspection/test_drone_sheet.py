@@ -91,7 +91,7 @@ def test_rotors_have_place_rotation_and_thrust(tmp_path):
     ],
 )
 def test_an_implausible_value_causes_a_warning(tmp_path, line, instead, warning):
-    assert any(warning in told for told in sheet_of(tmp_path, line, instead)["warnings"])
+    assert any(warning in found for found in sheet_of(tmp_path, line, instead)["warnings"])
 
 
 def test_rotors_of_a_plus_have_places(tmp_path):
@@ -106,9 +106,9 @@ def test_rotors_of_a_plus_have_places(tmp_path):
     [("crazyflie", ["little thrust"]), ("fs", []), ("race", ["pushes down"]), ("flightmare", ["pushes down"])],
 )
 def test_the_platforms_are_plausible(name, warnings):
-    told = describe_sheet(load_drone(platforms.path_of(name)).drone)["warnings"]
-    assert len(told) == len(warnings)
-    assert all(warning in text for warning, text in zip(warnings, told, strict=True))
+    found = describe_sheet(load_drone(platforms.path_of(name)).drone)["warnings"]
+    assert len(found) == len(warnings)
+    assert all(warning in text for warning, text in zip(warnings, found, strict=True))
 
 
 def test_inspect_shows_a_platform_by_its_name(capsys):

@@ -27,7 +27,7 @@ def saved(tmp_path_factory) -> Path:
     return run
 
 
-def told(capsys, *arguments) -> dict:
+def described(capsys, *arguments) -> dict:
     """Returns what `inspect --json` prints."""
     assert cli.main(["inspect", "--json", *map(str, arguments)]) == exit_status.PASSED
     return json.loads(capsys.readouterr().out)
@@ -39,7 +39,7 @@ def shown(capsys, *arguments) -> str:
 
 
 def test_a_run_lists_teachers_curves_and_checkpoints(capsys, saved):
-    found = told(capsys, saved)
+    found = described(capsys, saved)
     assert found["kind"] == "run"
     assert [teacher["mean_return"] for teacher in found["teachers"]] == [1.5, 2.5]
     assert {array["name"]: array["shape"] for array in found["arrays"]}["eval_reward"] == [2, 2]
@@ -57,7 +57,7 @@ def test_a_run_lists_teachers_curves_and_checkpoints(capsys, saved):
 @pytest.mark.parametrize("place", ["best", f"best/{STEP}", f"best/{STEP}/default", "."])
 def test_a_checkpoint_lists_its_content(capsys, saved, place, monkeypatch):
     monkeypatch.chdir(saved / layout.CHECKPOINTS / ("best" if place == "." else "."))
-    found = told(capsys, place)
+    found = described(capsys, place)
     (one,) = found["checkpoints"]
     assert (one["of"], one["step"], one["teachers"], one["whole"]) == ("best", STEP, 2, True)
     assert found["config"]["sac"]["actor_hidden_dim"] == 8
@@ -75,7 +75,7 @@ def test_a_checkpoint_lists_its_content(capsys, saved, place, monkeypatch):
 
 
 def test_the_latest_checkpoint_lists_its_content(capsys, saved):
-    (one,) = told(capsys, saved / layout.CHECKPOINTS / "latest" / str(STEP))["checkpoints"]
+    (one,) = described(capsys, saved / layout.CHECKPOINTS / "latest" / str(STEP))["checkpoints"]
     assert (one["of"], one["whole"]) == ("latest", True)
     assert one["kept"]["updates"] == 0
     assert "updates 0" in shown(capsys, saved / layout.CHECKPOINTS / "latest" / str(STEP))
@@ -83,7 +83,7 @@ def test_the_latest_checkpoint_lists_its_content(capsys, saved):
 
 def test_checkpoints_need_no_run(capsys, saved, tmp_path):
     shutil.copytree(saved / layout.CHECKPOINTS / "best", tmp_path / "backup" / "best")
-    (one,) = told(capsys, tmp_path / "backup")["checkpoints"]
+    (one,) = described(capsys, tmp_path / "backup")["checkpoints"]
     assert (one["whole"], one["has_digest"]) == (True, False)
     assert "readable, without a digest" in shown(capsys, tmp_path / "backup")
 
@@ -124,21 +124,21 @@ def test_a_checkpoint_may_lack_teacher_ids(capsys, tmp_path):
     path = tmp_path / "best" / "7"
     with ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save((path / "default").absolute(), {"teacher_id": np.int32(3)})
-    (one,) = told(capsys, path)["checkpoints"]
+    (one,) = described(capsys, path)["checkpoints"]
     assert (one["step"], one["teachers"], one["kept"]) == (7, None, {"teacher_id": 3})
     assert "teacher_id" in shown(capsys, path)
 
 
 def test_a_teacher_shows_its_result_drone_and_curves(capsys, tmp_path):
     returns = write_run(tmp_path / "run", 3)
-    found = told(capsys, tmp_path / "run", "--teacher", 1)
+    found = described(capsys, tmp_path / "run", "--teacher", 1)
     assert found["result"]["mean_return"] == returns[1]
     assert found["drone"]["parameters"]["dynamics.mass"] == {"value": found["result"]["mass"], "unit": "kg"}
     # Four chunks of the main round; the extra round trained another teacher.
     assert found["evaluation"]["step"] == [0, 1000, 2000, 3000, 4000]
     np.testing.assert_allclose(found["evaluation"]["reward"], returns[1] * np.arange(5) / 4, rtol=1e-6)
     assert found["training"]["step"] == [1000, 2000, 3000, 4000]
-    assert len(told(capsys, tmp_path / "run", "--teacher", 2)["evaluation"]["step"]) == 10
+    assert len(described(capsys, tmp_path / "run", "--teacher", 2)["evaluation"]["step"]) == 10
     text = shown(capsys, tmp_path / "run" / layout.CHECKPOINTS, "--teacher", 1)
     assert f"{returns[1]:.0f}" in text
     assert "dynamics.mass" in text
@@ -162,15 +162,15 @@ def test_missing_content_is_refused_in_one_line(capsys, saved, tmp_path, argumen
 
 
 def test_all_written_files_are_described(capsys, saved, tmp_path):
-    assert told(capsys, saved / layout.RESULTS)["kind"] == "run"
-    assert told(capsys, saved / layout.CURVES)["kind"] == "curves"
+    assert described(capsys, saved / layout.RESULTS)["kind"] == "run"
+    assert described(capsys, saved / layout.CURVES)["kind"] == "curves"
     assert cli.main(["export", "--format", "npz", "--output", str(tmp_path), str(saved)]) == exit_status.PASSED
     capsys.readouterr()
-    found = told(capsys, tmp_path / "teacher_0001.npz")
+    found = described(capsys, tmp_path / "teacher_0001.npz")
     assert found["kind"] == "start"
     assert found["provenance"]["teacher"]["teacher_id"] == 1
     assert "hidden_0/kernel" in shown(capsys, tmp_path / "teacher_0001.npz")
-    drone = told(capsys, layout.drones(saved) / "0000.json")
+    drone = described(capsys, layout.drones(saved) / "0000.json")
     assert drone["parameters"]["dynamics.gravity"] == {"value": [0, 0, -9.81], "unit": "m/s^2, world frame"}
 
 

@@ -15,7 +15,7 @@ from raptor_jax import cli, student
 from raptor_jax.commands import exit_status
 from raptor_jax.runs import student_file
 from tests.export.test_formats import refusal
-from tests.inspection.test_inspection import shown, told
+from tests.inspection.test_inspection import described, shown
 
 WIDTH = 16
 PARAMETERS = 2036
@@ -35,7 +35,7 @@ def home(tmp_path_factory):
 
 @pytest.mark.parametrize("place", [".", student_file.NAME])
 def test_a_student_shows_its_width_weights_and_provenance(capsys, home, place):
-    found = told(capsys, home / place)
+    found = described(capsys, home / place)
     assert (found["kind"], found["policy"], found["format"]) == ("student", "student", "npz")
     assert (found["width"], found["parameters"], found["provenance"]) == (WIDTH, PARAMETERS, PROVENANCE)
     arrays = {array["name"]: array["shape"] for array in found["arrays"]}
@@ -50,7 +50,7 @@ def test_a_student_shows_its_width_weights_and_provenance(capsys, home, place):
 @pytest.mark.parametrize("format", FILES)
 def test_an_exported_student_shows_the_same(capsys, home, format):
     path = home / FILES[format]
-    found = told(capsys, path)
+    found = described(capsys, path)
     assert (found["kind"], found["policy"], found["format"]) == ("exported", "student", format)
     assert (found["width"], found["parameters"], found["provenance"]) == (WIDTH, PARAMETERS, PROVENANCE)
     assert [22 in array["shape"] for array in found["arrays"]].count(True) == 1
@@ -61,7 +61,7 @@ def test_an_exported_student_shows_the_same(capsys, home, format):
 def test_an_exported_teacher(capsys, run_of_4, tmp_path, format, ending):
     assert cli.main(["export", str(run_of_4), "--format", format, "--output", str(tmp_path)]) == exit_status.PASSED
     capsys.readouterr()
-    found = told(capsys, tmp_path / f"teacher_0001.{ending}")
+    found = described(capsys, tmp_path / f"teacher_0001.{ending}")
     assert (found["policy"], found["format"], found["width"]) == ("teacher", format, None)
     assert found["provenance"]["teacher"]["teacher_id"] == 1
     outputs = 8 if format == "rltools-h5" else 4
@@ -69,7 +69,7 @@ def test_an_exported_teacher(capsys, run_of_4, tmp_path, format, ending):
 
 
 def test_the_published_policy_is_recognised_as_foreign(capsys):
-    found = told(capsys, resources.files("foundation_policy") / "blob" / "checkpoint.h5")
+    found = described(capsys, resources.files("foundation_policy") / "blob" / "checkpoint.h5")
     assert (found["policy"], found["provenance"], found["width"]) == (None, None, 16)
     assert found["parameters"] == 2084
     shown_text = shown(capsys, resources.files("foundation_policy") / "blob" / "checkpoint.h5")

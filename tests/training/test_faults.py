@@ -81,7 +81,7 @@ def train(directory, output_dir, *more):
     return cli.main(faults.arguments_of(directory, "model_free", str(output_dir), *more))
 
 
-def told(capsys):
+def printed(capsys):
     """Returns what was printed on stdout as one text, and the lines on stderr."""
     shown = capsys.readouterr()
     return shown.out, shown.err.splitlines()
@@ -137,7 +137,7 @@ def test_run_killed_before_training_starts_from_the_beginning(directory, undistu
     # A drone that this run does not have.
     (run / "checkpoints" / "dynamics" / "0007.json").write_text("{")
     assert train(directory, run.name, "--resume") == exit_status.PASSED
-    assert "starts from the beginning" in told(capsys)[0]
+    assert "starts from the beginning" in printed(capsys)[0]
     assert faults.differences(run, undisturbed) == []
     assert len(list((run / "checkpoints" / "dynamics").iterdir())) == faults.DRONES
 
@@ -146,7 +146,7 @@ def test_incomplete_first_checkpoint_is_ignored(directory, undisturbed, copy, ca
     for step in checkpoints.resumable_steps(copy):
         shutil.rmtree(copy / "checkpoints" / "latest" / str(step))
     assert train(directory, copy.name, "--resume") == exit_status.PASSED
-    assert "no checkpoint to resume from yet: starts from the beginning" in told(capsys)[0]
+    assert "no checkpoint to resume from yet: starts from the beginning" in printed(capsys)[0]
     assert faults.differences(copy, undisturbed) == []
 
 
@@ -159,7 +159,7 @@ def test_stop_request_saves_and_can_be_resumed(directory, undisturbed, monkeypat
     with monkeypatch.context() as patch:
         at_step(patch, 320, lambda: os.kill(os.getpid(), number))
         assert train(directory, run.name) == exit_status.STOPPED
-    out, errors = told(capsys)
+    out, errors = printed(capsys)
     assert f"{number.name}: saves and stops after this chunk" in out
     assert "stopped at step 320; continue with the same command and --resume" in out
     assert errors == []
@@ -226,7 +226,7 @@ def test_full_disk_is_reported_and_the_run_can_be_resumed(directory, undisturbed
     with monkeypatch.context() as patch:
         at_step(patch, 320, filling)
         assert train(directory, small_disk / "run") == exit_status.USAGE
-    out, errors = told(capsys)
+    out, errors = printed(capsys)
     assert len(errors) == 1
     assert "No space left" in errors[0] or "cannot be written" in errors[0]
     assert "make room and continue with --resume" in errors[0]
@@ -241,7 +241,7 @@ def test_full_disk_is_reported_and_the_run_can_be_resumed(directory, undisturbed
 def test_full_disk_is_reported_before_training(directory, small_disk, capsys):
     (small_disk / "ballast").write_bytes(bytes(850_000))
     assert train(directory, small_disk / "run") == exit_status.USAGE
-    out, errors = told(capsys)
+    out, errors = printed(capsys)
     assert len(errors) == 1
     assert "its disk has" in errors[0]
     assert "step" not in out
@@ -255,7 +255,7 @@ def test_read_only_disk_is_reported(directory, undisturbed, small_disk, capsys, 
         shutil.copytree(undisturbed, small_disk / "run")
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
     assert train(directory, small_disk / "run", *more) == exit_status.USAGE
-    _, errors = told(capsys)
+    _, errors = printed(capsys)
     assert len(errors) == 1
     assert "cannot be written: Read-only file system" in errors[0]
 
@@ -282,7 +282,7 @@ def test_damaged_checkpoint_falls_back_to_the_previous_one(directory, undisturbe
     damage(newest_data(copy, kind))
     older = checkpoints.resumable_steps(copy)[1]
     assert train(directory, copy.name, "--resume") == exit_status.PASSED
-    out, errors = told(capsys)
+    out, errors = printed(capsys)
     assert f"{kind}/{STEPS}/default: damaged checkpoint: " in out
     assert "using the previous one" in out
     assert f"resumed from step {older:,}" in out
@@ -296,7 +296,7 @@ def test_damaged_notes_fall_back_to_the_previous_checkpoint(directory, undisturb
     assert changed != notes.read_text()
     notes.write_text(changed)
     assert train(directory, copy.name, "--resume") == exit_status.PASSED
-    assert "the content differs from what was saved" in told(capsys)[0]
+    assert "the content differs from what was saved" in printed(capsys)[0]
     assert faults.differences(copy, undisturbed) == []
 
 
@@ -305,7 +305,7 @@ def test_run_without_undamaged_checkpoint_is_refused_and_unchanged(directory, co
         truncate(copy / "checkpoints" / "latest" / str(step) / "notes" / "metadata")
     before, results = sorted(path for path in copy.rglob("*")), (copy / "results.json").read_bytes()
     assert train(directory, copy.name, "--resume") == exit_status.USAGE
-    _, errors = told(capsys)
+    _, errors = printed(capsys)
     assert len(errors) == 1
     assert "all of its checkpoints are damaged" in errors[0]
     assert (copy / "results.json").read_bytes() == results
@@ -318,7 +318,7 @@ def test_damaged_curves_start_again(directory, undisturbed, copy, capsys, damage
     damage(copy / "curves.npz")
     older = checkpoints.resumable_steps(copy)[0]
     assert train(directory, copy.name, "--resume") == exit_status.PASSED
-    assert f"the curves start again at step {older:,}" in told(capsys)[0]
+    assert f"the curves start again at step {older:,}" in printed(capsys)[0]
     assert all(name.startswith("curves ") for name in faults.differences(copy, undisturbed))
     with np.load(copy / "curves.npz") as curves:
         assert curves["train_step"].tolist() == list(range(older + 32, STEPS + 1, 32))
@@ -328,7 +328,7 @@ def test_output_directory_is_locked(directory, copy, capsys):
     for more in ["--resume"], ["--overwrite"]:
         with run_directory.locked(copy):
             assert train(directory, copy.name, *more) == exit_status.USAGE
-        _, errors = told(capsys)
+        _, errors = printed(capsys)
         assert len(errors) == 1
         assert "another run is writing there" in errors[0]
 
@@ -352,7 +352,7 @@ def test_logs_deleted_during_a_run_continue(directory, undisturbed, monkeypatch,
     run = directory / "logs deleted"
     at_step(monkeypatch, 320, lambda: shutil.rmtree(run / "logs"))
     assert train(directory, run.name) == exit_status.PASSED
-    out, errors = told(capsys)
+    out, errors = printed(capsys)
     assert "files were deleted; TensorBoard continues in new files from step 320" in out
     assert errors == []
     assert faults.differences(run, undisturbed) == []
@@ -382,7 +382,7 @@ def test_logs_deleted_between_runs_start_again(directory, undisturbed, copy):
 )
 def test_resume_refuses_other_settings_and_drones(directory, copy, capsys, more, named):
     assert train(directory, copy.name, "--resume", more) == exit_status.USAGE
-    _, errors = told(capsys)
+    _, errors = printed(capsys)
     assert len(errors) == 1
     assert named in errors[0]
 
@@ -394,14 +394,14 @@ def test_resume_refuses_a_changed_drone(directory, copy, capsys):
     content["dynamics"]["rotor_time_constants_rising"][0] *= 0.999
     write_json(path, content)
     assert train(directory, copy.name, "--resume") == exit_status.USAGE
-    assert "cannot resume with other drones: 0001" in told(capsys)[1][0]
+    assert "cannot resume with other drones: 0001" in printed(capsys)[1][0]
 
 
 @pytest.mark.slow
 def test_resumed_run_may_be_longer(directory, copy, capsys):
     more = [f"--training.steps-per-teacher={STEPS + 256}", "--training.eval-frequency=128"]
     assert train(directory, copy.name, "--resume", *more) == exit_status.PASSED
-    assert f"resumed from step {STEPS:,}" in told(capsys)[0]
+    assert f"resumed from step {STEPS:,}" in printed(capsys)[0]
     with np.load(copy / "curves.npz") as curves:
         assert curves["train_step"].tolist() == list(range(32, STEPS + 257, 32))
         assert curves["eval_step"].tolist()[-3:] == [STEPS, STEPS + 128, STEPS + 256]
@@ -410,7 +410,7 @@ def test_resumed_run_may_be_longer(directory, copy, capsys):
 
 def test_resume_without_a_run_is_refused(directory, capsys):
     assert train(directory, "nowhere", "--resume") == exit_status.USAGE
-    _, errors = told(capsys)
+    _, errors = printed(capsys)
     assert len(errors) == 1
     assert "holds no run to resume" in errors[0]
     assert not (directory / "nowhere").exists()

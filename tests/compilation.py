@@ -16,7 +16,7 @@ MOST_BYTES = 2 * 2**30
 
 @contextlib.contextmanager
 def keeping_programs(worker: str):
-    """Lets this process and those that it starts keep what they compile; yields the worker's own directory.
+    """Makes this process and those that it starts keep their compiled programs; yields the worker's own directory.
 
     It begins with all that is kept. JAX writes an entry in place, so that another worker could read half of one; that
     is why each has a directory of its own, and entries are exchanged as links.
@@ -47,7 +47,7 @@ def keeping_programs(worker: str):
 
 
 def exchange(own: Path) -> None:
-    """Gives the other workers what this one has compiled, and takes what they have."""
+    """Gives the programs of this worker to the other workers, and takes theirs."""
     for source, target in (own, KEPT), (KEPT, own):
         for name in {*os.listdir(source)} - {*os.listdir(target)}:
             # Another worker may have given or removed it by now.
@@ -56,7 +56,7 @@ def exchange(own: Path) -> None:
 
 
 def remove_oldest(most_bytes: int) -> None:
-    """Removes kept entries, those compiled first, until they have at most so many bytes."""
+    """Removes the oldest entries until the remaining ones have at most this number of bytes."""
     found = []
     for path in KEPT.iterdir():
         # Another worker may be removing them, too.
@@ -71,7 +71,7 @@ def remove_oldest(most_bytes: int) -> None:
 
 @contextlib.contextmanager
 def without_optimization():
-    """Has programs compiled in about half the time, in this process and in those that it starts; they run slower."""
+    """Compiles programs without optimization, in about half the time, here and in processes started from here."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "true")
         jax.config.update("jax_disable_most_optimizations", True)
@@ -81,7 +81,7 @@ def without_optimization():
 
 @contextlib.contextmanager
 def compiling_anew():
-    """Has this process neither look for programs nor keep them."""
+    """Disables the cache of compiled programs in this process."""
     jax.config.update("jax_enable_compilation_cache", False)
     compilation_cache.reset_cache()
     yield

@@ -50,7 +50,7 @@ def kept_programs():
 
 @pytest.fixture(scope="module", autouse=True)
 def compiled_programs_are_dropped(kept_programs):
-    """After each module: XLA:CPU crashes when its programs have used up the 65 530 memory maps of a process."""
+    """Drops programs after each module, because XLA:CPU crashes at the limit of 65 530 memory maps per process."""
     yield
     jax.clear_caches()
     compilation.exchange(kept_programs)
@@ -58,28 +58,28 @@ def compiled_programs_are_dropped(kept_programs):
 
 @pytest.fixture(scope="module")
 def unoptimized_module():
-    """For modules whose trainings are about files and messages: their programs are compiled without optimization."""
+    """For modules that train only to check files and messages: programs are compiled without optimization."""
     with compilation.without_optimization():
         yield
 
 
 @pytest.fixture
 def unoptimized():
-    """The same for a test."""
+    """As `unoptimized_module`, for a single test."""
     with compilation.without_optimization():
         yield
 
 
 @pytest.fixture
 def compiled_anew():
-    """For tests that watch the compiler or the disk: programs are neither looked for nor kept."""
+    """For tests that observe the compiler or the disk: the cache of programs is disabled."""
     with compilation.compiling_anew():
         yield
 
 
 @pytest.fixture(scope="session")
 def tiny_config() -> Config:
-    """Small networks and short episodes, and a replay (14 MB) beside which everything else is small."""
+    """Small networks and short episodes, and a replay (14 MB) that is much larger than everything else."""
     return config.load(
         "configs/model_free.yaml",
         {

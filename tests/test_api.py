@@ -1,4 +1,4 @@
-"""The library as a Python prompt has it: what `import raptor_jax` offers, its doctests, and docs/library.md."""
+"""The Python API: the names of `import raptor_jax`, their doctests, and docs/library.md."""
 
 import doctest
 import re
@@ -131,7 +131,7 @@ def test_a_training_returns_what_it_wrote(here, capsys):
 
 
 class Controller:
-    """A teacher as somebody's own policy, outside of JAX; it has no memory."""
+    """A teacher as a custom policy, outside of JAX; it has no memory."""
 
     def __init__(self, teacher: Teacher) -> None:
         self.teacher = teacher

@@ -1,4 +1,4 @@
-"""The compiled programs that the suite keeps: from every process, whole, and not without end."""
+"""The compiled programs that the suite keeps: of every process, complete, and limited in size."""
 
 import os
 import random

@@ -1,4 +1,4 @@
-"""The simulator as others' trainers see it: Gymnasium's own checks, and nothing but the simulator behind it."""
+"""The Gymnasium environments: Gymnasium's own checks, and comparison with the simulator."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What `benchmarks.gpu_program` reads in a compiled text, and a small program compiled for a card that is not there."""
+"""What `benchmarks.gpu_program` reads in a compiled text, and a small program compiled for an absent GPU."""
 
 import json
 import os

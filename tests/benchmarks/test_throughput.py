@@ -1,4 +1,4 @@
-"""What the benchmarks compute beside their measurements."""
+"""What the benchmarks compute in addition to their measurements."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The command `ceiling`: what it prints and writes, what of it the report shows, and what it refuses."""
+"""The command `ceiling`: its output and files, its values in the report, and the input that it refuses."""
 
 import json
 import re
@@ -22,7 +22,7 @@ EPISODES = 2
 
 @pytest.fixture
 def run(run_of_4, tmp_path, monkeypatch) -> Path:
-    """A run whose episodes take 25 steps, and a search that is as short."""
+    """A run with episodes of 25 steps, and a short search."""
     monkeypatch.setattr(ceilings, "Effort", lambda: Effort(30, 5))
     copy = tmp_path / "run"
     shutil.copytree(run_of_4, copy)

@@ -1,4 +1,4 @@
-"""`train`, `distill` and `evaluate` one after the other, as configs/quickstart_distill.yaml is meant to be used."""
+"""`train`, `distill` and `evaluate` in sequence, with configs/quickstart_distill.yaml as intended."""
 
 import json
 import re
@@ -21,7 +21,7 @@ EPISODES = "4"
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A run of 16 teachers, a fourth as long as the default, and drones that none of them knows."""
+    """A run of 16 teachers, a quarter as long as the default, and drones on which none of them was trained."""
     directory = tmp_path_factory.mktemp("quickstart")
     for name, seed, count in (("own", 0, TEACHERS), ("foreign", 1, FOREIGN)):
         sampling.write_drones(directory / name, SamplingConfig(seed=seed), count)

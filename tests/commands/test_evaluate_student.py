@@ -1,4 +1,4 @@
-"""The command `evaluate` for a student: on which drones it flies, on which task, and beside which policy."""
+"""The command `evaluate` for a student: its drones, its task, and the comparison with another policy."""
 
 import json
 from pathlib import Path

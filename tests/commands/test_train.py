@@ -1,4 +1,4 @@
-"""A whole training as a user starts it, and what it leaves on disk."""
+"""A whole training as a user starts it, and the files that it writes."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What version 0.1 wrote, with its section `apg`: it can still be read and flown, and is not trained further."""
+"""A run of version 0.1, with its section `apg`: it can still be read and evaluated, but not trained further."""
 
 import json
 import math

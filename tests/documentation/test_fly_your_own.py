@@ -48,7 +48,7 @@ OWN = Path("experiments") / "my_quadrotor"
 
 
 def finish(directory, arguments, *more):
-    """Runs a command with small settings in a process of its own, which finds what it compiles in the cache."""
+    """Runs a command with small settings in a separate process, which uses the cache of compiled programs."""
     command = [sys.executable, "-m", "raptor_jax.cli", *arguments, *SMALLER.get(arguments[0], ()), *more]
     return subprocess.run(command, capture_output=True, text=True, cwd=directory, check=False)
 

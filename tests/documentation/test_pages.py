@@ -1,8 +1,8 @@
 """The commands and the Python of the pages in docs/, run as they stand in the order of the page.
 
-Two pages have tests of their own, tests/documentation/test_fly_your_own.py and tests/test_api.py. What would take long
-is shorter here: the quickstart trains with small settings; other trainings check their input and output and leave a run
-that is made without training; benchmarks parse their arguments; scripts of a scheduler are checked for their syntax.
+Two pages have separate tests, tests/documentation/test_fly_your_own.py and tests/test_api.py. Long commands are
+shortened: the quickstart trains with small settings; other trainings only check their input and output and write a run
+without training; benchmarks only parse their arguments; scripts of a scheduler are only checked for their syntax.
 """
 
 import argparse
@@ -59,12 +59,12 @@ SMALLER = {
 }
 """Options by command, which replace those of the page."""
 TRAINED = "configs/quickstart.yaml"
-"""The settings of the training that is not pretended."""
+"""The settings of the only training that is really run."""
 
 
 @pytest.fixture
 def directory(tmp_path, monkeypatch):
-    """The working directory of a reader, with what a checkout has."""
+    """The working directory of a reader, with the directories of a checkout."""
     for name in ("configs", "constraints", "examples", "scripts"):
         (tmp_path / name).symlink_to(ROOT / name)
     monkeypatch.chdir(tmp_path)
@@ -153,7 +153,7 @@ def run_raptor_jax(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def pretend_to_train(job: loop.Job, console: Console, overwrite: bool, resume: bool) -> loop.Ending:
-    """Refuses what a training refuses before it begins; leaves a run without a checkpoint."""
+    """Checks the input as a training does before it begins; writes a run without a checkpoint."""
     if startup.require_directory(job, console, overwrite, resume):
         return loop.Ending.PASSED
     if overwrite:

@@ -1,4 +1,4 @@
-"""The README: its Python is run as it stands, its links lead somewhere, and it fits on a screen or two."""
+"""The README: its Python code runs, and its links lead to files."""
 
 import re
 import textwrap

@@ -1,4 +1,4 @@
-"""The reference drones, which lie beside the repository where they exist."""
+"""The reference drones, if they exist next to the repository."""
 
 import json
 from pathlib import Path

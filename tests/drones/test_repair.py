@@ -1,4 +1,4 @@
-"""Files of others whose derived fields contradict the rest: what the errors say, and what a repair changes."""
+"""Third-party files whose derived fields contradict the rest: the errors, and the changes of a repair."""
 
 import json
 

@@ -44,7 +44,7 @@ def _searched(
 
 
 def searched(config: Config, actor: sac.Parameters, drone: Drone, scale: float = 0.0) -> Found:
-    """Returns the best flights of one drone in the judged episodes, [E, ...]; all calls share a compiled program."""
+    """Returns the best flights of one drone in the evaluation's episodes, [E, ...]; calls share a compiled program."""
     keys = episode_keys(config, EPISODES, JUDGEMENT)
     with compiling_for("cpu"):
         return _searched(config, jnp.int32(ITERATIONS), actor, drone, keys, jnp.float32(scale))
@@ -76,7 +76,7 @@ def found(config, drone, idle) -> Found:
 
 
 def test_the_best_flights_are_reproducible_step_by_step(config, drone, idle, found):
-    """Flown again with their offsets, step by step in the simulator, they have the return that was reported."""
+    """Flown again with their offsets, step by step in the simulator, they have the reported return."""
     fly = jax.jit(jax.vmap(lambda key, offsets: ceiling.fly(config, idle, drone, key, offsets)))
     again = fly(episode_keys(config, EPISODES, JUDGEMENT), found.offsets)
     np.testing.assert_allclose(again.episode.total_reward, found.best_return, rtol=1e-4)

@@ -199,7 +199,7 @@ def first_key(config: Config) -> jax.Array:
 
 
 class OutsideActor:
-    """The actor of one teacher as a policy outside of JAX that knows only what it is shown."""
+    """The actor of one teacher as a policy outside of JAX that receives only observations."""
 
     def __init__(self, config: Config, actor: sac.Parameters):
         self.steps = 0

@@ -1,4 +1,4 @@
-"""What the exported run is made of."""
+"""The constants of the exported run."""
 
 from raptor_jax import config
 

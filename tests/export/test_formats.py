@@ -1,4 +1,4 @@
-"""Exported teachers, run by what they were exported for, against the actor that JAX flies."""
+"""Exported teachers, run by the target software, compared with the actor in JAX."""
 
 import hashlib
 import json

@@ -131,7 +131,7 @@ def test_the_drone_is_the_one_that_flew(run, tmp_path):
 
 
 def test_an_interrupted_rollout_leaves_whole_files_and_no_index(run, tmp_path, monkeypatch):
-    """So a teacher's flights are on disk, and out of memory, before the next one flies."""
+    """This shows that a teacher's flights are on disk before the next teacher flies."""
     fly, calls = evaluation.roll_out, []
 
     def interrupted(*arguments, **options):

@@ -1,4 +1,4 @@
-"""Input that is small on disk and endless in memory, and what the fuzz runs found: each is one line, and ends."""
+"""Input that is small on disk and huge in memory, and findings of the fuzz runs: each gives a one-line error."""
 
 import json
 import os
@@ -22,7 +22,7 @@ MEGABYTE = 2**20
 
 
 def refusal(read, place):
-    """Returns the one line by which `read` refuses what lies in `place`."""
+    """Returns the one line with which `read` refuses the content of `place`."""
     lines = []
 
     def noted():

@@ -1,4 +1,4 @@
-"""The command `inspect`: what it tells of runs, checkpoints and files, and of damage."""
+"""The command `inspect`: its description of runs, checkpoints and files, and of damage."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""What is kept: the best actor of each teacher, whoever was evaluated."""
+"""The best actor of each teacher is kept, whichever teachers were evaluated."""
 
 import jax
 import jax.numpy as jnp

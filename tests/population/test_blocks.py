@@ -1,4 +1,4 @@
-"""A population block after block of teachers."""
+"""A population that is trained in blocks of teachers."""
 
 import functools
 

@@ -1,4 +1,4 @@
-"""A population that learns through the simulator: each teacher as if alone, and none harmed by another's fault."""
+"""A population that learns through the simulator: teachers are independent, even of one that diverges."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Many teachers at once: each as if alone, in place, and none harmed by another's fault."""
+"""Many teachers at once, model-free: teachers are independent, even of one that diverges; training is in place."""
 
 import jax
 import jax.numpy as jnp
@@ -55,7 +55,7 @@ def assert_equal(a: dict[str, list[np.ndarray]], b: dict[str, list[np.ndarray]])
 
 
 def assert_close(a: dict[str, list[np.ndarray]], b: dict[str, list[np.ndarray]]) -> None:
-    """Another number of teachers may be summed in another order: roundings, grown by a few updates."""
+    """With another number of teachers the order of sums may differ: allows for rounding, amplified by a few updates."""
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-3, atol=1e-4), a, b)
 
 
@@ -163,7 +163,7 @@ def test_steps_and_updates_are_counted_and_each_phase_compiles_once(
 
 
 def test_every_phase_returns_the_types_of_its_arguments(tiny_config, drones):
-    """A weak type that becomes a strong one would compile the next phase twice."""
+    """If a weak type became a strong one, the next phase would be compiled twice."""
 
     def types(tree):
         return [(leaf.shape, leaf.dtype, leaf.weak_type) for leaf in jax.tree.leaves(tree)]

@@ -1,4 +1,4 @@
-"""Flights that nobody flew, for the tests of what shows them."""
+"""Made-up flights, for the tests of the report."""
 
 import numpy as np
 

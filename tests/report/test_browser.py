@@ -1,4 +1,4 @@
-"""The report in a real browser: what it shows, and that it answers to mouse and keyboard."""
+"""The report in a real browser: its content, and its reactions to mouse and keyboard."""
 
 import io
 import json

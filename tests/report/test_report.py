@@ -1,4 +1,4 @@
-"""The report's file: what it holds, how large it is, and that it needs nothing else."""
+"""The report's file: its content, its size, and that it needs no other file."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""Runs as the trainer leaves them, made without a training."""
+"""Writes runs as a training would, without training."""
 
 from pathlib import Path
 

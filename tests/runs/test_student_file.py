@@ -1,4 +1,4 @@
-"""The student's file: what is saved is what is loaded, from its directory too; and files that are none."""
+"""The student's file: saved weights are loaded again, also from the directory; invalid files are refused."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""The actor that a training begins with: the one that ships, one's own, and files that are none."""
+"""The actor with which a training begins: the packaged one, one's own, and invalid files."""
 
 import json
 from pathlib import Path

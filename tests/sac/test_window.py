@@ -1,4 +1,4 @@
-"""The objective of a window: what it is worth, what its gradient is of, and what it does where the task has none."""
+"""The objective of a window: its value, its gradient, and its behaviour at terminations, which have no gradient."""
 
 from pathlib import Path
 

@@ -21,7 +21,7 @@ KEPT_EVERY = 25
 
 
 class GoldenTransitions(NamedTuple):
-    """Transitions and what l2f made of them."""
+    """Transitions, and their outcomes in l2f."""
 
     starts: Transitions
     outcome: Outcome

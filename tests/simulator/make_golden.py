@@ -22,7 +22,7 @@ def main() -> None:
 
 
 def answered(cases: GoldenTransitions | GoldenFlights) -> GoldenTransitions | GoldenFlights:
-    """Returns the cases with l2f's answers of today in place of the recorded ones."""
+    """Returns the cases with the installed l2f's answers instead of the recorded ones."""
     if isinstance(cases, GoldenTransitions):
         return cases._replace(outcome=parity.l2f_outcome(cases.starts))
     states = parity.fly_l2f(cases.flights)

@@ -1,4 +1,4 @@
-"""The simulator beside the installed `l2f`, on reference drones, sampled drones and crooked copies of both."""
+"""The simulator against the installed `l2f`, on reference drones, sampled drones and asymmetric copies of both."""
 
 import pytest
 

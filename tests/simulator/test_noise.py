@@ -1,4 +1,4 @@
-"""Noise on actions and observations: the stated deviation in the stated place, and none at all when it is zero."""
+"""Noise on actions and observations: the configured deviation in the right entries, and none if it is zero."""
 
 import jax
 import numpy as np

@@ -1,4 +1,4 @@
-"""Reward and termination by hand: numbers that can be checked with pencil and paper."""
+"""Reward and termination, compared with values computed by hand."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""Teachers learn through the simulator, one each and one for many drones."""
+"""Teachers learn through the simulator: one for each drone, and one for many drones."""
 
 import jax
 import jax.numpy as jnp

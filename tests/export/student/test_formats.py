@@ -1,4 +1,4 @@
-"""The exported student, run by what it was exported for, against the network in JAX over 500 steps."""
+"""The exported student, run by the target software, compared with the network in JAX over 500 steps."""
 
 import json
 import re

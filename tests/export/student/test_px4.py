@@ -1,4 +1,4 @@
-"""PX4's policy.tar, read by RLtools' own reader as PX4's module reads it (px4_module.cpp says what is imitated)."""
+"""PX4's policy.tar, read by RLtools' own reader as in PX4's module (px4_module.cpp describes what is imitated)."""
 
 import io
 import json

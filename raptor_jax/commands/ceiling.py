@@ -116,7 +116,7 @@ def _to_json(run: "Judged", episodes: int, found: Sequence["TeacherCeiling"]) ->
 
 COMMAND = Command(
     "ceiling",
-    "search for the best possible flights of a run's drones, for comparison with its kept actors",
+    "search for the best flights of a run's drones, for comparison with its kept actors",
     "[options] RUN",
     _add_options,
     _run,

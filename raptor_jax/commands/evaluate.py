@@ -44,8 +44,8 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         "--simulator",
         choices=("jax", "l2f"),
         default="jax",
-        help="simulator: raptor_jax's (jax), or the original (l2f; needs raptor-jax[l2f]), and then compare both"
-        " (default: %(default)s)",
+        help="simulator: raptor_jax's, or the original, whose results are compared with raptor_jax's (needs"
+        " raptor-jax[l2f]; default: %(default)s)",
     )
     parser.add_argument(
         "--matrix",

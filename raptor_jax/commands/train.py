@@ -56,8 +56,8 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--distributed",
         action="store_true",
-        help="be one of several processes of a run; JAX finds the others under SLURM, Open MPI or Kubernetes,"
-        " elsewhere through JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID",
+        help="share a run with other processes; JAX finds them under SLURM, Open MPI or Kubernetes, elsewhere through"
+        " JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID",
     )
     add_device_option(parser)
     add_config_options(parser, [name for name in configs.sections() if name != "distillation"])

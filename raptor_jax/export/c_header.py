@@ -19,7 +19,7 @@ _HEADER = """\
 {constants}
 /* observation: position error (3, m, world frame), rotation matrix body to world row by row (9), velocity error
    (3, m/s, world frame), body rates (3, rad/s), previous action (4), rotor states on the scale of the action (4).
-   action: throttle of the rotors front right, back right, back left, front left; -1 is the least, 1 the greatest. */
+   action: throttle of the rotors front right, back right, back left, front left, from -1 (lowest) to 1 (highest). */
 static inline void raptor_teacher_action(const float observation[{inputs}], float action[{outputs}])
 {{
 {layers}}}

@@ -119,7 +119,7 @@ const player = {
     this.packed = packed;
     find("flight").classList.toggle("empty", packed === null);
     if (packed === null) {
-      find("flight-text").textContent = `${nameOf(row)} was not flown: only the teachers of the lowest return are, ${data.flights.filter(Boolean).length} of ${count}`;
+      find("flight-text").textContent = `${nameOf(row)} was not flown: the report has flights of the ${data.flights.filter(Boolean).length} of ${count} teachers with the lowest returns`;
       return;
     }
     const flight = unpack(packed);
@@ -128,7 +128,7 @@ const player = {
     find("view-caption").textContent = `Grid of ${short(this.view.gridStep)} m; orange rotors are in front; green cross: the target`
       + (larger > 1.05 ? `; the drone is drawn ${larger.toFixed(1)} times as large` : "");
     find("flight-text").textContent = `${nameOf(row)} (${teachers.drone[row]}), ${data.flight_name}: return ${packed.return.toFixed(1)}, `
-      + `${packed.length} steps, ${packed.terminated ? "ended by leaving the limits" : "flown to the end"}`;
+      + `${packed.length} steps, ${packed.terminated ? "terminated" : "flown to the end"}`;
     find("time").max = packed.length - 1;
     this.seek(0);
   },

@@ -183,7 +183,7 @@ def test_every_way_to_choose_a_teacher_shows_its_flight(opened):
     assert f"{STEPS} steps, flown to the end" in element(opened, "flight-text").text
     element(opened, "next").click()
     assert shown() == ("0001", "1")
-    assert "2 steps, ended by leaving the limits" in element(opened, "flight-text").text
+    assert "2 steps, terminated" in element(opened, "flight-text").text
     element(opened, "previous").click()
     element(opened, "previous").click()
     assert shown() == ("0003", "3")

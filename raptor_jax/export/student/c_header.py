@@ -34,8 +34,8 @@ static inline void raptor_student_reset(raptor_student_state *state)
 /* One step, 100 times a second.
    observation: position error (3, m, target's frame), rotation matrix body to target's frame row by row (9), velocity
    error (3, m/s, target's frame), body rates (3, rad/s), previous action (4). Axes: forward, left, up.
-   action: throttle of the rotors front right, back right, back left, front left; -1 is the least, 1 the greatest. It is
-   not clipped; clip it for the rotors, and where it becomes the previous action. */
+   action: throttle of the rotors front right, back right, back left, front left, from -1 (lowest) to 1 (highest). It is
+   not clipped; clip it both for the rotors and as the previous action of the next observation. */
 static inline void raptor_student_action(raptor_student_state *state, const float observation[22], float action[4])
 {{
     float input[{width}], next[{width}];

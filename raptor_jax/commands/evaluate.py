@@ -28,7 +28,7 @@ class _Comparison(NamedTuple):
     teacher_ids: list[int]
     episodes: int
     kept: "Evaluation"
-    """Of the kept actors; in raptor_jax's simulator if simulators are compared."""
+    """Results of the kept actors; in raptor_jax's simulator if simulators are compared."""
     found: "Evaluation"
 
 

@@ -36,7 +36,7 @@ def find(path: str | Path) -> Path:
     if os.path.isfile(path):
         return path
     package = Path(str(resources.files("raptor_jax")))
-    # A wheel carries the files inside the package; a checkout has them beside it.
+    # A wheel contains the files inside the package; a checkout has them next to it.
     shipped = next((place for place in (package / "configs", package.parent / "configs") if place.is_dir()), package)
     if path.parent in (Path("configs"), Path(".")) and os.path.isfile(shipped / path.name):
         return shipped / path.name

@@ -35,7 +35,7 @@ class State:
             self.best_return, self.best_iteration = mean_return, self.iteration
 
     def kept_tree(self) -> dict[str, Any]:
-        """Returns what a checkpoint holds of the best student, as nested dictionaries of NumPy arrays."""
+        """Returns a checkpoint's content for the best student, as nested dictionaries of NumPy arrays."""
         return {
             "weights": self.best["params"],
             "mean_return": np.float32(self.best_return),
@@ -43,13 +43,13 @@ class State:
         }
 
     def latest_tree(self) -> dict[str, Any]:
-        """Returns what a checkpoint holds of the student in training, as nested dictionaries of arrays."""
+        """Returns a checkpoint's content for the student in training, as nested dictionaries of arrays."""
         tree: dict[str, Any] = flax.serialization.to_state_dict(self.learner)
         return tree
 
 
 def restored(fresh: Learner, kept: dict[str, Any], latest: dict[str, Any]) -> State:
-    """Returns the state of a checkpoint, from what it holds; `fresh` is an untrained student of the same settings."""
+    """Returns the state from a checkpoint's content; `fresh` is an untrained student with the same settings."""
     return State(
         learner=flax.serialization.from_state_dict(fresh, latest),
         best={"params": kept["weights"]},

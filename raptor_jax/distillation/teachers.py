@@ -20,7 +20,7 @@ class Teachers(NamedTuple):
     """T teachers."""
 
     settings: Config
-    """Of their training."""
+    """The settings of their training."""
     ids: list[int]
     left_out: list[int]
     """Identities of those that did not pass."""

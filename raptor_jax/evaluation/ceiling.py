@@ -4,7 +4,7 @@ The search adds an offset to the kept actor's output, before tanh, at every step
 the whole episode by gradient ascent through the simulator (Adam). The actor stays in the loop: a sequence of actions
 alone is ill-conditioned, because every step amplifies the errors of the steps before. The objective weights rewards
 with a smooth probability of survival, as `sac.rollout` does, because a termination has no gradient; flights are
-compared by the return that `flights.evaluate` judges. The result is a lower bound of the best possible return.
+compared by the return of `flights.evaluate`. The result is a lower bound of the best possible return.
 
 A search from the kept actor's own flight finds the same return as other starts do, unless that flight terminates. Only
 episodes whose best flight terminates are therefore searched again, from weaker and stronger first reactions. On drones

@@ -111,13 +111,13 @@ def find_all(
 
 
 def _jobs(attempts: Sequence[_Attempt], together: int) -> Iterator[list[_Attempt]]:
-    """Returns jobs of `size` attempts of one teacher; the last job of a teacher is filled with its last attempt."""
+    """Returns jobs of `together` attempts of one teacher; the last job of a teacher is filled with its last attempt."""
     for _, group in groupby(attempts, lambda attempt: attempt.teacher):
         yield from _filled(group, together)
 
 
 def _blocks(attempts: Sequence[_Attempt], together: int, jobs: int) -> list[list[list[_Attempt]]]:
-    """Returns blocks of so many jobs; the last job fills the last block. Every block has the shape of the program."""
+    """Returns blocks of `jobs` jobs, as the program needs; the last block is filled with the last job."""
     return list(_filled(_jobs(attempts, together), jobs))
 
 

@@ -152,7 +152,7 @@ def _with_rotor_states(drones: Drone, state: State, observed: jax.Array) -> jax.
 
 @functools.partial(jax.jit, static_argnames="config")
 def _next_target(config: Config, drones: Drone, flights: Flight, action: jax.Array, keys: jax.Array) -> Target:
-    """Returns the targets [T, E] after this step, as in our simulator; they do not depend on the drones' motion."""
+    """Returns the targets [T, E] after this step, as in raptor_jax; they do not depend on the drones' motion."""
 
     def move(drone: Drone, flight: Flight, action: jax.Array, key: jax.Array) -> Target:
         noise = draw_noise(drone, key)

@@ -25,7 +25,7 @@ HISTORY_LENGTH = 16
 """Previous actions that the package's observation holds, newest first."""
 
 COMMON_OBSERVATION = 22
-"""Entries that the package's observation and ours share: pose, velocities, and the action before."""
+"""Entries that the observations of the package and of raptor_jax share: pose, velocities, and the previous action."""
 
 LARGEST_BATCH = max(l2f.vector_selector)
 """Environments that the package holds at once."""

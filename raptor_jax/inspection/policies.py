@@ -46,7 +46,7 @@ class _Found(NamedTuple):
     policy: str
     width: int | None
     shapes: dict[str, tuple[int, ...]]
-    """Of its weights, all float32."""
+    """Shapes of its weights by name, all float32."""
     provenance: dict[str, Any] | None
 
 

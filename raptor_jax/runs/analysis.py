@@ -58,9 +58,9 @@ class Population:
     drones: Drone
     """Every array [T, ...]."""
     evaluation: Curves
-    """Of the evaluations during the training: `reward`, `episode_length`, `share_terminated`..."""
+    """Curves of the evaluations during the training: `reward`, `episode_length`, `share_terminated`..."""
     training: Curves
-    """Of the training itself: `episode_reward`, `critic_loss`, `actor_loss`, `alpha`, `q_value`, `entropy`..."""
+    """Curves of the training itself: `episode_reward`, `critic_loss`, `actor_loss`, `alpha`, `q_value`..."""
 
     def __len__(self) -> int:
         """Returns T."""

@@ -204,7 +204,7 @@ class Results(_Results[RunResult]):
     def begin(
         cls, config: dict[str, Any], output_dir: Path, ids: Sequence[int], files: Sequence[DroneFile]
     ) -> "Results":
-        """Returns what is known before the training.
+        """Returns the results that are known before the training.
 
         Args:
             config: the settings, by section.
@@ -247,7 +247,7 @@ class EvaluationResults(_Results[dict[str, Any]]):
 
     @classmethod
     def begin(cls, directory: Path, step: int, ids: Sequence[int], files: Sequence[DroneFile]) -> "EvaluationResults":
-        """Returns what is known before the evaluation.
+        """Returns the results that are known before the evaluation.
 
         Args:
             directory: output directory of the run.

@@ -90,7 +90,7 @@ class StudentResults(pydantic.BaseModel):
 
     @classmethod
     def begin(cls, run: Path, teachers: list[int], left_out: list[int], config: dict[str, Any]) -> "StudentResults":
-        """Returns what is known before the distillation."""
+        """Returns the results that are known before the distillation."""
         return cls(
             run=str(run),
             teachers=teachers,

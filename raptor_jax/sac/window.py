@@ -57,7 +57,7 @@ class Window(struct.PyTreeNode):
     last_log_probability: jax.Array
     """[] of a_H."""
     disturbance: jax.Array
-    """[6] what the critics see beside the observation, the same throughout an episode: see `disturbance`."""
+    """[6] what the critics observe in addition, constant in an episode: see `disturbance`."""
 
 
 class Value(NamedTuple):

@@ -31,7 +31,7 @@ class ResumePoint:
     population: Population
     """On the devices."""
     best: Best
-    """Of all T teachers, on the host."""
+    """The kept networks of all T teachers, on the host."""
 
 
 def newest_point(setup: Setup) -> ResumePoint | None:

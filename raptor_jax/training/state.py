@@ -73,7 +73,7 @@ class RunState:
     population: Population
     """The round's teachers, on the devices; donated to each chunk."""
     best: Best
-    """Of all T teachers."""
+    """The kept networks of all T teachers."""
     began_with: np.ndarray
     """[R] mean return of each teacher's kept actor when the round began; -inf before the first evaluation."""
     step: int = 0

@@ -36,7 +36,7 @@ def _graph(student: Student) -> onnx.GraphProto:
             ["input/sequence", "gru/input", "gru/hidden", "gru/bias", "", "memory/direction"],
             ["", "gru/direction"],
             hidden_size=student.width,
-            # The gate r multiplies what is left of the memory after its matrix and bias, as in flax.
+            # The gate r multiplies the memory after its matrix and bias, as in flax.
             linear_before_reset=1,
         ),
         helper.make_node("Squeeze", ["gru/direction", "axis"], ["next_memory"]),

@@ -14,7 +14,7 @@ from raptor_jax.student import INPUTS
 ENVIRONMENT = {"name": "l2f", "observation": OBSERVATION}
 """How RLtools' checkpoints name the simulator and the observation."""
 _STEPS, _EPISODES = 500, 2
-"""Of the example; PX4 steps over it with the strides of the published policy's."""
+"""Shape of the example; PX4 reads it with the strides of the published policy's example."""
 
 
 class Dense(NamedTuple):

@@ -1,14 +1,15 @@
 """The inner loop on one core: the simulator beside L2F's own C++, and the default training beside another version.
 
-    python -m benchmarks.inner_loop [--against CHECKOUT] [--json FILE]
+    python -m benchmarks.inner_loop [--against CHECKOUT] [--configs FILE FILE] [--json FILE]
 
 The simulator's row needs the extra `benchmark` (RLtools' headers) and g++. L2F flies the Crazyflie on RAPTOR's task in
 its own loop; ours flies sampled drones of the default task through `raptor_jax.simulator` (step, reward, termination).
 Both take turns on one core and are timed in CPU seconds.
 
 With --against, every training is made by this checkout and by the other one in turn, each a process of
-`raptor-jax train` on that core with its own default settings; what is compared is the seconds of training for each
-environment step, from `results.json`, without compilation and evaluation.
+`raptor-jax train` on that core with its own default settings. What is compared comes from `results.json`: seconds of
+training for each environment step, without compilation and evaluation; updates of all teachers for each of these
+seconds; and the seconds of compilation in the first turn, which begins with an empty cache.
 """
 
 import argparse
@@ -21,7 +22,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -40,6 +41,24 @@ STEPS_OF_A_TRAINING = {1: 320_000, 16: 64_000, 256: 16_000}
 SOURCE = Path(__file__).with_name("l2f_steps.cpp")
 
 
+class Version(NamedTuple):
+    """A version of this repository, and what it trains with."""
+
+    checkout: Path
+    config: str
+    """Path of the settings in the checkout."""
+
+
+class Timing(NamedTuple):
+    """What a training took."""
+
+    step_seconds: float
+    """Seconds of training for an environment step."""
+    updates_per_second: float
+    """Updates of all teachers."""
+    compile_seconds: float
+
+
 def main() -> None:
     """Measures in turns, prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -47,6 +66,13 @@ def main() -> None:
     add("--core", type=int, default=0, help="the core that everything runs on (default: 0)")
     add("--rounds", type=int, default=5, help="turns of each program (default: 5)")
     add("--against", type=Path, metavar="CHECKOUT", help="another version of this repository, to train beside this one")
+    add(
+        "--configs",
+        nargs=2,
+        default=("configs/pre_training.yaml",) * 2,
+        metavar="FILE",
+        help="settings of the two trainings, each a path in its version (default: both configs/pre_training.yaml)",
+    )
     add("--teachers", type=int, nargs="+", choices=STEPS_OF_A_TRAINING, default=[1, 16, 256], help="populations")
     add("--json", type=Path, metavar="FILE", help="also write every measurement to this file")
     options = parser.parse_args()
@@ -58,8 +84,12 @@ def main() -> None:
     result["simulator"] = simulator_rates(options.rounds)
     print_simulator(result["simulator"])
     if options.against:
-        checkouts = {"this": Path(__file__).parents[1], "the other": options.against}
-        result["training"] = {teachers: training_times(checkouts, teachers) for teachers in options.teachers}
+        versions_compared = {
+            "this": Version(Path(__file__).parents[1], options.configs[0]),
+            "the other": Version(options.against, options.configs[1]),
+        }
+        result["configs"] = options.configs
+        result["training"] = {teachers: training_times(versions_compared, teachers) for teachers in options.teachers}
         print_training(result["training"])
     if options.json:
         options.json.write_text(json.dumps(result, indent=2) + "\n")
@@ -110,8 +140,8 @@ def prepare_simulator() -> tuple[Any, State]:
     return flight, states
 
 
-def training_times(checkouts: dict[str, Path], teachers: int, turns: int = 3) -> dict[str, list[float]]:
-    """Returns, of every checkout, the seconds of training for an environment step in each turn."""
+def training_times(compared: dict[str, Version], teachers: int, turns: int = 3) -> dict[str, list[Timing]]:
+    """Returns what each version takes in each turn."""
     steps = STEPS_OF_A_TRAINING[teachers]
     settings = {
         "steps-per-teacher": steps,
@@ -120,32 +150,51 @@ def training_times(checkouts: dict[str, Path], teachers: int, turns: int = 3) ->
         "log-frequency": steps,
         "eval-episodes": 2,
         "final-eval-episodes": 2,
-        "extra-rounds": 0,
         "pass-return": -1e6,
         "tensorboard-teachers": 0,
     }
     options = [f"--training.{name}={value}" for name, value in settings.items()]
-    times: dict[str, list[float]] = {name: [] for name in checkouts}
+    timings: dict[str, list[Timing]] = {name: [] for name in compared}
     with tempfile.TemporaryDirectory() as directory:
         drones = ["--dynamics-dir", f"{directory}/drones", "--num-teachers", str(teachers)]
         sample = ["sample", "--dynamics-dir", f"{directory}/drones", f"--sampling.num-drones={teachers}"]
-        run_command(checkouts["this"], sample)
+        run_command(compared["this"].checkout, sample)
         for turn in range(turns):
-            for name, checkout in checkouts.items():
-                run = Path(directory, f"{name}_{turn}".replace(" ", "_"))
-                run_command(checkout, ["train", "--device", "cpu", "--output-dir", str(run), *drones, *options])
-                results = json.loads((run / "results.json").read_text())
-                times[name].append(results["run"]["timings"]["training"] / (steps * teachers))
-    return times
+            for name, version in compared.items():
+                run, cache = (Path(directory, f"{what}_{name}".replace(" ", "_")) for what in (f"run_{turn}", "cache"))
+                command = ["train", "--config", version.config, "--device", "cpu", "--output-dir", str(run)]
+                only_one = extra_rounds_off(version.checkout)
+                run_command(version.checkout, [*command, *drones, *options, *only_one], JAX_COMPILATION_CACHE_DIR=cache)
+                timings[name].append(timing(run, steps * teachers))
+    return timings
 
 
-def run_command(checkout: Path, arguments: list[str]) -> None:
-    """Runs `raptor-jax` as that checkout has it; ends the program if it fails."""
+def timing(run: Path, environment_steps: int) -> Timing:
+    """Returns what a finished run took."""
+    found = json.loads((run / "results.json").read_text())["run"]
+    seconds = found["timings"]
+    return Timing(seconds["training"] / environment_steps, found["teacher_updates_per_second"], seconds["compiling"])
+
+
+@functools.cache
+def extra_rounds_off(checkout: Path) -> list[str]:
+    """Returns the option of a version that switches extra rounds off; version 0.1 makes none for these settings."""
+    name = "--training.extra-rounds"
+    return [f"{name}=0"] if name in run_command(checkout, ["train", "--help"]) else []
+
+
+def run_command(checkout: Path, arguments: list[str], **variables: Path) -> str:
+    """Runs `raptor-jax` as that checkout has it, and returns what it prints; ends the program if it fails."""
     command = [sys.executable, "-m", "raptor_jax.cli", *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(checkout.resolve())}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(checkout.resolve()),
+        **{name: str(path) for name, path in variables.items()},
+    }
     done = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(f"error: {' '.join(command)} in {checkout}: {done.stderr}")
+    return done.stdout
 
 
 def print_simulator(rates: dict[str, list[float]]) -> None:
@@ -157,12 +206,30 @@ def print_simulator(rates: dict[str, list[float]]) -> None:
         print(f"| {name} | {median / 1e6:.2f} | {spread} | {median / yardstick:.2f} |")
 
 
-def print_training(times: dict[int, dict[str, list[float]]]) -> None:
+def print_training(timings: dict[int, dict[str, list[Timing]]]) -> None:
     """Prints a row for each size of the population."""
-    print("\n| teachers | this, us an environment step | the other | speed, of the other |\n|---|---|---|---|")
-    for teachers, found in times.items():
-        this, other = (1e6 * statistics.median(found[name]) for name in ("this", "the other"))
-        print(f"| {teachers} | {this:.2f} | {other:.2f} | {other / this:.2f} |")
+    columns = (
+        "teachers",
+        "us a step: other",
+        "this",
+        "speed",
+        "updates/s: other",
+        "this",
+        "speed",
+        "compiled in s: other",
+    )
+    print(f"\n| {' | '.join((*columns, 'this'))} |\n|{'---|' * 9}")
+    for teachers, found in timings.items():
+        this, other = (
+            Timing(*map(statistics.median, zip(*found[name], strict=True))) for name in ("this", "the other")
+        )
+        compiled = [found[name][0].compile_seconds for name in ("the other", "this")]
+        print(
+            f"| {teachers} | {1e6 * other.step_seconds:.2f} | {1e6 * this.step_seconds:.2f}"
+            f" | {other.step_seconds / this.step_seconds:.2f} | {other.updates_per_second:.1f}"
+            f" | {this.updates_per_second:.1f} | {this.updates_per_second / other.updates_per_second:.2f}"
+            f" | {compiled[0]:.0f} | {compiled[1]:.0f} |"
+        )
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from raptor_jax.runs import checkpoints, layout, stored_config, student_file
 from raptor_jax.training.signals import Requests
 from tests.runs.builder import write_actors, write_run
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unoptimized_module")]
 
 SETTINGS = {
     "environment.episode_steps": 20,

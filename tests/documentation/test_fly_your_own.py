@@ -17,7 +17,7 @@ from raptor_jax.commands import exit_status
 from raptor_jax.drones import files
 from raptor_jax.runs import layout
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unoptimized_module")]
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "fly_your_own.md").read_text()

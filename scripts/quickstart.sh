@@ -7,6 +7,6 @@ echo "installing raptor_jax and what it needs into .venv"
 python -m pip install --quiet --editable .
 
 OUTPUT=experiments/quickstart
-raptor-jax train --config configs/quickstart.yaml --generate-dynamics --dynamics-dir "$OUTPUT-dynamics"
+raptor-jax sample --config configs/quickstart.yaml --dynamics-dir "$OUTPUT-dynamics"
 echo "Later commands need this environment: . .venv/bin/activate"
 raptor-jax train --config configs/quickstart.yaml --dynamics-dir "$OUTPUT-dynamics" --output-dir "$OUTPUT" --device cpu "$@"

@@ -30,7 +30,7 @@ def main() -> None:
     rounded = with_weights_of(options.file, kept.actors)
     print(f"{options.file.stat().st_size / 1e6:.1f} MB for {len(kept.ids)} teachers")
 
-    flight, steps = evaluation.roll_out_first(kept.settings, kept.actors, kept.drones, 1, evaluation.JUDGEMENT)
+    flight, steps = evaluation.roll_out_first(kept.settings, kept.actors, kept.drones, 1, evaluation.FINAL)
     act = jax.jit(jax.vmap(lambda actor, observation: sac.deterministic_action(kept.settings.sac, actor, observation)))
     flown = np.arange(steps.observation.shape[1]) < np.asarray(flight.episode.length)[:, None]
     difference = np.abs(np.asarray(act(rounded, steps.observation) - act(kept.actors, steps.observation)))[flown]
@@ -38,7 +38,7 @@ def main() -> None:
 
     returns = [
         np.asarray(
-            evaluation.evaluate(kept.settings, actors, kept.drones, options.episodes, evaluation.JUDGEMENT).mean_return
+            evaluation.evaluate(kept.settings, actors, kept.drones, options.episodes, evaluation.FINAL).mean_return
         )
         for actors in (kept.actors, rounded)
     ]

@@ -2,7 +2,7 @@
 
     python -m benchmarks.students RUN --drones DIR [--counts 16,64,256,1000] [--work DIR] [--picture PNG]
 
-Every student makes the same number of iterations (--iterations) and is judged on the same drones, which no teacher
+Every student makes the same number of iterations (--iterations) and is evaluated on the same drones, which no teacher
 knows, on both built-in tasks. A student that the work directory already holds is not made again. Prints the machine,
 the versions, and for each task and student the median and the 5th percentile of its mean returns over the drones.
 """
@@ -24,7 +24,7 @@ from raptor_jax.utils.machine import machine, versions
 
 
 def main() -> None:
-    """Distils, judges, prints and draws."""
+    """Distils, evaluates, prints and draws."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, metavar="RUN", help="output directory of the teachers' run")
     parser.add_argument("--drones", type=Path, required=True, help="drones that no teacher knows")

@@ -205,7 +205,7 @@ def evaluate(
     if episodes is not None and episodes < 1:
         raise UserError(f"episodes: {episodes} should be at least 1")
     kept, episodes = load_flights(Flights(Path(run), episodes=episodes, seed=seed))
-    flown = (kept.drones, episodes, evaluation.JUDGEMENT)
+    flown = (kept.drones, episodes, evaluation.FINAL)
     if policy is None:
         return jax.device_get(evaluation.evaluate(kept.settings, kept.actors, *flown))
     return jax.device_get(evaluation.evaluate_policy(kept.settings, policy, *flown))

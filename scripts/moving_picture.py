@@ -27,7 +27,7 @@ from raptor_jax.errors import UserError
 from raptor_jax.utils.files import require_writable, write_atomically, writing
 
 if TYPE_CHECKING:
-    from raptor_jax.runs.kept import Judged
+    from raptor_jax.runs.kept import KeptRun
 
 DRONES, COLUMNS = 9, 3
 FRAMES_PER_SECOND = 25
@@ -167,14 +167,14 @@ def _passed_rows(run: Path, masses: np.ndarray) -> list[int]:
     return chosen
 
 
-def _recovery(kept: "Judged", row: int, rank: int, episodes: int | None, seconds: float) -> Recovery:
+def _recovery(kept: "KeptRun", row: int, rank: int, episodes: int | None, seconds: float) -> Recovery:
     """Returns the flight of one teacher that starts with the largest tilt but `rank`."""
-    from raptor_jax.evaluation import JUDGEMENT, roll_out
+    from raptor_jax.evaluation import FINAL, roll_out
     from raptor_jax.utils.trees import take
 
     actor, drone = take((kept.actors, kept.drones), row)
     episodes = episodes or kept.settings.training.final_eval_episodes
-    flight, steps = roll_out(kept.settings, actor, drone, episodes, JUDGEMENT)
+    flight, steps = roll_out(kept.settings, actor, drone, episodes, FINAL)
     orientation = np.asarray(steps.state.orientation)
     upright = 1 - 2 * (orientation[:, 0, 1] ** 2 + orientation[:, 0, 2] ** 2)
     episode = np.argsort(upright, kind="stable")[rank % episodes]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from raptor_jax.evaluation.ceilings import Ceilings
     from raptor_jax.runs.ceilings import TeacherCeiling
-    from raptor_jax.runs.kept import Judged
+    from raptor_jax.runs.kept import KeptRun
 
 _EPISODES = 10
 
@@ -62,7 +62,7 @@ def _run(options: argparse.Namespace) -> int:
     return PASSED
 
 
-def _of_teachers(run: "Judged", found: "Ceilings") -> list["TeacherCeiling"]:
+def _of_teachers(run: "KeptRun", found: "Ceilings") -> list["TeacherCeiling"]:
     """Returns the means over the episodes, [T]."""
     from raptor_jax.runs.ceilings import TeacherCeiling
 
@@ -107,7 +107,7 @@ def _print(found: Sequence["TeacherCeiling"], console: "Console") -> None:
     )
 
 
-def _to_json(run: "Judged", episodes: int, found: Sequence["TeacherCeiling"]) -> dict[str, object]:
+def _to_json(run: "KeptRun", episodes: int, found: Sequence["TeacherCeiling"]) -> dict[str, object]:
     """Returns the content of the file of --json."""
     about = {name: run.results.run[name] for name in ("run", "step", "device", "machine", "versions")}
     entries = [one._asdict() | {"ceiling_share": one.share} for one in found]

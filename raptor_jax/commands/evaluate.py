@@ -129,7 +129,7 @@ def _evaluate(requested: "Flights", options: argparse.Namespace) -> bool:
     policy = None if options.policy == KEPT else load_policy(options.policy)
     run, episodes = load_flights(requested)
     console = make_console()
-    flown = (run.drones, episodes, evaluation.JUDGEMENT)
+    flown = (run.drones, episodes, evaluation.FINAL)
     # Simulators are compared with the same actors, policies in the same simulator.
     kept = actors_evaluator(options.simulator if policy else "jax")(run.settings, run.actors, *flown)
     if policy:

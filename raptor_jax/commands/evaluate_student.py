@@ -63,7 +63,7 @@ def evaluate_student(options: argparse.Namespace, console: Console) -> bool:
     evaluate = policy_evaluator(options.simulator)
     stacked = jax.tree.map(jnp.asarray, files.stack_for_training(drones, config.environment))
     found = {
-        name: evaluate(config, load_policy(path), stacked, config.training.final_eval_episodes, evaluation.JUDGEMENT)
+        name: evaluate(config, load_policy(path), stacked, config.training.final_eval_episodes, evaluation.FINAL)
         for name, path in {_STUDENT: str(options.run), **others}.items()
     }
     task = config.environment.task

@@ -197,7 +197,7 @@ def _evaluate_best(setup: _Setup, output: Output, state: State) -> None:
     config, drones = setup.job.config, setup.teachers.drones
     episodes = config.training.final_eval_episodes
     with output.timed("evaluating"):
-        output.set_final(students.evaluate(config, state.best, drones, episodes, evaluation.JUDGEMENT))
+        output.set_final(students.evaluate(config, state.best, drones, episodes, evaluation.FINAL))
 
 
 def _print_point(point: Point, iterations: int, elapsed: float, left: float, console: Console) -> None:

@@ -10,7 +10,7 @@ ceilings.py        these flights for many teachers and episodes, in blocks
 """
 
 from raptor_jax.evaluation.flights import (
-    JUDGEMENT,
+    FINAL,
     SELECTION,
     Evaluation,
     Evaluator,
@@ -24,7 +24,7 @@ from raptor_jax.evaluation.flights import (
 )
 
 __all__ = [
-    "JUDGEMENT",
+    "FINAL",
     "SELECTION",
     "Evaluation",
     "Evaluator",

@@ -158,17 +158,17 @@ def _ascend(task: _Task, search: Search, iterations: jax.Array, start: Start) ->
 
     def cost(offsets: jax.Array) -> tuple[jax.Array, jax.Array]:
         flown = task.fly(offsets)
-        return -flown.soft_reward.sum(), _judged_return(flown)
+        return -flown.soft_reward.sum(), _evaluated_return(flown)
 
     def iterate(number: jax.Array, carried: _Ascent) -> _Ascent:
-        (_, judged), gradient = jax.value_and_grad(cost, has_aux=True)(carried.offsets)
-        better = judged > carried.best_return
+        (_, evaluated), gradient = jax.value_and_grad(cost, has_aux=True)(carried.offsets)
+        better = evaluated > carried.best_return
         step, moments = adam.update(jnp.where(jnp.isfinite(gradient), gradient, 0), carried.moments)
         return _Ascent(
             offsets=carried.offsets - start.rate * _rate(search, number / iterations) * step,
             moments=moments,
             best=jnp.where(better, carried.offsets, carried.best),
-            best_return=jnp.where(better, judged, carried.best_return),
+            best_return=jnp.where(better, evaluated, carried.best_return),
         )
 
     offsets = _first_offsets(task, start)
@@ -192,7 +192,7 @@ def _first_offsets(task: _Task, start: Start) -> jax.Array:
     return start.scale * jnp.exp(-time / start.time_constant) * outputs
 
 
-def _judged_return(flown: Rollout) -> jax.Array:
+def _evaluated_return(flown: Rollout) -> jax.Array:
     """Returns the return [] of a flight up to its first termination."""
     before = jnp.cumsum(flown.terminated) - flown.terminated
     return jnp.where(before == 0, flown.reward, 0).sum()

@@ -90,7 +90,7 @@ def find_all(
         console: where the progress is shown.
         effort: iterations; None for the default ones.
     """
-    keys = flights.episode_keys(config, episodes, flights.JUDGEMENT)
+    keys = flights.episode_keys(config, episodes, flights.FINAL)
     task = _Task(config, actors, drones, keys, console)
     effort = effort or Effort()
     size = (leading_size(drones), episodes)

@@ -16,8 +16,8 @@ from raptor_jax.simulator import ACTION_DIM, State, draw_noise, episode, reward
 from raptor_jax.simulator.episode import Episode, Outcome
 from raptor_jax.simulator.quaternion import yaw
 
-SELECTION, JUDGEMENT = 0, 1
-"""Streams of seeds: SELECTION chooses the best actor during training; JUDGEMENT is for the final evaluation only."""
+SELECTION, FINAL = 0, 1
+"""Streams of seeds: SELECTION chooses the best actor during training; FINAL is for the final evaluation only."""
 
 PER_TEACHER, PER_EPISODE, PER_FLIGHT = (0, None), (None, 0), (0, 0)
 """Leading axes of an argument of `over_flights`: [T, ...], [E, ...] or [T, E, ...]."""
@@ -106,7 +106,7 @@ def evaluate(
         actors: weights, each [T, ...].
         drones: every array [T, ...].
         episodes: E, the episodes of each teacher; all teachers have the same initial draws.
-        stream: SELECTION or JUDGEMENT.
+        stream: SELECTION or FINAL.
         sampled: sample every action from the policy, as in training.
     """
     policy = _sampled if sampled else _deterministic
@@ -127,7 +127,7 @@ def roll_out(config: Config, actor: sac.Parameters, drone: Drone, episodes: int,
         actor: its weights.
         drone: its drone.
         episodes: E.
-        stream: SELECTION or JUDGEMENT.
+        stream: SELECTION or FINAL.
     """
     flights = jax.vmap(functools.partial(_record, config), in_axes=(None, None, 0))
     return flights(actor, drone, episode_keys(config, episodes, stream))

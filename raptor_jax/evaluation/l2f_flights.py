@@ -56,7 +56,7 @@ def evaluate_policy(config: Config, policy: Policy, drones: Drone, episodes: int
         policy: flies all drones.
         drones: every array [T, ...].
         episodes: E, at most LARGEST_BATCH.
-        stream: SELECTION or JUDGEMENT.
+        stream: SELECTION or FINAL.
 
     Raises:
         UserError: more episodes than the package holds environments.

@@ -57,7 +57,7 @@ def evaluate_all(
         repeated = jax.tree.map(
             lambda leaf, column=column: jnp.broadcast_to(leaf[column], (teachers, *leaf.shape[1:])), drones
         )
-        found = flights.evaluate(config, actors, repeated, episodes, flights.JUDGEMENT)
+        found = flights.evaluate(config, actors, repeated, episodes, flights.FINAL)
         columns.append(jax.device_get((found.mean_return, found.std_return, found.share_terminated)))
     mean_return, std_return, share_terminated = np.stack(columns, axis=-1)
     return mean_return, std_return, share_terminated

@@ -30,7 +30,7 @@ def evaluate(config: Config, weights: student.Weights, drones: Drone, episodes: 
         weights: weights of the student.
         drones: every array [D, ...].
         episodes: E, the episodes on each drone.
-        stream: SELECTION or JUDGEMENT.
+        stream: SELECTION or FINAL.
 
     Returns:
         The results on each drone, every array [D].

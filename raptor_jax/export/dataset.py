@@ -63,9 +63,7 @@ def _fly(directory: Path, teacher: Teacher, episodes: int) -> dict[str, Any]:
     config, file = teacher.config, teacher.drone_file
     drone = for_training(file.drone, config.environment, str(file.path))
     flights, steps = jax.device_get(
-        evaluation.roll_out(
-            config, teacher.actor, jax.tree.map(jnp.asarray, drone), episodes, stream=evaluation.JUDGEMENT
-        )
+        evaluation.roll_out(config, teacher.actor, jax.tree.map(jnp.asarray, drone), episodes, stream=evaluation.FINAL)
     )
     arrays = {
         "observation": steps.observation,

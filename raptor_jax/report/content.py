@@ -47,13 +47,13 @@ def of(
     """
     (run,) = population.runs
     teachers = population.teachers
-    judged = bool(teachers["judged"].all())
+    evaluated = bool(teachers["judged"].all())
     training, environment = run["config"]["training"], run["config"]["environment"]
     columns = {name: values(teachers[name]) for name in _COLUMNS}
     columns["return"] = values(analysis.returns(population))
     columns["ceiling_share"] = values(analysis.ceiling_shares(population))
     columns["student"] = [(by_student or {}).get(number) for number in columns["teacher_id"]]
-    if not judged:
+    if not evaluated:
         columns["passed"] = [None] * len(population)
     return {
         "about": (
@@ -63,7 +63,7 @@ def of(
         ),
         "run": {name: value for name, value in run.items() if name != "rounds"},
         "pass_return": training["pass_return"],
-        "return_name": "mean return" if judged else "best evaluation so far",
+        "return_name": "mean return" if evaluated else "best evaluation so far",
         "flight_name": f"first of the {training['final_eval_episodes']} episodes of the final evaluation",
         "episode_steps": environment["episode_steps"],
         "dt": environment["dt"],

@@ -10,7 +10,7 @@ function showSummary() {
   find("about").textContent = data.about;
   find("run").textContent = JSON.stringify(data.run, null, 2);
   const returns = sortedNumbers(teachers.return), lengths = sortedNumbers(teachers.episode_length);
-  const passed = teachers.passed.includes(null) ? "not judged" : `${teachers.passed.filter(Boolean).length} of ${count}`;
+  const passed = teachers.passed.includes(null) ? "not evaluated" : `${teachers.passed.filter(Boolean).length} of ${count}`;
   const at = (values, p) => (values.length ? quantile(values, p).toFixed(0) : "–");
   const crashed = sortedNumbers(teachers.share_terminated);
   const tiles = [

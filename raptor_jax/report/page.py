@@ -78,7 +78,7 @@ def _fly(run: Path, population: analysis.Population) -> list[flights.PackedFligh
     rows = np.argsort(analysis.returns(population))[:FLIGHTS]
     actors, drones = jax.tree.map(lambda leaf: leaf[rows], (kept.actors, kept.drones))
     episodes = kept.settings.training.final_eval_episodes
-    flown = evaluation.roll_out_first(kept.settings, actors, drones, episodes, evaluation.JUDGEMENT)
+    flown = evaluation.roll_out_first(kept.settings, actors, drones, episodes, evaluation.FINAL)
     recording = flights.recorded(*jax.device_get(flown))
     packed: list[flights.PackedFlight | None] = [None] * len(population)
     for row, flight in zip(rows, flights.pack(recording), strict=True):

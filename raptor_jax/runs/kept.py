@@ -20,7 +20,7 @@ from raptor_jax.utils.console import readable_bytes
 from raptor_jax.utils.trees import take
 
 
-class Judged(NamedTuple):
+class KeptRun(NamedTuple):
     """The T kept actors of a run, with their drones and its settings."""
 
     settings: config.Config
@@ -50,7 +50,7 @@ class Flights(NamedTuple):
     """Seed of the episodes; None for that of the run. With both None, they are those of its final evaluation."""
 
 
-def load_flights(asked: Flights) -> tuple[Judged, int]:
+def load_flights(asked: Flights) -> tuple[KeptRun, int]:
     """Reads the requested actors, and returns them with the number of episodes of each.
 
     Raises:
@@ -69,7 +69,7 @@ def load_flights(asked: Flights) -> tuple[Judged, int]:
     return kept, episodes
 
 
-def load_kept(run: Path, overrides: dict[str, int]) -> Judged:
+def load_kept(run: Path, overrides: dict[str, int]) -> KeptRun:
     """Reads the settings (with overrides by dotted key), the drones and the newest kept actors of a run.
 
     Raises:
@@ -86,10 +86,10 @@ def load_kept(run: Path, overrides: dict[str, int]) -> Judged:
     drones = jax.tree.map(jnp.asarray, files.stack_for_training(drone_files, settings.environment))
     results = EvaluationResults.begin(run, step, tree["teacher_id"].tolist(), drone_files)
     results.set_kept(tree["mean_return"], tree["step"])
-    return Judged(settings, step, actors, drones, drone_files, results)
+    return KeptRun(settings, step, actors, drones, drone_files, results)
 
 
-def only(kept: Judged, run: Path, teachers: Sequence[range]) -> Judged:
+def only(kept: KeptRun, run: Path, teachers: Sequence[range]) -> KeptRun:
     """Returns only the teachers with these identities. Raises UserError if `run` has no such teacher."""
     missing = next((i for span in teachers for i in span if i not in kept.ids), None)
     if missing is not None:

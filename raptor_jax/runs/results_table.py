@@ -16,7 +16,7 @@ def _verdict(entry: TeacherResult) -> tuple[str, str, str, str, str]:
     rounds = str(entry.rounds)
     if entry.passed is None:
         best = entry.best_eval_reward
-        return ("-" if best is None else f"best {best:.0f}"), "-", "-", rounds, "not judged"
+        return ("-" if best is None else f"best {best:.0f}"), "-", "-", rounds, "not evaluated"
     if entry.mean_return is None:
         return "not finite", "-", "-", rounds, "[red]no[/]"
     return (

@@ -42,10 +42,10 @@ def evaluate_kept(setup: Setup, output: Output, state: RunState) -> None:
     episodes = config.training.final_eval_episodes
 
     def deterministic(actors: sac.Parameters, drones: Drone) -> Evaluation:
-        return evaluation.evaluate(config, actors, drones, episodes, evaluation.JUDGEMENT)
+        return evaluation.evaluate(config, actors, drones, episodes, evaluation.FINAL)
 
     def stochastic(actors: sac.Parameters, drones: Drone) -> Evaluation:
-        return evaluation.evaluate(config, actors, drones, episodes, evaluation.JUDGEMENT, sampled=True)
+        return evaluation.evaluate(config, actors, drones, episodes, evaluation.FINAL, sampled=True)
 
     with output.timed("compiling"):
         programs = [sharding.compile_sharded(mesh, each, actors, drones) for each in (deterministic, stochastic)]

@@ -83,7 +83,7 @@ def test_the_return_is_that_of_the_same_episodes_in_evaluate(run):
     for one, other in zip(found["teachers"], evaluated, strict=True):
         assert one["ceiling_return"] == pytest.approx(other["mean_return"], rel=1e-4)
         assert one["share_terminated"] == other["share_terminated"]
-        # What `evaluate` judges is not a part of the run, and neither has a ceiling that was not searched for.
+        # What `evaluate` finds is not a part of the run, and neither has a ceiling that was not searched for.
         assert other["ceiling"] is None
 
 

@@ -11,7 +11,7 @@ from raptor_jax import cli, student
 from raptor_jax.commands import exit_status
 from raptor_jax.config import Config
 from raptor_jax.drones import files
-from raptor_jax.evaluation import JUDGEMENT, evaluate_policy, students
+from raptor_jax.evaluation import FINAL, evaluate_policy, students
 from raptor_jax.runs import layout, student_file
 
 pytestmark = pytest.mark.slow
@@ -55,7 +55,7 @@ def test_a_student_flies_the_drones_of_its_teachers_in_the_episodes_of_evaluate(
     found = evaluated(untrained, tmp_path)
     assert found["drones"] == ["0000.json", "0001.json", "0002.json", "0003.json"]
     stacked = files.stack_for_training(files.load_directory(layout.drones(run_of_4)), settings("file").environment)
-    expected = students.evaluate(settings("file"), weights, stacked, EPISODES, JUDGEMENT)
+    expected = students.evaluate(settings("file"), weights, stacked, EPISODES, FINAL)
     np.testing.assert_allclose(found["student"]["mean_return"], expected.mean_return, rtol=1e-4, atol=1e-2)
     np.testing.assert_array_equal(found["student"]["share_terminated"], expected.share_terminated)
 
@@ -94,7 +94,7 @@ def test_the_student_in_examples_passes_every_platform_that_ships(tmp_path):
 
 def test_a_memory_does_not_outlive_its_episodes(weights, drones):
     policy = students.StudentPolicy(weights)
-    first, second = (evaluate_policy(Config(), policy, drones, 2, JUDGEMENT).mean_return for _ in range(2))
+    first, second = (evaluate_policy(Config(), policy, drones, 2, FINAL).mean_return for _ in range(2))
     np.testing.assert_array_equal(first, second)
 
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from raptor_jax import evaluation, sac
 from raptor_jax.config import Config
 from raptor_jax.drones.parameters import Drone, stack
-from raptor_jax.evaluation import JUDGEMENT, ceiling, ceilings
+from raptor_jax.evaluation import FINAL, ceiling, ceilings
 from raptor_jax.evaluation.ceiling import Found, Search, Start
 from raptor_jax.evaluation.ceilings import Ceilings, Effort
 from raptor_jax.evaluation.flights import episode_keys
@@ -45,7 +45,7 @@ def _searched(
 
 def searched(config: Config, actor: sac.Parameters, drone: Drone, scale: float = 0.0) -> Found:
     """Returns the best flights of one drone in the evaluation's episodes, [E, ...]; calls share a compiled program."""
-    keys = episode_keys(config, EPISODES, JUDGEMENT)
+    keys = episode_keys(config, EPISODES, FINAL)
     with compiling_for("cpu"):
         return _searched(config, jnp.int32(ITERATIONS), actor, drone, keys, jnp.float32(scale))
 
@@ -78,7 +78,7 @@ def found(config, drone, idle) -> Found:
 def test_the_best_flights_are_reproducible_step_by_step(config, drone, idle, found):
     """Flown again with their offsets, step by step in the simulator, they have the reported return."""
     fly = jax.jit(jax.vmap(lambda key, offsets: ceiling.fly(config, idle, drone, key, offsets)))
-    again = fly(episode_keys(config, EPISODES, JUDGEMENT), found.offsets)
+    again = fly(episode_keys(config, EPISODES, FINAL), found.offsets)
     np.testing.assert_allclose(again.episode.total_reward, found.best_return, rtol=1e-4)
     np.testing.assert_array_equal(again.terminated, found.terminated)
     assert np.abs(found.offsets).max(axis=(1, 2)).min() > 0.1
@@ -86,7 +86,7 @@ def test_the_best_flights_are_reproducible_step_by_step(config, drone, idle, fou
 
 def test_the_kept_return_is_that_of_evaluate(config, idle, found):
     actors, drones = jax.tree.map(lambda leaf: leaf[None], idle), on_device(stack(sampled_drones(1)))
-    judged = evaluation.evaluate(config, actors, drones, EPISODES, JUDGEMENT)
+    judged = evaluation.evaluate(config, actors, drones, EPISODES, FINAL)
     assert found.kept_return.mean() == pytest.approx(float(judged.mean_return[0]), rel=1e-4)
     assert found.kept_terminated.mean() == judged.share_terminated[0]
 
@@ -156,7 +156,7 @@ def actors(config, drones, monkeypatch) -> sac.Parameters:
 @pytest.mark.slow
 def test_a_ceiling_does_not_depend_on_the_other_teachers(config, drones, actors):
     everyone, two = found_all(config, drones, actors), found_all(config, drones, actors, (2, 0))
-    judged = evaluation.evaluate(config, actors, drones, EPISODES, JUDGEMENT)
+    judged = evaluation.evaluate(config, actors, drones, EPISODES, FINAL)
     np.testing.assert_allclose(everyone.kept_return.mean(axis=1), judged.mean_return, rtol=1e-4, atol=1e-3)
     np.testing.assert_allclose(everyone.kept_terminated.mean(axis=1), judged.share_terminated)
     assert np.all(everyone.best_return >= everyone.kept_return)

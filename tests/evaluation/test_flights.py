@@ -9,7 +9,7 @@ from scipy.spatial.transform import Rotation
 from raptor_jax import evaluation, sac, simulator
 from raptor_jax.config import Config
 from raptor_jax.drones.parameters import Drone, stack
-from raptor_jax.evaluation import JUDGEMENT, SELECTION, Evaluation
+from raptor_jax.evaluation import FINAL, SELECTION, Evaluation
 from raptor_jax.evaluation.foundation import FoundationPolicy
 from raptor_jax.population import sac as population
 from raptor_jax.simulator import episode
@@ -75,7 +75,7 @@ def test_evaluations_of_one_stream_are_the_same(config, actors, drones, found):
 
 def test_streams_and_seeds_draw_different_starts(config, actors, drones, found):
     other_seed = config.model_copy(update={"training": config.training.model_copy(update={"seed": 1})})
-    for settings, stream in ((config, JUDGEMENT), (other_seed, SELECTION)):
+    for settings, stream in ((config, FINAL), (other_seed, SELECTION)):
         other = evaluation.evaluate(settings, actors, drones, EPISODES, stream)
         assert np.all(other.mean_return != found.mean_return)
 
@@ -172,10 +172,10 @@ def test_equals_a_plain_loop_over_the_simulator(config, actors, drones, found):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a[position], b, rtol=1e-3, atol=1e-3), found, plain)
 
 
-def test_the_first_rollout_is_the_first_judged_episode(config, actors, drones):
-    flight, steps = evaluation.roll_out_first(config, actors, drones, EPISODES, JUDGEMENT)
+def test_the_first_rollout_is_the_first_evaluated_episode(config, actors, drones):
+    flight, steps = evaluation.roll_out_first(config, actors, drones, EPISODES, FINAL)
     # The first of three episodes has the key that a single one has.
-    judged = evaluation.evaluate(config, actors, drones, 1, JUDGEMENT)
+    judged = evaluation.evaluate(config, actors, drones, 1, FINAL)
     np.testing.assert_allclose(flight.episode.total_reward, judged.mean_return, rtol=1e-5)
     np.testing.assert_allclose(steps.reward.sum(axis=1), judged.mean_return, rtol=1e-4)
     np.testing.assert_array_equal(flight.episode.length, judged.episode_length)
@@ -194,7 +194,7 @@ one_step = jax.jit(simulator.step)
 
 
 def first_key(config: Config) -> jax.Array:
-    stream_key = jax.random.fold_in(jax.random.key(config.training.seed), 2**31 + JUDGEMENT)
+    stream_key = jax.random.fold_in(jax.random.key(config.training.seed), 2**31 + FINAL)
     return jax.random.split(stream_key, EPISODES)[0]
 
 
@@ -216,9 +216,9 @@ class OutsideActor:
 def test_a_policy_outside_of_jax_flies_the_same_episodes(config, actors, drones):
     one = take(actors, 1)
     everywhere = jax.tree.map(lambda leaf: jnp.stack([leaf] * 3), one)
-    inside = evaluation.evaluate(config, everywhere, drones, EPISODES, JUDGEMENT)
+    inside = evaluation.evaluate(config, everywhere, drones, EPISODES, FINAL)
     policy = OutsideActor(config, one)
-    outside = evaluation.evaluate_policy(config, policy, drones, EPISODES, JUDGEMENT)
+    outside = evaluation.evaluate_policy(config, policy, drones, EPISODES, FINAL)
     assert policy.steps == STEPS
     for name, values in vars(inside).items():
         np.testing.assert_allclose(getattr(outside, name), values, rtol=1e-4, atol=1e-4, err_msg=name)
@@ -226,7 +226,7 @@ def test_a_policy_outside_of_jax_flies_the_same_episodes(config, actors, drones)
 
 def test_the_foundation_policy_flies_an_ordinary_drone(config):
     drone = hovering(sampled_drones(1)[0])
-    found = evaluation.evaluate_policy(config, FoundationPolicy(), on_device(stack([drone])), EPISODES, JUDGEMENT)
+    found = evaluation.evaluate_policy(config, FoundationPolicy(), on_device(stack([drone])), EPISODES, FINAL)
     assert found.share_terminated == 0
     assert found.episode_length == STEPS
     # The best that any policy can have is 1 a step.

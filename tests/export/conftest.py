@@ -46,7 +46,7 @@ def run(actors: sac.Parameters, tmp_path_factory: pytest.TempPathFactory) -> Pat
     results.run.status = "finished"
     kept = np.array([30, 20, 10], np.float32)
     results.set_kept(kept, np.full(len(NAMES), STEP))
-    found = evaluation.evaluate(SETTINGS, actors, stacked, SETTINGS.training.final_eval_episodes, evaluation.JUDGEMENT)
+    found = evaluation.evaluate(SETTINGS, actors, stacked, SETTINGS.training.final_eval_episodes, evaluation.FINAL)
     results.set_final_evaluation(found, SETTINGS.training.pass_return, layout.best_arrays(STEP))
     write_json(run / layout.RESULTS, results.content())
     write_kept(run, SETTINGS, actors, kept, STEP)

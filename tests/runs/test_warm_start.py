@@ -171,7 +171,7 @@ def test_from_the_shipped_start_a_few_updates_make_good_teachers():
     drones = on_device(stack(sampled_drones(4)))
     now = population.create(config, drones, jnp.arange(4), warm_start.load(config))
     now, _ = population.train(config, now, drones, iterations=updates)
-    found = evaluation.evaluate(config, now.teachers.actor, drones, 32, evaluation.JUDGEMENT)
+    found = evaluation.evaluate(config, now.teachers.actor, drones, 32, evaluation.FINAL)
     assert np.all(found.mean_return > config.training.pass_return)
     assert np.median(found.mean_return) > 350
     assert np.all(found.position_offset < 0.1)

@@ -138,7 +138,7 @@ def test_compiled_mapped_and_plain_agree(drones):
 
 
 def test_reference_stays_in_hover_too(drones):
-    """The reference is tested by the same law once, since it judges the simulator elsewhere."""
+    """The reference is tested by the same law once, since other tests compare the simulator with it."""
     throttle = np.tile(hovering_throttle(stack(drones).dynamics)[:, None], 4)
     flown = fly_numpy(Flights(drones, at_rest(drones, rotor_state=throttle), np.tile(2 * throttle - 1, (100, 1, 1))))
     assert np.abs(flown.position).max() < 1e-10

@@ -41,7 +41,7 @@ def programs_are_traced_once():
             made[key] = prepare(everyone, attempt, rows, *beginning)
         return made[key]
 
-    def judge_once(mesh, function, *arguments, **options):
+    def compile_evaluation_once(mesh, function, *arguments, **options):
         if getattr(function, "__name__", "") not in ("deterministic", "stochastic"):
             return compile_sharded(mesh, function, *arguments, **options)
         key = function.__name__ + str(sharding.shapes(mesh, arguments))
@@ -51,7 +51,7 @@ def programs_are_traced_once():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rounds, "prepare", prepare_once)
-        patch.setattr(sharding, "compile_sharded", judge_once)
+        patch.setattr(sharding, "compile_sharded", compile_evaluation_once)
         yield
 
 

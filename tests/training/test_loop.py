@@ -154,7 +154,7 @@ def test_interrupted_run_can_be_inspected(tmp_path, drones, monkeypatch, capsys)
     assert cli.main(["inspect", str(tmp_path / "run")]) == exit_status.PASSED
     shown = capsys.readouterr().out
     assert "interrupted, step 96" in shown
-    assert "not judged" in shown
+    assert "not evaluated" in shown
 
 
 def test_drones_keep_their_names(tmp_path, drones):

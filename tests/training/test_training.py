@@ -53,11 +53,11 @@ def test_teachers_learn_to_stay_in_the_air():
     )
     drones = on_device(stack([drone] * 2))
     now = population.create(CONFIG, drones, jnp.arange(2))
-    before = evaluation.evaluate(CONFIG, now.teachers.actor, drones, EPISODES, evaluation.JUDGEMENT)
+    before = evaluation.evaluate(CONFIG, now.teachers.actor, drones, EPISODES, evaluation.FINAL)
     now, _ = population.collect(CONFIG, now, drones, iterations=WARMUP_ITERATIONS)
     for _ in range(CHUNKS):
         now, metrics = population.train(CONFIG, now, drones, iterations=CHUNK_ITERATIONS)
-    after = evaluation.evaluate(CONFIG, now.teachers.actor, drones, EPISODES, evaluation.JUDGEMENT)
+    after = evaluation.evaluate(CONFIG, now.teachers.actor, drones, EPISODES, evaluation.FINAL)
     # Seen: from about -90, most episodes crashing, to +20, hardly any.
     assert np.all(before.mean_return < -50)
     assert np.all(after.mean_return > before.mean_return + 60)

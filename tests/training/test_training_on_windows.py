@@ -19,10 +19,10 @@ def test_teachers_learn_to_fly_from_random_weights_and_one_policy_learns_many_dr
     config = Config.model_validate({"training": {"steps_per_teacher": updates * 8 * 200, "eval_episodes": 16}})
     drones = on_device(stack(sampled_drones(4)))
     now = population.create(config, drones, jnp.arange(4))
-    before = evaluation.evaluate(config, now.teachers.actor, drones, 16, evaluation.JUDGEMENT)
+    before = evaluation.evaluate(config, now.teachers.actor, drones, 16, evaluation.FINAL)
     now, _ = population.train(config, now, drones, iterations=updates)
-    after = evaluation.evaluate(config, now.teachers.actor, drones, 16, evaluation.JUDGEMENT)
-    sampled = evaluation.evaluate(config, now.teachers.actor, drones, 16, evaluation.JUDGEMENT, sampled=True)
+    after = evaluation.evaluate(config, now.teachers.actor, drones, 16, evaluation.FINAL)
+    sampled = evaluation.evaluate(config, now.teachers.actor, drones, 16, evaluation.FINAL, sampled=True)
     assert np.all(before.mean_return < -50)
     # Seen: 297, -130, 422, 230; the second drone needs more than 160 updates from random weights.
     assert np.sum(after.mean_return > before.mean_return + 80) >= 3
@@ -33,5 +33,5 @@ def test_teachers_learn_to_fly_from_random_weights_and_one_policy_learns_many_dr
     one = pooled.create(config, drones)
     one, _ = pooled.train(config, one, drones, iterations=updates)
     actors = jax.tree.map(lambda leaf: jnp.stack([leaf] * 4), one.teacher.actor)
-    found = evaluation.evaluate(config, actors, drones, 16, evaluation.JUDGEMENT)
+    found = evaluation.evaluate(config, actors, drones, 16, evaluation.FINAL)
     assert np.median(found.mean_return) > np.median(before.mean_return) + 200, found.mean_return

@@ -13,7 +13,7 @@ from raptor_jax.config import SamplingConfig
 from raptor_jax.drones import files, sampling
 from raptor_jax.runs import layout
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unoptimized_module")]
 
 EPISODES = 4
 

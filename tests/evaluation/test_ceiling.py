@@ -20,7 +20,7 @@ from raptor_jax.simulator.compiler import compiling_for, options
 from tests.sac.networks import constant_actor
 from validation.drones import calm, on_device, sampled_drones, take
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unoptimized_module")]
 
 EPISODES = 3
 STEPS = 50

@@ -16,7 +16,7 @@ from raptor_jax.simulator import episode
 from tests.sac.networks import actor_output, constant_actor
 from validation.drones import calm, on_device, replaced, sampled_drones, take
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unoptimized_module")]
 
 EPISODES = 3
 STEPS = 50

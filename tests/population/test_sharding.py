@@ -12,25 +12,29 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unoptimized_module")]
 PROGRAM = """
 import functools, json
 import jax, numpy as np
-from raptor_jax.training import rounds
+from raptor_jax.population import sac as populations
 from raptor_jax.population import sharding
+from raptor_jax.training import rounds
 from raptor_jax.config import Config
 from raptor_jax.drones.parameters import stack
+from raptor_jax.utils.trees import take
 from validation.drones import sampled_drones
 
 small = {"critic_hidden_dim": 8, "actor_hidden_dim": 8, "critic_batch_size": 8, "actor_batch_size": 8}
 model_free = {"sac": {**small, "horizon": 0, "n_warmup_steps": 32, "replay_capacity": 64}}
 windows = {"sac": {**small, "horizon": 4}, "environment": {"environments_per_teacher": 2}}
 mesh = sharding.mesh()
-drones = stack(sampled_drones(6))
-found = {"devices": mesh.size, "padded": sharding.padded(np.arange(6), mesh).tolist()}
+rows = sharding.padded(np.arange(6), mesh)
+drones = take(stack(sampled_drones(6)), rows)
+found = {"devices": mesh.size, "padded": rows.tolist()}
 for name, settings in (("model_free", model_free), ("windows", windows)):
     config = Config.model_validate(settings | {"training": {"steps_per_teacher": 640}})
-    now = rounds.prepare(rounds.Everyone(mesh, config, drones, np.arange(6), None), 0, np.arange(6))
-    population = now.create()
+    population = rounds.shapes(config, drones, None)
+    train = functools.partial(populations.train, config, iterations=2)
+    updates = jax.ShapeDtypeStruct((), np.int32)
     found[name] = {
-        "text": now.programs.train.as_text(),
-        "teachers_of_a_device": sorted({shard.data.shape[0] for shard in population.active.addressable_shards}),
+        "text": sharding.compile_sharded(mesh, train, population, drones, updates, donate=True).as_text(),
+        "teachers_of_a_device": sharding.shapes(mesh, population).active.sharding.shard_shape(rows.shape),
     }
 print(json.dumps(found))
 """

@@ -12,7 +12,7 @@ from raptor_jax.simulator import episode
 from tests.sac.networks import constant_critic
 from validation.drones import on_device, replaced, sampled_drones
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unoptimized_module")]
 
 ENVIRONMENTS, HORIZON, UPDATES = 3, 4, 10
 CONFIG = Config.model_validate(

@@ -12,7 +12,7 @@ from raptor_jax.config import Config, build
 from raptor_jax.student import imitation
 from raptor_jax.student.imitation import Lesson
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unoptimized_module")]
 
 TEACHERS = 3
 CONFIG = build(

@@ -33,7 +33,7 @@ returns = analysis.returns(population)
 pass_return = teachers["pass_return"].max()
 print(f"{len(population)} teachers, {teachers['passed'].sum()} passed (mean return above {pass_return:g})")
 if not teachers["judged"].all():
-    print(f"{(~teachers['judged']).sum()} had no final evaluation yet: their best evaluation during the training counts below")
+    print(f"{(~teachers['judged']).sum()} had no final evaluation: their best evaluation in training counts below")
 print("5th, 50th, 95th percentile of the returns:", np.round(np.nanpercentile(returns, [5, 50, 95]), 1))
 
 # %% [markdown]

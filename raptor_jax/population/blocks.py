@@ -21,8 +21,8 @@ CACHE_BYTES = 4 * 2**20
 LARGEST = 4
 """Most teachers in a block: enough to amortise the overhead of small operations."""
 
-LARGEST_OF_WINDOWS = 16
-"""The same at a horizon above 0, which has more small operations; weights and windows fit a second-level cache."""
+LARGEST_OF_WINDOWS = 8
+"""The same at a horizon above 0, which has more small operations (docs/speed.md)."""
 
 
 def block_size(teachers: int, learner_bytes: int, platform: str, largest: int = LARGEST) -> int:
@@ -41,13 +41,19 @@ def block_size(teachers: int, learner_bytes: int, platform: str, largest: int = 
 
 
 def in_whole_blocks(teachers: int, platform: str) -> int:
-    """Returns the smallest number, at least that of the teachers, that a processor can train in large blocks.
+    """Returns the number, at least that of the teachers, that a processor trains fastest in blocks of equal size.
 
-    A number with no large divisor, such as 122, would be trained in blocks of two, at two thirds of the speed.
+    A number with no large divisor, such as 122, would be trained in blocks of two, at half of the speed. A block is
+    assumed to cost as much as its teachers and one more (docs/speed.md).
     """
     if platform != "cpu" or teachers <= LARGEST_OF_WINDOWS:
         return teachers
-    return min(-(-teachers // size) * size for size in range(LARGEST_OF_WINDOWS // 2, LARGEST_OF_WINDOWS + 1))
+
+    def cost(size: int) -> tuple[int, int]:
+        blocks = -(-teachers // size)
+        return blocks * (size + 1), blocks * size
+
+    return min(map(cost, range(1, LARGEST_OF_WINDOWS + 1)))[1]
 
 
 def block_by_block(train: TrainBlock, population: Population, drones: Drone, size: int) -> Trained:

@@ -42,7 +42,7 @@ def test_a_processor_takes_as_many_teachers_as_its_cache_holds_in_whole_blocks(t
     assert block_size(teachers, learner_bytes, "cpu") == size
 
 
-@pytest.mark.parametrize(("teachers", "filled"), [(1, 1), (13, 13), (17, 18), (122, 126), (500, 500), (1000, 1000)])
+@pytest.mark.parametrize(("teachers", "filled"), [(1, 1), (13, 14), (17, 18), (122, 126), (500, 504), (1000, 1000)])
 def test_a_number_without_large_divisors_is_filled_up(teachers, filled):
     assert in_whole_blocks(teachers, "cpu") == filled
     assert block_size(filled, 1, "cpu", LARGEST_OF_WINDOWS) >= min(teachers, LARGEST_OF_WINDOWS // 2)

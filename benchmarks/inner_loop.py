@@ -89,8 +89,12 @@ def main() -> None:
             "the other": Version(options.against, options.configs[1]),
         }
         result["configs"] = options.configs
-        result["training"] = {teachers: training_times(versions_compared, teachers) for teachers in options.teachers}
-        print_training(result["training"])
+        timings = {teachers: training_times(versions_compared, teachers) for teachers in options.teachers}
+        result["training"] = {
+            teachers: {name: [turn._asdict() for turn in turns] for name, turns in found.items()}
+            for teachers, found in timings.items()
+        }
+        print_training(timings)
     if options.json:
         options.json.write_text(json.dumps(result, indent=2) + "\n")
 

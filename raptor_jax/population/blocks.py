@@ -43,8 +43,8 @@ def block_size(teachers: int, learner_bytes: int, platform: str, largest: int = 
 def in_whole_blocks(teachers: int, platform: str) -> int:
     """Returns the number, at least that of the teachers, that a processor trains fastest in blocks of equal size.
 
-    A number with no large divisor, such as 122, would be trained in blocks of two, at half of the speed. A block is
-    assumed to cost as much as its teachers and one more (docs/speed.md).
+    A number with no large divisor, such as 122, would be trained in blocks of two. A block is assumed to cost as much
+    as its teachers and one more, which is near to what was measured (docs/speed.md).
     """
     if platform != "cpu" or teachers <= LARGEST_OF_WINDOWS:
         return teachers

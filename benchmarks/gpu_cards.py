@@ -1,5 +1,6 @@
 """Cards that need not be there: what XLA must know of one to compile for it, and what its maker says it can do."""
 
+import importlib.util
 from typing import NamedTuple
 
 import jax
@@ -8,6 +9,10 @@ from jax.experimental import topologies
 from jax.sharding import Mesh
 
 from raptor_jax.population import sharding
+
+
+PLUGINS = ("jax_cuda12_plugin", "jax_cuda13_plugin")
+"""JAX's compilers for NVIDIA GPUs, one for each version of CUDA: of the extras `cuda12` and `cuda13`."""
 
 
 class Card(NamedTuple):
@@ -95,6 +100,11 @@ CARDS = {
     ),
 }
 """H100 and H200 are SXM modules; the A100 is an SXM module with 80 GB."""
+
+
+def plugin() -> str | None:
+    """Returns which of JAX's plugins for CUDA is installed; None if there is none."""
+    return next((name for name in PLUGINS if importlib.util.find_spec(name)), None)
 
 
 def present(card: Card) -> bool:

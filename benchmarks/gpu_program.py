@@ -1,6 +1,6 @@
 """The programs of a training as XLA compiles them for a GPU, without one: kernels, memory, and a predicted time.
 
-    pip install -e '.[cuda12]'
+    pip install -e '.[cuda12]'   # or cuda13
     python -m benchmarks.gpu_program [--cards h100 h200] [--teachers 1 1000] [--settings FILE ...] [--json FILE]
 
 Every row is compiled for a card from its description alone. Kernels are the instructions of the compiled text that
@@ -13,7 +13,6 @@ machine is one of the cards, its rows are compiled on it, with autotuning, and a
 import argparse
 import datetime
 import importlib.metadata
-import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -55,6 +54,7 @@ COLUMNS = {
 def main() -> None:
     """Compiles row after row; prints each at once, and writes all so far."""
     options = parse()
+    plugin = str(gpu_cards.plugin())
     settings = load(options.settings)
     os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.92")
     if not list(Path("/dev").glob("nvidia[0-9]*")):
@@ -63,7 +63,7 @@ def main() -> None:
     result: dict[str, Any] = {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "machine": {**machine(), "device": jax.devices()[0].device_kind},
-        "versions": {**versions(), "jax-cuda12-plugin": importlib.metadata.version("jax-cuda12-plugin")},
+        "versions": {**versions(), plugin: importlib.metadata.version(plugin)},
         "model": gpu_program_rows.predicted_seconds.__doc__,
         "rows": [],
     }
@@ -98,7 +98,7 @@ def parse() -> argparse.Namespace:
     options = parser.parse_args()
     if min(options.teachers) < 1:
         sys.exit(f"error: --teachers {min(options.teachers)}: name at least one teacher")
-    if importlib.util.find_spec("jax_cuda12_plugin") is None:
+    if gpu_cards.plugin() is None:
         sys.exit("error: the compiler for GPUs is missing; install it with: pip install 'raptor-jax[cuda12]'")
     return options
 

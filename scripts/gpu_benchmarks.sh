@@ -27,11 +27,11 @@ read -ra PRECISION <<<"${PRECISIONS:-float32}"
 read -ra CONFIG <<<"${CONFIGS:-configs/pre_training.yaml configs/model_free.yaml configs/raptor_reference.yaml}"
 
 if command -v nvidia-smi >/dev/null; then nvidia-smi -q >"$OUTPUT/nvidia-smi.txt"; fi
-if python3 -c 'import jax_cuda12_plugin' 2>/dev/null; then
+if python3 -c 'from benchmarks import gpu_cards; raise SystemExit(gpu_cards.plugin() is None)'; then
     python3 -m benchmarks.gpu_program --teachers "${@: -1}" --settings "${CONFIG[0]}" \
         --json "$OUTPUT/gpu_program.json" | tee "$OUTPUT/gpu_program.md"
 else
-    echo "the compiled program is left out: it needs the extra cuda12"
+    echo "the compiled program is left out: it needs the extra cuda12 or cuda13"
 fi
 # Calls as long as a run's would make profiles that nothing opens.
 python3 -m benchmarks.throughput --configs "${CONFIG[@]}" --precision "${PRECISION[@]}" --teachers "$@" \

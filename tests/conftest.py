@@ -1,6 +1,5 @@
 """A population that is small enough to compile quickly, model-free, for the tests of everything that learns."""
 
-import importlib.util
 import os
 from collections import Counter
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import jax
 import pytest
 
+from benchmarks import gpu_cards
 from raptor_jax import config
 from raptor_jax.config import Config
 from raptor_jax.drones.parameters import Drone, stack
@@ -21,7 +21,7 @@ jax.devices()
 
 TEACHERS = 3
 NEEDS = {
-    "cuda12": (importlib.util.find_spec("jax_cuda12_plugin") is not None, "the extra cuda12, which compiles for GPUs"),
+    "cuda": (gpu_cards.plugin() is not None, "the extra cuda12 or cuda13, which compile for GPUs"),
     "mount": (os.geteuid() == 0, "root, who may mount a disk"),
     "reference": (REFERENCE.is_dir(), f"the reference drones in {REFERENCE}"),
 }

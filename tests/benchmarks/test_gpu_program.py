@@ -226,7 +226,7 @@ def card_row(tmp_path_factory) -> dict:
     return row
 
 
-@pytest.mark.cuda12
+@pytest.mark.cuda
 def test_a_training_is_compiled_for_a_card_that_is_not_there(card_row):
     assert card_row["card"] == "h100"
     assert card_row["all_loops_known"]
@@ -250,7 +250,7 @@ print(sharding.platform(mesh), sharding.compile_sharded(mesh, chosen, jnp.ones(3
 """
 
 
-@pytest.mark.cuda12
+@pytest.mark.cuda
 def test_a_program_for_a_card_takes_the_branch_of_its_platform():
     finished = in_own_process("-c", BRANCH)
     assert finished.returncode == 0, finished.stderr
@@ -263,7 +263,7 @@ def test_the_missing_compiler_is_reported_in_one_line(tmp_path):
     # A finder in front that finds no such module stands for an environment without the extra.
     (tmp_path / "sitecustomize.py").write_text(
         "import importlib.util as u; find = u.find_spec\n"
-        "u.find_spec = lambda name, *rest: None if name == 'jax_cuda12_plugin' else find(name, *rest)\n"
+        "u.find_spec = lambda name, *rest: None if name in ('jax_cuda12_plugin', 'jax_cuda13_plugin') else find(name, *rest)\n"
     )
     finished = in_own_process("-m", "benchmarks.gpu_program", PYTHONPATH=str(tmp_path))
     assert finished.returncode == 1

@@ -236,7 +236,9 @@ class TrainingConfig(Section):
         100, description="episodes of the final evaluation of the kept actor, with seeds not used to select it"
     )
     checkpoint_frequency: PositiveInt = Field(
-        80_000, description="environment steps per teacher between two checkpoints"
+        80_000,
+        description="environment steps per teacher between two checkpoints; an extra round of a tenth of the teachers"
+        " has a tenth of the checkpoints",
     )
     checkpoint_replay: Literal["auto", "always", "never"] = Field(
         "auto",

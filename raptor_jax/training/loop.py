@@ -94,6 +94,8 @@ def _train_round(setup: Setup, output: Output, state: RunState, requests: Reques
     """Runs the remaining chunks of a round; returns False if it was asked to stop, after a checkpoint."""
     now, plan, training = state.round, state.round.plan, setup.config.training
     total, updates = state.began + plan.total_steps, 0
+    # A step of few teachers is little work, but a checkpoint always contains the kept networks of all.
+    between_checkpoints = training.checkpoint_frequency * len(setup.job.files) // now.rows.size
     with progress.bar(setup.console, state.step, total, now.rows.size) as bar:
         if state.step == state.began:
             if now.programs.warm_up:
@@ -110,7 +112,7 @@ def _train_round(setup: Setup, output: Output, state: RunState, requests: Reques
             if evaluated:
                 evaluate_and_keep(setup, output, state, bar)
             stop = sharding.any_process(requests.stop)
-            if last or stop or is_due(before, state.step, training.checkpoint_frequency):
+            if last or stop or is_due(before, state.step, between_checkpoints):
                 save_checkpoint(setup, output, state)
             elif evaluated:
                 output.write_results()

@@ -10,7 +10,6 @@ from jax.sharding import Mesh
 
 from raptor_jax.population import sharding
 
-
 PLUGINS = ("jax_cuda12_plugin", "jax_cuda13_plugin")
 """JAX's compilers for NVIDIA GPUs, one for each version of CUDA: of the extras `cuda12` and `cuda13`."""
 

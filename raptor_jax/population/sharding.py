@@ -4,6 +4,7 @@ In every tree here, arrays have the teacher axis first, and scalars are shared b
 """
 
 from collections.abc import Callable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import Any
 
 import jax
@@ -44,12 +45,12 @@ def wait_for_all(name: str) -> None:
     multihost_utils.sync_global_devices(name)
 
 
-def padded(rows: np.ndarray, mesh: Mesh) -> np.ndarray:
-    """Returns rows [R], with the last one repeated until every device has as many, in whole blocks.
+def padded(rows: np.ndarray, mesh: Mesh, least: int = 0) -> np.ndarray:
+    """Returns rows [R], with the last one repeated until they are `least`, as many on every device, in whole blocks.
 
     The repeated teachers compute the same numbers, because draws follow from a teacher's identity; they are discarded.
     """
-    filled = mesh.size * in_whole_blocks(-(-rows.size // mesh.size), platform(mesh))
+    filled = mesh.size * in_whole_blocks(-(-max(rows.size, least) // mesh.size), platform(mesh))
     return np.append(rows, np.repeat(rows[-1:], filled - rows.size))
 
 
@@ -73,12 +74,24 @@ def shapes(mesh: Mesh, tree: Any) -> Any:
     )
 
 
-def compile_sharded(
-    mesh: Mesh, function: Callable[..., Any], *arguments: Any, donate: bool = False, runs_once: bool = False
-) -> jax.stages.Compiled:
-    """Compiles a function so that each device runs it on its own teachers.
+def compile_sharded(mesh: Mesh, function: Callable[..., Any], *arguments: Any, **how: bool) -> jax.stages.Compiled:
+    """Compiles a function so that each device runs it on its own teachers; arguments as in `start_compiling`."""
+    with ThreadPoolExecutor(1) as pool:
+        return start_compiling(pool, mesh, function, *arguments, **how).result()
+
+
+def start_compiling(
+    pool: Executor,
+    mesh: Mesh,
+    function: Callable[..., Any],
+    *arguments: Any,
+    donate: bool = False,
+    runs_once: bool = False,
+) -> Future[jax.stages.Compiled]:
+    """Traces a function so that each device runs it on its own teachers, and starts to compile it.
 
     Args:
+        pool: threads that compile; XLA compiles several programs at the same time.
         mesh: the devices.
         function: takes and returns trees as above; written as if one device held all teachers.
         arguments: shapes of its arguments for all teachers, a multiple of the number of devices.
@@ -92,7 +105,7 @@ def compile_sharded(
             specs = {"in_specs": _specs(arguments), "out_specs": _specs(results)}
             function = jax.shard_map(function, mesh=mesh, check_vma=False, **specs)
         program = jax.jit(function, donate_argnums=(0,) if donate else ()).lower(*arguments)
-        return program.compile(options(platform(mesh), runs_once))
+    return pool.submit(program.compile, options(platform(mesh), runs_once))
 
 
 def replicate(mesh: Mesh, function: Callable[..., Any]) -> Callable[..., Any]:

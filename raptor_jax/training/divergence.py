@@ -59,7 +59,7 @@ def _restarted(mesh: Mesh, state: RunState, restarted: np.ndarray) -> Population
             population = population.replace(replay=replays.repaired(population.replay, restarted))
         return revive(population, restarted, times)
 
-    places = sharding.padded(np.arange(state.round.rows.size), mesh)
+    places = state.round.places
     marks = sharding.shard(mesh, (restarted[places], state.restarts[places].astype(np.int32)))
     program = sharding.compile_sharded(mesh, restart, state.population, *marks, donate=True)
     population: Population = program(state.population, *marks)

@@ -89,9 +89,7 @@ def _population(setup: Setup, now: Round, output_dir: Path, step: int) -> Popula
     saved = tree.get("replay")
     if saved and population.replay and saved["rows"].shape[1:] != population.replay.rows.shape[1:]:
         del tree["replay"]
-    places = sharding.padded(np.arange(now.rows.size), setup.mesh)
-
-    tree = jax.tree.map(lambda leaf: leaf[places] if leaf.ndim else leaf, tree)
+    tree = jax.tree.map(lambda leaf: leaf[now.places] if leaf.ndim else leaf, tree)
     return checkpoints.restore(population, sharding.shard(setup.mesh, tree))
 
 

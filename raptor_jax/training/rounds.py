@@ -1,6 +1,7 @@
 """A round of training: all teachers, or those of an extra round, on the devices, with their compiled programs."""
 
 import functools
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import jax
@@ -15,6 +16,7 @@ from raptor_jax.errors import UserError
 from raptor_jax.population import sac as populations
 from raptor_jax.population import sharding
 from raptor_jax.population.best import Best
+from raptor_jax.population.blocks import least_in_round
 from raptor_jax.population.schedule import Schedule
 from raptor_jax.population.state import ChunkMetrics, Population
 from raptor_jax.utils.trees import leading_size, take
@@ -78,6 +80,11 @@ class Round(NamedTuple):
         """Returns the population, which is donated, after a chunk of training, and the metrics."""
         return self.programs.train(population, self.drones, np.int32(populations.total_updates(self.config)))
 
+    @property
+    def places(self) -> np.ndarray:
+        """[R'] for each teacher on the devices, its index in `rows`."""
+        return np.minimum(np.arange(self.teacher_ids.size), self.rows.size - 1)
+
     def of_real_teachers(self, values: Any) -> Any:
         """Returns arrays [R', ...] on the devices as NumPy arrays [R, ...]."""
         return take(sharding.gather(values), slice(self.rows.size))
@@ -130,7 +137,10 @@ def prepare(
         before: the round before, whose programs are reused if they have the same shapes.
     """
     mesh, config = everyone.mesh, config_of(everyone.config, attempt)
-    filled = sharding.padded(rows, mesh)
+    least = 0
+    if config.sac.horizon:
+        least = least_in_round(rows.size, everyone.teacher_ids.size, sharding.platform(mesh))
+    filled = sharding.padded(rows, mesh, least)
     placed = sharding.shard(mesh, take(everyone.drones, filled))
     ids = sharding.shard(mesh, everyone.teacher_ids[filled])
     plan = populations.schedule(config)
@@ -172,22 +182,24 @@ def compiled(
 
     number = jax.ShapeDtypeStruct((), np.int32)
     arguments = drones, teacher_ids, number, kept
-    population = jax.eval_shape(create, *arguments)
-    create_program = sharding.compile_sharded(mesh, create, *arguments, runs_once=True)
     if before is not None:
-        return before._replace(create=create_program)
-    train = functools.partial(
-        populations.train, config, iterations=plan.chunk_iterations, platform=sharding.platform(mesh)
-    )
-    warm_up = None
-    if plan.warmup_iterations:
-        collect = functools.partial(populations.collect, config, iterations=plan.warmup_iterations)
-        warm_up = sharding.compile_sharded(mesh, collect, population, drones, donate=True)
+        return before._replace(create=sharding.compile_sharded(mesh, create, *arguments, runs_once=True))
+    population = jax.eval_shape(create, *arguments)
+    iterations = {"iterations": plan.chunk_iterations, "platform": sharding.platform(mesh)}
+    train = functools.partial(populations.train, config, **iterations)
+    collect = functools.partial(populations.collect, config, iterations=plan.warmup_iterations)
+    with ThreadPoolExecutor() as pool:
+        start = functools.partial(sharding.start_compiling, pool, mesh)
+        # The longest first.
+        training = start(train, population, drones, number, donate=True)
+        selection = start(evaluate, population.teachers.actor, drones)
+        creation = start(create, *arguments, runs_once=True)
+        collection = start(collect, population, drones, donate=True) if plan.warmup_iterations else None
     return Programs(
-        create=create_program,
-        warm_up=warm_up,
-        train=sharding.compile_sharded(mesh, train, population, drones, number, donate=True),
-        select=sharding.compile_sharded(mesh, evaluate, population.teachers.actor, drones),
+        create=creation.result(),
+        warm_up=collection.result() if collection else None,
+        train=training.result(),
+        select=selection.result(),
     )
 
 

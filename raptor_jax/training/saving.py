@@ -1,7 +1,6 @@
 """Saves everything that a resumed run needs."""
 
 from raptor_jax.config import TrainingConfig
-from raptor_jax.population import sharding
 from raptor_jax.population.state import Population
 from raptor_jax.runs.checkpoints import Notes, state_dict, tree_of_best
 from raptor_jax.training.output import Output
@@ -27,7 +26,7 @@ def save_checkpoint(setup: Setup, output: Output, state: RunState) -> None:
         curves=output.curves.counts(),
         results=output.results.content(),
     )
-    ids = setup.job.teacher_ids[sharding.padded(state.round.rows, setup.mesh)]
+    ids = setup.job.teacher_ids[state.round.rows[state.round.places]]
     with_replay = _saves_replay(setup.config.training, state.population)
     kept = tree_of_best(state.best, setup.job.teacher_ids)
     latest = {**state_dict(state.population, with_replay), "teacher_id": ids}

@@ -16,6 +16,7 @@ from raptor_jax.population.blocks import (
     block_by_block,
     block_size,
     in_whole_blocks,
+    least_in_round,
 )
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unoptimized_module")]
@@ -47,6 +48,12 @@ def test_a_number_without_large_divisors_is_filled_up(teachers, filled):
     assert in_whole_blocks(teachers, "cpu") == filled
     assert block_size(filled, 1, "cpu", LARGEST_OF_WINDOWS) >= min(teachers, LARGEST_OF_WINDOWS // 2)
     assert in_whole_blocks(teachers, "gpu") == teachers
+
+
+@pytest.mark.parametrize(("teachers", "least"), [(1, 250), (250, 250), (251, 1000), (1000, 1000)])
+def test_rounds_on_an_accelerator_have_two_sizes(teachers, least):
+    assert least_in_round(teachers, 1000, "gpu") == least
+    assert least_in_round(teachers, 1000, "cpu") == 0
 
 
 def test_an_accelerator_takes_all_teachers_at_once():

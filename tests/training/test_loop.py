@@ -274,3 +274,25 @@ def test_run_killed_in_an_extra_round_repeats_it(tmp_path, drones):
         assert np.sum(expected["eval_step"] == 128) == 2
         for name in expected.files:
             np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
+
+
+def test_round_filled_up_as_on_an_accelerator_trains_the_same(tmp_path, drones, monkeypatch):
+    overrides = {"training.extra_rounds": 1, "training.checkpoint_frequency": 20}
+    config = build(WINDOWS.model_dump(), overrides, "test")
+    monkeypatch.setattr(extra_rounds, "teachers_to_train_on", lambda _, state: np.arange(1 - state.round.attempt))
+    train(config, drones, tmp_path / "alone")
+    monkeypatch.setattr(rounds, "least_in_round", lambda *_: 3)
+    train(config, drones, tmp_path / "filled")
+    for kind in ("best", "latest"):
+        shutil.rmtree(tmp_path / "filled" / "checkpoints" / kind / "256")
+    train(config, drones, tmp_path / "filled", resume=True)
+    assert results_of(tmp_path / "filled")["teachers"] == results_of(tmp_path / "alone")["teachers"]
+
+
+def test_extra_round_of_a_third_of_the_teachers_has_a_third_of_the_checkpoints(tmp_path, drones, monkeypatch):
+    config = build(CONFIG.model_dump(), {"training.extra_rounds": 1, "training.checkpoint_frequency": 32}, "test")
+    saved = []
+    monkeypatch.setattr(extra_rounds, "teachers_to_train_on", lambda _, state: np.arange(1 - state.round.attempt))
+    monkeypatch.setattr(loop, "save_checkpoint", lambda setup, output, state: saved.append(state.step))
+    train(config, drones, tmp_path / "run")
+    assert saved == [64, 96, 128, 192, 256]

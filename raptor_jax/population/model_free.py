@@ -20,7 +20,7 @@ from raptor_jax.sac import replay as replays
 from raptor_jax.sac.replay import Experience
 from raptor_jax.simulator import ACTION_DIM, episode
 from raptor_jax.simulator.episode import Episode
-from raptor_jax.utils.trees import take
+from raptor_jax.utils.trees import packing, take
 
 _FLIGHT, _LEARNING = 0, 1
 """Streams of a teacher's random draws."""
@@ -97,9 +97,13 @@ def train(config: Config, iterations: int, population: Population, drones: Drone
     Each consists of actor_update_interval critic updates, each after steps_per_update steps of every environment; the
     first of them also updates actor and alpha.
     """
+    # One array: on a GPU each array of an episode would be written, and copied, by a kernel of its own.
+    pack, unpack = packing(population.episodes, batch_axes=2)
 
     def fly(population: Population, keys: _FlightKeys) -> tuple[Population, Finished]:
-        return _fly(config, population, drones, keys)
+        population = population.replace(episodes=unpack(population.episodes))
+        population, finished = _fly(config, population, drones, keys)
+        return population.replace(episodes=pack(population.episodes)), finished
 
     def round_of_updates(population: Population, keys: tuple[_FlightKeys, _UpdateKeys]) -> tuple[Population, jax.Array]:
         flights, losses = [], []
@@ -119,7 +123,8 @@ def train(config: Config, iterations: int, population: Population, drones: Drone
         _flight_keys(config, population, (iterations, interval, steps)),
         _update_keys(population, (iterations, interval)),
     )
-    after, reports = jax.lax.scan(round_of_updates, population, keys)
+    after, reports = jax.lax.scan(round_of_updates, population.replace(episodes=pack(population.episodes)), keys)
+    after = after.replace(episodes=unpack(after.episodes))
     losses, finished = jax.tree.unflatten(_REPORT, jnp.moveaxis(reports, 1, 0))
     after = freeze_non_finite(population, after, ("teachers", "episodes"))
     losses = state.mean_reported(losses).replace(alpha=jnp.exp(after.teachers.log_alpha))

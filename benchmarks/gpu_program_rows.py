@@ -65,15 +65,18 @@ def row(config: Config, setting: str, card_name: str, teachers: int) -> tuple[di
     if gpu_cards.present(card):
         drones = sampled(config, np.arange(teachers))
     else:
-        drones = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct((teachers, *leaf.shape[1:]), leaf.dtype), sampled(config, np.arange(1))
-        )
+        drones = jax.tree.map(lambda leaf: _shape(teachers, leaf), sampled(config, np.arange(1)))
     compiled = programs(config, drones, mesh)
     found = {"setting": setting, "card": card_name, "teachers": teachers}
     found |= counted(config, card, compiled) | memory(card, compiled.programs.train)
     if compiled.round and found["fits"]:
         found["measured_update_seconds"] = measured(mesh, compiled.round)
     return found, compiled
+
+
+def _shape(teachers: int, leaf: np.ndarray) -> jax.ShapeDtypeStruct:
+    """Returns the shape of the arrays of so many teachers on a device, of which `leaf` [1, ...] is one on the host."""
+    return jax.ShapeDtypeStruct((teachers, *leaf.shape[1:]), jax.dtypes.canonicalize_dtype(leaf.dtype))
 
 
 def counted(config: Config, card: Card, compiled: Compiled) -> dict[str, Any]:

@@ -60,19 +60,6 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         help="directory of drones, for a student or --matrix (default: the drones of the teachers)",
     )
     parser.add_argument(
-        "--task",
-        choices=("file", "default", "raptor"),
-        help="task on which a student is evaluated: that of each drone's file, or a built-in one (default: as its"
-        " teachers)",
-    )
-    parser.add_argument(
-        "--l2f-initial-angle",
-        action="store_true",
-        default=None,
-        help="draw a student's initial angles from U(0, 1) rad, as l2f does, instead of the task's range",
-    )
-    parser.add_argument("--plot", type=Path, metavar="PNG", help="plot the mean return of a student on each drone")
-    parser.add_argument(
         "--policy",
         default=KEPT,
         metavar="kept|foundation|STUDENT",
@@ -84,6 +71,22 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", type=Path, help="file to which the numbers are also written")
     add_device_option(parser)
+    _add_student_options(parser.add_argument_group("students", "Only if RUN is a student."))
+
+
+def _add_student_options(group: "argparse._ArgumentGroup") -> None:
+    group.add_argument(
+        "--task",
+        choices=("file", "default", "raptor"),
+        help="task: that of each drone's file, or a built-in one (default: as its teachers)",
+    )
+    group.add_argument(
+        "--l2f-initial-angle",
+        action="store_true",
+        default=None,
+        help="draw the initial angles from U(0, 1) rad, as l2f does, instead of the task's range",
+    )
+    group.add_argument("--plot", type=Path, metavar="PNG", help="plot the mean return on each drone")
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -33,7 +33,7 @@ STEPS = faults.RUNS["model_free"]["training.steps-per-teacher"]
 @pytest.fixture(scope="module", autouse=True)
 def programs_are_traced_once():
     """Lets runs with the same settings share their compiled programs, which are most of the time of so small a run."""
-    prepare, compile_sharded, made = rounds.prepare, sharding.compile_sharded, {}
+    prepare, start_compiling, made = rounds.prepare, sharding.start_compiling, {}
 
     def prepare_once(everyone, attempt, rows, *beginning):
         key = (everyone.config, attempt, rows.tobytes(), everyone.teacher_ids.tobytes())
@@ -41,17 +41,17 @@ def programs_are_traced_once():
             made[key] = prepare(everyone, attempt, rows, *beginning)
         return made[key]
 
-    def compile_evaluation_once(mesh, function, *arguments, **options):
+    def compile_evaluation_once(pool, mesh, function, *arguments, **options):
         if getattr(function, "__name__", "") not in ("deterministic", "stochastic"):
-            return compile_sharded(mesh, function, *arguments, **options)
+            return start_compiling(pool, mesh, function, *arguments, **options)
         key = function.__name__ + str(sharding.shapes(mesh, arguments))
         if key not in made:
-            made[key] = compile_sharded(mesh, function, *arguments, **options)
+            made[key] = start_compiling(pool, mesh, function, *arguments, **options)
         return made[key]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rounds, "prepare", prepare_once)
-        patch.setattr(sharding, "compile_sharded", compile_evaluation_once)
+        patch.setattr(sharding, "start_compiling", compile_evaluation_once)
         yield
 
 

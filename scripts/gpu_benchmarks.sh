@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # On a machine with a GPU, all that its speed table needs, into the directory that the first argument names: the compiled
-# program with its predicted and its measured time, every setting's speed and memory with a profile of each, a whole run.
+# program with its predicted and its measured time, each setting's speed and memory with a profile, and a main round.
 #     scripts/gpu_benchmarks.sh DIRECTORY [TEACHERS ...]
-# Without numbers of teachers it takes 1000, in float32. On an H200 the whole run takes 6 minutes (measured, but for its
-# last seconds); the compiled program of the first setting takes 1 minute and the speed 2.5 (estimated). All that there
-# is takes an hour or more:
-#     PRECISIONS="float32 tensorfloat32 bfloat16" scripts/gpu_benchmarks.sh DIRECTORY 1 4 16 64 256 1000
-# The last number of teachers is that of the compiled program and of the whole run. For a trial anywhere:
+# Without numbers of teachers it takes 1000, in float32, and takes about 7 minutes: estimated from the compilations and
+# the main round that were measured on an H200. All that there is takes an hour or more:
+#     CONFIGS="$(echo configs/{pre_training,model_free,raptor_reference}.yaml)" \
+#         PRECISIONS="float32 tensorfloat32 bfloat16" scripts/gpu_benchmarks.sh DIRECTORY 1 4 16 64 256 1000
+# The last number of teachers is that of the compiled program and of the main round. For a trial anywhere:
 #     SECONDS_A_TURN=0.1 CONFIGS=configs/quickstart.yaml scripts/gpu_benchmarks.sh trial 1
 set -euo pipefail
 if [ $# = 0 ]; then
@@ -24,7 +24,7 @@ if ! python3 -c 'import raptor_jax, orbax.checkpoint' 2>/dev/null; then
     python -m pip install --quiet --editable '.[cuda12]'
 fi
 read -ra PRECISION <<<"${PRECISIONS:-float32}"
-read -ra CONFIG <<<"${CONFIGS:-configs/pre_training.yaml configs/model_free.yaml configs/raptor_reference.yaml}"
+read -ra CONFIG <<<"${CONFIGS:-configs/pre_training.yaml configs/raptor_reference.yaml}"
 
 if command -v nvidia-smi >/dev/null; then nvidia-smi -q >"$OUTPUT/nvidia-smi.txt"; fi
 if python3 -c 'from benchmarks import gpu_cards; raise SystemExit(gpu_cards.plugin() is None)'; then
@@ -35,6 +35,6 @@ else
 fi
 # Calls as long as a run's would make profiles that nothing opens.
 python3 -m benchmarks.throughput --configs "${CONFIG[@]}" --precision "${PRECISION[@]}" --teachers "$@" \
-    --whole-run "${@: -1}" --seconds "${SECONDS_A_TURN:-2}" --chunk-updates 200 --profile "$OUTPUT/profile" \
+    --main-round "${@: -1}" --seconds "${SECONDS_A_TURN:-2}" --chunk-updates 200 --profile "$OUTPUT/profile" \
     --json "$OUTPUT/throughput.json" | tee "$OUTPUT/throughput.md"
 echo "results: $OUTPUT"

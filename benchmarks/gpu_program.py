@@ -99,7 +99,9 @@ def parse() -> argparse.Namespace:
     if min(options.teachers) < 1:
         sys.exit(f"error: --teachers {min(options.teachers)}: name at least one teacher")
     if gpu_cards.plugin() is None:
-        sys.exit("error: the compiler for GPUs is missing; install it with: pip install 'raptor-jax[cuda12]'")
+        sys.exit(
+            "error: the compiler for GPUs is missing; install it with: pip install 'raptor-jax[cuda12]' (or cuda13)"
+        )
     return options
 
 

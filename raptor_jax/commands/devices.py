@@ -59,6 +59,6 @@ def require_device(device: str) -> None:
         # Without the plugin of the platform, jax 0.10 fails an assertion without a message.
         reason = f" ({str(error).splitlines()[0]})" if str(error) else ""
         raise UserError(
-            f"--device {device}: JAX finds no such device{reason}; install raptor-jax[cuda12] on a machine with an"
-            " NVIDIA GPU, or pass --device cpu"
+            f"--device {device}: JAX finds no such device{reason}; install raptor-jax[cuda12] or raptor-jax[cuda13] on"
+            " a machine with an NVIDIA GPU, or pass --device cpu"
         ) from None

@@ -24,6 +24,9 @@ LARGEST = 4
 LARGEST_OF_WINDOWS = 8
 """The same at a horizon above 0, which has more small operations (docs/speed.md)."""
 
+SMALLEST_ROUND = 250
+"""Teachers of an accelerator's round up to which an update takes nearly the same time."""
+
 
 def block_size(teachers: int, learner_bytes: int, platform: str, largest: int = LARGEST) -> int:
     """Returns how many of T teachers a chunk trains at once: all on an accelerator, a divisor of T on a processor.
@@ -57,15 +60,20 @@ def in_whole_blocks(teachers: int, platform: str) -> int:
 
 
 def least_in_round(teachers: int, everyone: int, platform: str) -> int:
-    """Returns how many teachers an accelerator trains at least in a round of windows with some of everyone.
+    """Returns the least number of teachers that an accelerator trains in a round of windows.
 
-    On an H200 an update of 1 teacher takes 0.8 of the time of one of 250, and a round of another size compiles for as
-    long as it trains (docs/speed.md). There are therefore two sizes: everyone, and a quarter.
+    On an H200 an update of 250 teachers takes little longer than one of a single teacher, and programs for another
+    number compile for 40 s (docs/speed.md). Rounds are therefore filled up to one of few sizes.
+
+    Args:
+        teachers: in the round.
+        everyone: teachers of the run.
+        platform: see `block_size`.
     """
     if platform == "cpu":
         return 0
-    quarter = -(-everyone // 4)
-    return quarter if teachers <= quarter else everyone
+    sizes = sorted({min(SMALLEST_ROUND, everyone), -(-everyone // 4), everyone})
+    return next(size for size in sizes if size >= teachers)
 
 
 def block_by_block(train: TrainBlock, population: Population, drones: Drone, size: int) -> Trained:

@@ -87,6 +87,7 @@ def start_compiling(
     *arguments: Any,
     donate: bool = False,
     runs_once: bool = False,
+    loops_in_graphs: bool = False,
 ) -> Future[jax.stages.Compiled]:
     """Traces a function so that each device runs it on its own teachers, and starts to compile it.
 
@@ -97,6 +98,7 @@ def start_compiling(
         arguments: shapes of its arguments for all teachers, a multiple of the number of devices.
         donate: whether the first argument is donated.
         runs_once: whether the program runs only once, so that fast compilation matters more than speed.
+        loops_in_graphs: see `simulator.compiler.options`.
     """
     arguments = tuple(shapes(mesh, argument) for argument in arguments)
     with compiling_for(platform(mesh)):
@@ -105,7 +107,7 @@ def start_compiling(
             specs = {"in_specs": _specs(arguments), "out_specs": _specs(results)}
             function = jax.shard_map(function, mesh=mesh, check_vma=False, **specs)
         program = jax.jit(function, donate_argnums=(0,) if donate else ()).lower(*arguments)
-    return pool.submit(program.compile, options(platform(mesh), runs_once))
+    return pool.submit(program.compile, options(platform(mesh), runs_once, loops_in_graphs))
 
 
 def replicate(mesh: Mesh, function: Callable[..., Any]) -> Callable[..., Any]:

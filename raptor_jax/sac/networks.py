@@ -117,7 +117,7 @@ def critic_observation_dim(config: SacConfig) -> int:
 class TwinCritic(nn.Module):
     """The critics' observation [..., 26 or 32] and action [..., 4] -> the two critics' values [2, ...].
 
-    Both critics are one network with a leading axis of 2 on every weight, so that each layer is one batched product.
+    Both critics are one network with a leading axis of 2 on every weight, so that a layer is one batched product.
     """
 
     config: SacConfig

@@ -22,6 +22,7 @@ Measured on one core of an AMD EPYC (jax 0.10.2) with the default training, in u
 
 import contextlib
 import functools
+import os
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any, TypeVar
@@ -94,12 +95,13 @@ def computed_once(array: jax.Array) -> jax.Array:
     return jax.lax.optimization_barrier(array) if _platform.get() in (None, "cpu") else array
 
 
-def options(platform: str, runs_once: bool) -> dict[str, str | bool]:
+def options(platform: str, runs_once: bool, loops_in_graphs: bool = False) -> dict[str, str | bool]:
     """Returns XLA's options for a program.
 
     Args:
         platform: the platform for which the program is compiled.
         runs_once: whether it runs only once, so that fast compilation matters more than fast code.
+        loops_in_graphs: whether a GPU should launch its loops as CUDA graphs, step by step in one graph.
     """
     if platform == "cpu":
         # Creating a population of 16 takes 7 s of compilation on one core with optimisation, and 2 s without.
@@ -107,8 +109,9 @@ def options(platform: str, runs_once: bool) -> dict[str, str | bool]:
     # For 1000 teachers of `raptor_reference.yaml` on an H100 the pass computes 96 kernels of an iteration twice:
     # without it the program needs as much memory and is predicted to take 70 % of the time (docs/gpu_program.md).
     found: dict[str, str | bool] = {"xla_disable_hlo_passes": "rematerialization"}
-    if platform == "gpu" and jax.__version_info__ >= (0, 10):
-        # A whole window as one CUDA graph instead of one for each step: 43 instead of 48 ms an update (docs/speed.md).
+    # Options that a version does not know are errors, and these override what a user writes into XLA_FLAGS.
+    known = (0, 10) <= jax.__version_info__ < (0, 12) and "command_buffer" not in os.environ.get("XLA_FLAGS", "")
+    if platform == "gpu" and loops_in_graphs and known:
         found |= {"xla_gpu_enable_command_buffer": _GRAPHS, "xla_gpu_command_buffer_unroll_loops": True}
     return found
 

@@ -95,7 +95,7 @@ def _train_round(setup: Setup, output: Output, state: RunState, requests: Reques
     now, plan, training = state.round, state.round.plan, setup.config.training
     total, updates = state.began + plan.total_steps, 0
     # A step of few teachers is little work, but a checkpoint always contains the kept networks of all.
-    between_checkpoints = training.checkpoint_frequency * len(setup.job.files) // now.rows.size
+    between_checkpoints = training.checkpoint_frequency * max(1, len(setup.job.files) // now.teacher_ids.size)
     with progress.bar(setup.console, state.step, total, now.rows.size) as bar:
         if state.step == state.began:
             if now.programs.warm_up:

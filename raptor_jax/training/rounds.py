@@ -190,8 +190,9 @@ def compiled(
     collect = functools.partial(populations.collect, config, iterations=plan.warmup_iterations)
     with ThreadPoolExecutor() as pool:
         start = functools.partial(sharding.start_compiling, pool, mesh)
-        # The longest first.
-        training = start(train, population, drones, number, donate=True)
+        # The longest first. A window as one CUDA graph takes 43 ms instead of 48 on an H200 (docs/speed.md).
+        windows = config.sac.horizon > 0
+        training = start(train, population, drones, number, donate=True, loops_in_graphs=windows)
         selection = start(evaluate, population.teachers.actor, drones)
         creation = start(create, *arguments, runs_once=True)
         collection = start(collect, population, drones, donate=True) if plan.warmup_iterations else None

@@ -50,10 +50,13 @@ def test_a_number_without_large_divisors_is_filled_up(teachers, filled):
     assert in_whole_blocks(teachers, "gpu") == teachers
 
 
-@pytest.mark.parametrize(("teachers", "least"), [(1, 250), (250, 250), (251, 1000), (1000, 1000)])
-def test_rounds_on_an_accelerator_have_two_sizes(teachers, least):
-    assert least_in_round(teachers, 1000, "gpu") == least
-    assert least_in_round(teachers, 1000, "cpu") == 0
+@pytest.mark.parametrize(
+    ("teachers", "everyone", "least"),
+    [(1, 1000, 250), (250, 1000, 250), (251, 1000, 1000), (2, 4000, 250), (251, 4000, 1000), (3, 64, 16), (17, 64, 64)],
+)
+def test_rounds_on_an_accelerator_have_few_sizes(teachers, everyone, least):
+    assert least_in_round(teachers, everyone, "gpu") == least
+    assert least_in_round(teachers, everyone, "cpu") == 0
 
 
 def test_an_accelerator_takes_all_teachers_at_once():

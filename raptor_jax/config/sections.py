@@ -212,7 +212,7 @@ class TrainingConfig(Section):
         description="environment steps per teacher in the main round, summed over its environments",
     )
     extra_rounds: int = Field(
-        4,
+        5,
         ge=0,
         le=8,
         description="maximum number of extra rounds, which train teachers that fall short of pass_return or still"

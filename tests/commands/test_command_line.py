@@ -41,7 +41,7 @@ def refusal(capsys, *arguments):
         (("train", "--fast"), "--fast: unknown option"),
         (("sample", "--training.seed", "1"), "--training.seed: unknown option; it is a setting of another command"),
         (("train", "--training.extra-rounds", "9"), "--training.extra-rounds: '9' should be less than or equal to 8"),
-        (("train", "--training.steps-per-teacher", "2000000000"), "doubled in 4 extra_rounds"),
+        (("train", "--training.steps-per-teacher", "2000000000"), "doubled in 5 extra_rounds"),
         (("train", "--sac.tau", "7"), "--sac.tau: '7' should be less than or equal to 1"),
         (("train", "--sac.tau"), "expected one argument"),
         (("train", "--sac.actor-batch-size", "512"), "--sac.actor-batch-size: actor_batch_size 512 is above"),

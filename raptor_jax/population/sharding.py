@@ -3,8 +3,10 @@
 In every tree here, arrays have the teacher axis first, and scalars are shared by all teachers.
 """
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import jax
@@ -76,8 +78,15 @@ def shapes(mesh: Mesh, tree: Any) -> Any:
 
 def compile_sharded(mesh: Mesh, function: Callable[..., Any], *arguments: Any, **how: bool) -> jax.stages.Compiled:
     """Compiles a function so that each device runs it on its own teachers; arguments as in `start_compiling`."""
-    with ThreadPoolExecutor(1) as pool:
-        return start_compiling(pool, mesh, function, *arguments, **how).result()
+    with compiling(mesh) as start:
+        return start(function, *arguments, **how).result()
+
+
+@contextmanager
+def compiling(mesh: Mesh) -> Iterator[Callable[..., Future[jax.stages.Compiled]]]:
+    """Yields `start_compiling` for programs that XLA compiles at the same time; waits for all of them at the end."""
+    with ThreadPoolExecutor() as pool:
+        yield functools.partial(start_compiling, pool, mesh)
 
 
 def start_compiling(
@@ -92,7 +101,7 @@ def start_compiling(
     """Traces a function so that each device runs it on its own teachers, and starts to compile it.
 
     Args:
-        pool: threads that compile; XLA compiles several programs at the same time.
+        pool: threads that compile.
         mesh: the devices.
         function: takes and returns trees as above; written as if one device held all teachers.
         arguments: shapes of its arguments for all teachers, a multiple of the number of devices.

@@ -101,7 +101,7 @@ def options(platform: str, runs_once: bool, loops_in_graphs: bool = False) -> di
     Args:
         platform: the platform for which the program is compiled.
         runs_once: whether it runs only once, so that fast compilation matters more than fast code.
-        loops_in_graphs: whether a GPU should launch its loops as CUDA graphs, step by step in one graph.
+        loops_in_graphs: whether a GPU should launch a loop, with all of its steps, as one CUDA graph.
     """
     if platform == "cpu":
         # Creating a population of 16 takes 7 s of compilation on one core with optimisation, and 2 s without.

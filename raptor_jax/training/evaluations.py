@@ -1,8 +1,5 @@
 """The evaluations of a training: during a round, to keep the best actors; at the end, of the actors that were kept."""
 
-import functools
-from concurrent.futures import ThreadPoolExecutor
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -50,12 +47,9 @@ def evaluate_kept(setup: Setup, output: Output, state: RunState) -> None:
     def stochastic(actors: sac.Parameters, drones: Drone) -> Evaluation:
         return evaluation.evaluate(config, actors, drones, episodes, evaluation.FINAL, sampled=True)
 
-    with output.timed("compiling"):
-        with ThreadPoolExecutor() as pool:
-            start = functools.partial(sharding.start_compiling, pool, mesh)
-            compiling = [start(each, actors, drones) for each in (deterministic, stochastic)]
-        programs = [each.result() for each in compiling]
+    with output.timed("compiling"), sharding.compiling(mesh) as start:
+        programs = [start(each, actors, drones) for each in (deterministic, stochastic)]
     with output.timed("evaluating"):
-        final, sampled = (sharding.gather(program(actors, drones)) for program in programs)
+        final, sampled = (sharding.gather(program.result()(actors, drones)) for program in programs)
     output.results.set_final_evaluation(final, config.training.pass_return, layout.best_arrays(state.step))
     output.results.set_stochastic(sampled)

@@ -1,7 +1,6 @@
 """A round of training: all teachers, or those of an extra round, on the devices, with their compiled programs."""
 
 import functools
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import jax
@@ -137,9 +136,8 @@ def prepare(
         before: the round before, whose programs are reused if they have the same shapes.
     """
     mesh, config = everyone.mesh, config_of(everyone.config, attempt)
-    least = 0
-    if config.sac.horizon:
-        least = least_in_round(rows.size, everyone.teacher_ids.size, sharding.platform(mesh))
+    windows, total = config.sac.horizon > 0, everyone.teacher_ids.size
+    least = least_in_round(rows.size, total, sharding.platform(mesh)) if windows else 0
     filled = sharding.padded(rows, mesh, least)
     placed = sharding.shard(mesh, take(everyone.drones, filled))
     ids = sharding.shard(mesh, everyone.teacher_ids[filled])
@@ -188,8 +186,7 @@ def compiled(
     iterations = {"iterations": plan.chunk_iterations, "platform": sharding.platform(mesh)}
     train = functools.partial(populations.train, config, **iterations)
     collect = functools.partial(populations.collect, config, iterations=plan.warmup_iterations)
-    with ThreadPoolExecutor() as pool:
-        start = functools.partial(sharding.start_compiling, pool, mesh)
+    with sharding.compiling(mesh) as start:
         # The longest first. A window as one CUDA graph takes 43 ms instead of 48 on an H200 (docs/speed.md).
         windows = config.sac.horizon > 0
         training = start(train, population, drones, number, donate=True, loops_in_graphs=windows)

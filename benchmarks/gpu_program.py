@@ -79,7 +79,7 @@ def main() -> None:
                 print(as_markdown(row), flush=True)
                 if options.text:
                     options.text.mkdir(parents=True, exist_ok=True)
-                    text = compiled.programs.train.as_text()
+                    text = compiled.programs.train.run.as_text()
                     (options.text / f"{setting}_{card}_{teachers}.hlo").write_text(text)
                 if options.json:
                     write_json(options.json, result)

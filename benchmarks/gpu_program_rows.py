@@ -52,7 +52,7 @@ def programs(config: Config, drones: Drone, mesh: Mesh) -> Compiled:
     start = warm_start.load(config)
     if isinstance(drones.dynamics.mass, jax.ShapeDtypeStruct):
         shape = jax.ShapeDtypeStruct((teachers,), np.int32)
-        return Compiled(rounds.compiled(mesh, config, drones, shape, start), plan, window, None)
+        return Compiled(rounds.compiled(mesh, config, drones, shape, start, block=teachers), plan, window, None)
     ids = np.arange(teachers)
     now = rounds.prepare(rounds.Everyone(mesh, config, drones, ids, start), 0, ids)
     return Compiled(now.programs, plan, window, now)
@@ -68,7 +68,7 @@ def row(config: Config, setting: str, card_name: str, teachers: int) -> tuple[di
         drones = jax.tree.map(lambda leaf: _shape(teachers, leaf), sampled(config, np.arange(1)))
     compiled = programs(config, drones, mesh)
     found = {"setting": setting, "card": card_name, "teachers": teachers}
-    found |= counted(config, card, compiled) | memory(card, compiled.programs.train)
+    found |= counted(config, card, compiled) | memory(card, compiled.programs.train.run)
     if compiled.round and found["fits"]:
         found["measured_update_seconds"] = measured(mesh, compiled.round)
     return found, compiled
@@ -82,7 +82,7 @@ def _shape(teachers: int, leaf: np.ndarray) -> jax.ShapeDtypeStruct:
 def counted(config: Config, card: Card, compiled: Compiled) -> dict[str, Any]:
     """Returns kernels, FLOP and bytes of the programs, and the times that follow from them by the model."""
     plan, precision = compiled.plan, config.sac.matmul_precision
-    train = _read(compiled.programs.train)
+    train = _read(compiled.programs.train.run)
     iteration = max(train.loops, key=lambda loop: loop.total(_launches), default=train)
     updates = plan.chunk_updates / plan.chunk_iterations
 
@@ -92,7 +92,7 @@ def counted(config: Config, card: Card, compiled: Compiled) -> dict[str, Any]:
     def of_program(program: jax.stages.Compiled | None) -> float:
         return _read(program).total(seconds) if program else 0.0
 
-    select = of_program(compiled.programs.select)
+    select = of_program(compiled.programs.select.run)
     return {
         **kernels_of_steps(iteration, compiled.window),
         "kernels_iteration": iteration.per_turn(_launches),

@@ -21,7 +21,7 @@ from raptor_jax.drones.parameters import Drone, stack, without_idle_noise
 from raptor_jax.drones.sampling import sample_drone
 from raptor_jax.drones.tasks import for_training
 from raptor_jax.errors import first_line
-from raptor_jax.population import best, memory, sharding
+from raptor_jax.population import best, blocks, memory, sharding
 from raptor_jax.population import sac as populations
 from raptor_jax.population.state import Population
 from raptor_jax.runs import warm_start
@@ -55,7 +55,7 @@ class Prepared(NamedTuple):
 def simulator_row(options: argparse.Namespace, limits: Limits, count: int) -> dict[str, Any]:
     """Returns how fast random actions are flown, with fresh starts, on drones and task of the first setting."""
     config, mesh = configs.load(options.configs[0]), sharding.mesh()
-    rows = sharding.padded(np.arange(count), mesh)
+    rows = blocks.filled_up(np.arange(count), mesh, block=1)
     drones, ids = sharding.shard(mesh, (sampled(config, rows), rows))
 
     def begin(drones: Drone, ids: jax.Array) -> tuple[Episode, jax.Array]:
@@ -153,7 +153,7 @@ def fitting(mesh: Mesh, config: Config, teachers: int, available: int) -> Prepar
     if found.table.total <= available:
         return found
     share = found.round.teacher_ids.size // mesh.size
-    capacity = memory.fitting_capacity(found.table, config, share, available)
+    capacity = memory.fitting_capacity(found.table, config, share, found.round.block, available)
     if not capacity:
         return found
     smaller = config.sac.model_copy(update={"replay_capacity": capacity})
@@ -246,9 +246,9 @@ def prepared(mesh: Mesh, config: Config, teachers: int) -> Prepared:
     own = jax.tree.map(lambda leaf: leaf[: now.teacher_ids.size // mesh.size], drones)
     shapes = rounds.shapes(config, own, start)
     kept = jax.eval_shape(best.create, shapes.teachers)
-    table = memory.plan(config, own, shapes, kept)
-    temporaries = memory.temporaries(program for program in now.programs if program is not None)
-    return Prepared(now, table._replace(temporaries=max(table.temporaries, temporaries)), compile_seconds)
+    table = memory.plan(config, own, shapes, kept, now.block)
+    temporaries = max(table.temporaries, now.programs.temporary_bytes)
+    return Prepared(now, table._replace(temporaries=temporaries), compile_seconds)
 
 
 def with_full_replay(mesh: Mesh, now: Round, population: Any) -> Any:

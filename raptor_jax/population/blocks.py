@@ -1,19 +1,20 @@
-"""A chunk in blocks of teachers, so that the working set of a processor stays in its cache."""
+"""Programs that run on blocks of teachers, so that the working set of a processor stays in its cache.
 
+The program of a block is compiled once, for any number of teachers and for every round. An accelerator takes all of
+its teachers as one block.
+"""
+
+import functools
 from collections.abc import Callable
-from typing import TypeVar
+from concurrent.futures import Future
+from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
 
-from raptor_jax.drones.parameters import Drone
-from raptor_jax.population.state import ChunkMetrics, Population
-from raptor_jax.utils.numbers import largest_divisor
-
-_Tree = TypeVar("_Tree")
-
-Trained = tuple[Population, ChunkMetrics]
-TrainBlock = Callable[[Population, Drone], Trained]
+from raptor_jax.config import Config
+from raptor_jax.population import sharding
 
 CACHE_BYTES = 4 * 2**20
 """Most bytes of weights, moments and targets in a block: about the second-level cache of a core."""
@@ -28,102 +29,153 @@ SMALLEST_ROUND = 250
 """Teachers of an accelerator's round up to which an update takes nearly the same time."""
 
 
-def block_size(teachers: int, learner_bytes: int, platform: str, largest: int = LARGEST) -> int:
-    """Returns how many of T teachers a chunk trains at once: all on an accelerator, a divisor of T on a processor.
+def block_size(config: Config, platform: str, learner_bytes: int, teachers: int, everyone: int) -> int:
+    """Returns how many teachers a device trains at once.
 
     Args:
-        teachers: T.
+        config: settings.
+        platform: of the devices, which need not be the default ones: `cpu`, `gpu`.
         learner_bytes: weights, moments and targets of one teacher.
-        platform: of the devices that the chunk is compiled for, which need not be the default ones: `cpu`, `gpu`.
-        largest: most teachers of a block on a processor.
+        teachers: of a device in this round.
+        everyone: of a device in the main round.
     """
     if platform != "cpu":
-        return teachers
-    most = max(1, min(largest, CACHE_BYTES // learner_bytes))
-    return largest_divisor(teachers, most)
+        return _on_accelerator(teachers, everyone) if config.sac.horizon else teachers
+    largest = LARGEST_OF_WINDOWS if config.sac.horizon else LARGEST
+    return _on_processor(teachers, everyone, max(1, min(largest, CACHE_BYTES // learner_bytes)))
 
 
-def in_whole_blocks(teachers: int, platform: str) -> int:
-    """Returns the number, at least that of the teachers, that a processor trains fastest in blocks of equal size.
+def _on_processor(teachers: int, everyone: int, largest: int) -> int:
+    """Returns the fastest size for the main round, and for an extra round that or 1, so that few programs are compiled.
 
-    A number with no large divisor, such as 122, would be trained in blocks of two. A block is assumed to cost as much
-    as its teachers and one more, which is near to what was measured (docs/speed.md).
+    A block is assumed to cost as much as its teachers and one more, which is near to what was measured (docs/speed.md).
     """
-    if platform != "cpu" or teachers <= LARGEST_OF_WINDOWS:
-        return teachers
 
-    def cost(size: int) -> tuple[int, int]:
-        blocks = -(-teachers // size)
-        return blocks * (size + 1), blocks * size
+    def cost(teachers: int, size: int) -> tuple[int, int]:
+        return -(-teachers // size) * (size + 1), -size
 
-    return min(map(cost, range(1, LARGEST_OF_WINDOWS + 1)))[1]
+    of_main_round = min(range(1, largest + 1), key=lambda size: cost(everyone, size))
+    return min((of_main_round, 1), key=lambda size: cost(teachers, size))
 
 
-def least_in_round(teachers: int, everyone: int, platform: str) -> int:
-    """Returns the least number of teachers that an accelerator trains in a round of windows.
+def _on_accelerator(teachers: int, everyone: int) -> int:
+    """Returns the number of teachers, filled up to one of few sizes.
 
     On an H200 an update of 250 teachers takes little longer than one of a single teacher, and programs for another
-    number compile for 40 s (docs/speed.md). Rounds are therefore filled up to one of few sizes.
-
-    Args:
-        teachers: in the round.
-        everyone: teachers of the run.
-        platform: see `block_size`.
+    number compile for 40 s (docs/speed.md).
     """
-    if platform == "cpu":
-        return 0
     sizes = sorted({min(SMALLEST_ROUND, everyone), -(-everyone // 4), everyone})
     return next(size for size in sizes if size >= teachers)
 
 
-def block_by_block(train: TrainBlock, population: Population, drones: Drone, size: int) -> Trained:
-    """Calls `train(population, drones)` on blocks of `size` teachers, one after another.
+def filled_up(rows: np.ndarray, mesh: Mesh, block: int) -> np.ndarray:
+    """Returns rows [R], with the last one repeated until every device has equally many whole blocks.
+
+    The repeated teachers compute the same numbers, because draws follow from a teacher's identity; they are discarded.
+    """
+    missing = -rows.size % (mesh.size * block)
+    return np.append(rows, np.repeat(rows[-1:], missing))
+
+
+def _with_leading_size(trees: Any, size: int) -> Any:
+    def resized(leaf: Any) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((size, *leaf.shape[1:]) if leaf.ndim else (), leaf.dtype)
+
+    return jax.tree.map(resized, trees)
+
+
+class Blockwise(NamedTuple):
+    """A compiled program of a block, to be called on all teachers of the devices."""
+
+    run: jax.stages.Compiled
+    """The program of a block."""
+    donates: bool
+    """Whether it donates its first argument, and returns that and a report; else it only returns a report."""
+    mesh: Mesh
+    firsts: range
+    """For each block, the first of its teachers on a device."""
+    report: Any
+    """Shapes of the report of all teachers, [R', ...]."""
+    cut: jax.stages.Compiled | None
+    """(arguments, first) -> those of a block; None if there is only one block."""
+    put: jax.stages.Compiled | None
+    """(results, which are donated; those of a block; first) -> results that contain those of the block."""
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Returns the results for trees of all teachers, [R', ...]; scalars are those of a block."""
+        if self.cut is None or self.put is None:
+            return self.run(*arguments)
+        report = sharding.shard(self.mesh, jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), self.report))
+        results = (arguments[0], report) if self.donates else report
+        for first in map(np.int32, self.firsts):
+            now = (results[0], *arguments[1:]) if self.donates else arguments
+            part = self.run(*self.cut(now, first))
+            results = self.put(results, part, first)
+            # The rest would occupy memory while the next block runs.
+            part = jax.tree.map(lambda leaf: None if leaf.ndim else leaf, part)
+        return jax.tree.map(lambda of_all, shared: of_all if shared is None else shared, results, part)
+
+    @property
+    def temporary_bytes(self) -> int:
+        """Returns what a device needs besides arguments and results; 0 if XLA does not report it."""
+        analysis = self.run.memory_analysis()
+        if analysis is None:
+            return 0
+        return analysis.temp_size_in_bytes + (analysis.argument_size_in_bytes if self.cut else 0)
+
+
+def start_compiling(
+    start: Callable[..., Future[jax.stages.Compiled]],
+    mesh: Mesh,
+    block: int,
+    function: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    compiled: jax.stages.Compiled | None = None,
+    donate: bool = False,
+    **how: bool,
+) -> Callable[[], Blockwise]:
+    """Starts to compile a function for a block of teachers; the result waits for it.
 
     Args:
-        train: returns the population after a chunk, and its report of each teacher, [T].
-        population: arrays [T, ...], and counters [] that every block begins and ends with alike. A replay is not
-            sliced (that copies); its `first` is the offset of the block.
-        drones: every array [T, ...].
-        size: divides T.
-
-    Returns:
-        What `train` would return for the whole population.
+        start: of `sharding.compiling`.
+        mesh: the devices.
+        block: teachers of a block on a device.
+        function: takes and returns trees of teachers, and scalars that all share.
+        arguments: trees of R' teachers, or their shapes; every device has equally many whole blocks.
+        compiled: the function, if it was already compiled for such blocks.
+        donate: see `Blockwise.donates`.
+        how: see `sharding.start_compiling`.
     """
-    teachers = population.active.shape[0]
-    if size == teachers:
-        return train(population, drones)
-
-    def train_block(number: jax.Array, carried: Trained) -> Trained:
-        first = number * size
-        # The blocks before have already advanced the counters in `carried`.
-        now = jax.tree.map(lambda leaf, before: leaf if leaf.ndim else before, carried[0], population)
-        after, report = train(_block_of(now, first, size), _cut(drones, first, size))
-        whole = _put(now.replace(replay=None), after.replace(replay=None), first)
-        if population.replay is not None and after.replay is not None:
-            whole = whole.replace(replay=after.replay.replace(first=population.replay.first))
-        return whole, _put(carried[1], report, first)
-
-    report = jax.eval_shape(train, population, drones)[1]
-    nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), report)
-    return jax.lax.fori_loop(0, teachers // size, train_block, (population, nothing))
+    if compiled is not None:
+        return lambda: _blockwise(mesh, compiled, block, arguments, donate)
+    future = start(function, *_with_leading_size(arguments, mesh.size * block), donate=donate, **how)
+    return lambda: _blockwise(mesh, future.result(), block, arguments, donate)
 
 
-def _block_of(population: Population, first: jax.Array, size: int) -> Population:
-    block = _cut(population.replace(replay=None), first, size)
-    replay = population.replay
-    return block if replay is None else block.replace(replay=replay.replace(first=first))
+def _blockwise(
+    mesh: Mesh, run: jax.stages.Compiled, block: int, arguments: tuple[Any, ...], donates: bool
+) -> Blockwise:
+    teachers = max(leaf.shape[0] for leaf in jax.tree.leaves(arguments) if leaf.ndim)
+    firsts = range(0, teachers // mesh.size, block)
+    report = _with_leading_size(run.out_info[1] if donates else run.out_info, teachers)
+    cut = put = None
+    if len(firsts) > 1:
+        first = jax.ShapeDtypeStruct((), np.int32)
+        results = (arguments[0], report) if donates else report
+        cut = sharding.compile_sharded(mesh, functools.partial(_cut, block), arguments, first)
+        put = sharding.compile_sharded(mesh, _put, results, run.out_info, first, donate=True)
+    return Blockwise(run, donates, mesh, firsts, report, cut, put)
 
 
-def _cut(tree: _Tree, first: jax.Array, size: int) -> _Tree:
-    """Returns the rows of a block; counters [] are unchanged."""
+def _cut(size: int, trees: Any, first: jax.Array) -> Any:
     return jax.tree.map(
         lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, first, size) if leaf.ndim else leaf,
-        tree,
+        trees,
     )
 
 
-def _put(tree: _Tree, part: _Tree, first: jax.Array) -> _Tree:
-    """Returns the tree with the rows of a block inserted, and the block's counters."""
+def _put(trees: Any, part: Any, first: jax.Array) -> Any:
+    """Returns the trees with the rows of a block; the scalars stay, because every block begins with them."""
     return jax.tree.map(
-        lambda leaf, own: jax.lax.dynamic_update_slice_in_dim(leaf, own, first, 0) if leaf.ndim else own, tree, part
+        lambda leaf, own: jax.lax.dynamic_update_slice_in_dim(leaf, own, first, 0) if leaf.ndim else leaf, trees, part
     )

@@ -1,6 +1,5 @@
 """Estimates the device memory of a run before anything is allocated."""
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 import jax
@@ -41,7 +40,7 @@ def largest(config: Config) -> str:
     return "--environment.environments-per-teacher or --sac.horizon" if config.sac.horizon else "--sac.replay-capacity"
 
 
-def plan(config: Config, drones: Drone, population: Population, best: Best) -> MemoryTable:
+def plan(config: Config, drones: Drone, population: Population, best: Best, block: int) -> MemoryTable:
     """Returns the table, estimated from shapes; the temporaries are a lower bound.
 
     Args:
@@ -49,11 +48,13 @@ def plan(config: Config, drones: Drone, population: Population, best: Best) -> M
         drones: every array [T, ...].
         population: shapes of the population.
         best: shapes of the kept actors.
+        block: how many of the teachers a program trains or evaluates at once.
     """
-    replay = tree_bytes(population.replay)
+    teachers, replay = leading_size(drones), tree_bytes(population.replay)
     learner = tree_bytes(population.replace(keys=None)) - replay + tree_bytes(best) + tree_bytes(drones)
     episodes = max(config.training.eval_episodes, config.training.final_eval_episodes)
-    return MemoryTable(replay, learner, learner, evaluation_bytes(config, drones, episodes))
+    in_block = (learner + replay if block < teachers else learner) * block // teachers
+    return MemoryTable(replay, learner, in_block, evaluation_bytes(config, take(drones, slice(block)), episodes))
 
 
 def evaluation_bytes(config: Config, drones: Drone, episodes: int) -> int:
@@ -64,15 +65,6 @@ def evaluation_bytes(config: Config, drones: Drone, episodes: int) -> int:
     return leading_size(drones) * episodes * per_episode
 
 
-def temporaries(programs: Iterable[jax.stages.Compiled]) -> int:
-    """Returns the most that a compiled program needs besides arguments and results; 0 if XLA does not report it.
-
-    The results of a training chunk take the place of its donated arguments.
-    """
-    analyses = (program.memory_analysis() for program in programs)
-    return max((analysis.temp_size_in_bytes for analysis in analyses if analysis is not None), default=0)
-
-
 def available_bytes(device: jax.Device) -> int:
     """Returns the free memory of an accelerator, or of the host if the device is its CPU."""
     statistics = device.memory_stats() if device.platform != "cpu" else None
@@ -81,21 +73,23 @@ def available_bytes(device: jax.Device) -> int:
     return psutil.virtual_memory().available
 
 
-def fitting_capacity(table: MemoryTable, config: Config, teachers: int, available: int) -> int:
+def fitting_capacity(table: MemoryTable, config: Config, teachers: int, block: int, available: int) -> int:
     """Returns the largest replay, in transitions per teacher, that fits; 0 if it would be too small for training."""
     if config.sac.horizon:
         return 0
     environments = config.environment.environments_per_teacher
-    rest = _MARGIN * available - (table.total - table.replay)
-    capacity = int(max(0, rest) // (teachers * row_bytes(config.sac))) // environments * environments
+    # The replays of a block are copied, if it is not the only one.
+    replays = teachers + block if block < teachers else teachers
+    rest = _MARGIN * available - (table.total - table.replay * replays // teachers)
+    capacity = int(max(0, rest) // (replays * row_bytes(config.sac))) // environments * environments
     return capacity if capacity >= config.sac.critic_batch_size else 0
 
 
-def require_fit(table: MemoryTable, config: Config, teachers: int, available: int) -> None:
+def require_fit(table: MemoryTable, config: Config, teachers: int, block: int, available: int) -> None:
     """Raises UserError, naming the replay capacity that fits, if the table exceeds the available memory."""
     if table.total <= available:
         return
-    capacity = fitting_capacity(table, config, teachers, available)
+    capacity = fitting_capacity(table, config, teachers, block, available)
     fix = f"--sac.replay-capacity {capacity} fits" if capacity else "train fewer teachers (--num-teachers)"
     raise UserError(
         f"{teachers} teachers need {readable_bytes(table.total)}, and {readable_bytes(available)} are free; {fix}"

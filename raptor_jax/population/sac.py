@@ -10,14 +10,12 @@ from raptor_jax.config import Config
 from raptor_jax.drones.parameters import Drone
 from raptor_jax.population import expansion, model_free
 from raptor_jax.population.best import Best
-from raptor_jax.population.blocks import LARGEST, LARGEST_OF_WINDOWS, block_by_block, block_size
 from raptor_jax.population.per_teacher import teacher_key
 from raptor_jax.population.schedule import Schedule
 from raptor_jax.population.state import ChunkMetrics, Population
 from raptor_jax.sac import Teacher
 from raptor_jax.simulator import episode
 from raptor_jax.simulator.episode import Episode
-from raptor_jax.utils.trees import tree_bytes
 
 
 def schedule(config: Config) -> Schedule:
@@ -84,20 +82,13 @@ def collect(config: Config, population: Population, drones: Drone, iterations: i
     return model_free.collect(config, population, drones, iterations)
 
 
-@functools.partial(jax.jit, static_argnames=("config", "iterations", "platform"), donate_argnames="population")
+@functools.partial(jax.jit, static_argnames=("config", "iterations"), donate_argnames="population")
 def train(
-    config: Config,
-    population: Population,
-    drones: Drone,
-    updates: jax.Array | int | None = None,
-    *,
-    iterations: int,
-    platform: str = "cpu",
+    config: Config, population: Population, drones: Drone, updates: jax.Array | int | None = None, *, iterations: int
 ) -> tuple[Population, ChunkMetrics]:
     """Makes `iterations` updates of every actor, with the corresponding flights and critic updates.
 
-    The population is donated, so that a replay is written in place. On a CPU, blocks of teachers run through all
-    iterations one after another.
+    The population is donated, so that a replay is written in place.
 
     Args:
         config: settings.
@@ -105,16 +96,11 @@ def train(
         drones: every array [T, ...].
         updates: [] number of updates in the whole round, see `total_updates`; None for that of `config`.
         iterations: updates of every actor.
-        platform: platform of the devices, `cpu` or `gpu`.
 
     Returns:
         The population after the chunk, and the metrics of each teacher, [T].
     """
-    if config.sac.horizon:
-        updates = total_updates(config) if updates is None else updates
-        train_block, largest = functools.partial(expansion.train, config, iterations, updates), LARGEST_OF_WINDOWS
-    else:
-        train_block, largest = functools.partial(model_free.train, config, iterations), LARGEST
-    teachers = population.active.shape[0]
-    size = block_size(teachers, tree_bytes(population.teachers) // teachers, platform, largest)
-    return block_by_block(train_block, population, drones, size)
+    if not config.sac.horizon:
+        return model_free.train(config, iterations, population, drones)
+    updates = total_updates(config) if updates is None else updates
+    return expansion.train(config, iterations, updates, population, drones)

@@ -14,7 +14,6 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from raptor_jax.population.blocks import in_whole_blocks
 from raptor_jax.simulator.compiler import compiling_for, options
 
 TEACHERS = "teachers"
@@ -45,15 +44,6 @@ def any_process(flag: bool) -> bool:
 def wait_for_all(name: str) -> None:
     """Waits until every process has reached the barrier with this name."""
     multihost_utils.sync_global_devices(name)
-
-
-def padded(rows: np.ndarray, mesh: Mesh, least: int = 0) -> np.ndarray:
-    """Returns rows [R], with the last one repeated until they are `least`, as many on every device, in whole blocks.
-
-    The repeated teachers compute the same numbers, because draws follow from a teacher's identity; they are discarded.
-    """
-    filled = mesh.size * in_whole_blocks(-(-max(rows.size, least) // mesh.size), platform(mesh))
-    return np.append(rows, np.repeat(rows[-1:], filled - rows.size))
 
 
 def shard(mesh: Mesh, tree: Any) -> Any:

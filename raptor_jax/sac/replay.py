@@ -50,8 +50,6 @@ class Replay(struct.PyTreeNode):
     """[] int32, the first row of the next insert."""
     filled: jax.Array
     """[] int32, number of rows that contain experience."""
-    first: jax.Array
-    """[] int32, the first teacher of inserts and samples: 0, or the first one of a block of teachers."""
     insert_rows: int = struct.field(pytree_node=False)
     """E, the number of rows of an insert; divides N."""
 
@@ -75,11 +73,11 @@ def create(config: SacConfig, teachers: int, rows: int, insert_rows: int) -> Rep
     if rows % insert_rows:
         raise ValueError(f"inserts of {insert_rows} rows do not divide a buffer of {rows}")
     zero = jnp.zeros((), jnp.int32)
-    return Replay(jnp.zeros((teachers, rows, ROW_WIDTH), config.replay_precision), zero, zero, zero, insert_rows)
+    return Replay(jnp.zeros((teachers, rows, ROW_WIDTH), config.replay_precision), zero, zero, insert_rows)
 
 
 def insert(replay: Replay, experience: Experience) -> Replay:
-    """Overwrites the oldest rows with one step of all environments, for the teachers from `replay.first` on.
+    """Overwrites the oldest rows with one step of all environments.
 
     E divides N, so the slice never wraps around.
     """
@@ -88,7 +86,7 @@ def insert(replay: Replay, experience: Experience) -> Replay:
     rows = jnp.concatenate([column.astype(replay.rows.dtype) for column in columns], axis=-1)
     capacity = replay.rows.shape[1]
     return replay.replace(
-        rows=jax.lax.dynamic_update_slice(replay.rows, rows, (replay.first, replay.cursor, jnp.int32(0))),
+        rows=jax.lax.dynamic_update_slice(replay.rows, rows, (0, replay.cursor, 0)),
         cursor=(replay.cursor + replay.insert_rows) % capacity,
         filled=jnp.minimum(replay.filled + replay.insert_rows, capacity),
     )
@@ -111,7 +109,7 @@ def repaired(replay: Replay, broken: jax.Array) -> Replay:
 
 
 def sample(replay: Replay, keys: jax.Array, batch_size: int) -> Transition:
-    """Samples a batch for each teacher from `replay.first` on, uniformly and with replacement.
+    """Samples a batch for each teacher, uniformly and with replacement.
 
     Args:
         replay: a buffer that holds at least two inserts.
@@ -125,7 +123,7 @@ def sample(replay: Replay, keys: jax.Array, batch_size: int) -> Transition:
     complete = replay.filled - replay.insert_rows
     drawn = jax.vmap(lambda key: jax.random.randint(key, (batch_size,), 0, complete))(keys)
     index = replay.cursor - replay.filled + drawn
-    teacher = replay.first + jnp.arange(keys.shape[0], dtype=jnp.int32)[:, None]
+    teacher = jnp.arange(keys.shape[0])[:, None]
     now = replay.rows[teacher, index % capacity].astype(jnp.float32)
     following = replay.rows[teacher, (index + replay.insert_rows) % capacity, :OBSERVATION_DIM].astype(jnp.float32)
     observation, action, reward, ending = columns(now)

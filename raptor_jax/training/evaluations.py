@@ -1,5 +1,7 @@
 """The evaluations of a training: during a round, to keep the best actors; at the end, of the actors that were kept."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,9 +9,9 @@ import numpy as np
 from raptor_jax import evaluation, sac
 from raptor_jax.drones.parameters import Drone
 from raptor_jax.evaluation import Evaluation
-from raptor_jax.population import sharding
+from raptor_jax.population import blocks, sharding
 from raptor_jax.runs import layout
-from raptor_jax.training import progress
+from raptor_jax.training import progress, rounds
 from raptor_jax.training.output import Output
 from raptor_jax.training.state import RunState, Setup
 from raptor_jax.utils.trees import take
@@ -35,8 +37,9 @@ def evaluate_and_keep(setup: Setup, output: Output, state: RunState, bar: progre
 
 def evaluate_kept(setup: Setup, output: Output, state: RunState) -> None:
     """Evaluates the kept actors in episodes that were not used to select them; decides which teachers pass."""
-    config, mesh = setup.config, setup.mesh
-    everyone = sharding.padded(np.arange(len(setup.job.files)), mesh)
+    config, mesh, teachers = setup.config, setup.mesh, len(setup.job.files)
+    block = rounds.block_size(setup.everyone, teachers)
+    everyone = blocks.filled_up(np.arange(teachers), mesh, block)
     drones = sharding.shard(mesh, take(setup.drones, everyone))
     actors = sharding.shard(mesh, take(jax.tree.map(np.asarray, state.best.actor), everyone))
     episodes = config.training.final_eval_episodes
@@ -47,9 +50,12 @@ def evaluate_kept(setup: Setup, output: Output, state: RunState) -> None:
     def stochastic(actors: sac.Parameters, drones: Drone) -> Evaluation:
         return evaluation.evaluate(config, actors, drones, episodes, evaluation.FINAL, sampled=True)
 
-    with output.timed("compiling"), sharding.compiling(mesh) as start:
-        programs = [start(each, actors, drones) for each in (deterministic, stochastic)]
+    with output.timed("compiling"):
+        with sharding.compiling(mesh) as start:
+            starting = functools.partial(blocks.start_compiling, start, mesh, block)
+            started = [starting(each, (actors, drones)) for each in (deterministic, stochastic)]
+        programs = [program() for program in started]
     with output.timed("evaluating"):
-        final, sampled = (sharding.gather(program.result()(actors, drones)) for program in programs)
+        final, sampled = (sharding.gather(program(actors, drones)) for program in programs)
     output.results.set_final_evaluation(final, config.training.pass_return, layout.best_arrays(state.step))
     output.results.set_stochastic(sampled)

@@ -12,13 +12,13 @@ from raptor_jax import evaluation, sac
 from raptor_jax.config import Config
 from raptor_jax.drones.parameters import Drone
 from raptor_jax.errors import UserError
+from raptor_jax.population import blocks, sharding
 from raptor_jax.population import sac as populations
-from raptor_jax.population import sharding
 from raptor_jax.population.best import Best
-from raptor_jax.population.blocks import least_in_round
+from raptor_jax.population.blocks import Blockwise
 from raptor_jax.population.schedule import Schedule
 from raptor_jax.population.state import ChunkMetrics, Population
-from raptor_jax.utils.trees import leading_size, take
+from raptor_jax.utils.trees import leading_size, take, tree_bytes
 
 
 class Everyone(NamedTuple):
@@ -45,8 +45,18 @@ class Programs(NamedTuple):
     create: jax.stages.Compiled
     warm_up: jax.stages.Compiled | None
     """Collects transitions without learning; None if learning begins with the first step."""
-    train: jax.stages.Compiled
-    select: jax.stages.Compiled
+    train: Blockwise
+    select: Blockwise
+
+    @property
+    def temporary_bytes(self) -> int:
+        """Returns the most that a device needs besides a program's arguments and results; 0 if XLA does not report it.
+
+        The results of a training chunk take the place of its donated arguments.
+        """
+        whole = (program.memory_analysis() for program in (self.create, self.warm_up) if program is not None)
+        found = (analysis.temp_size_in_bytes for analysis in whole if analysis is not None)
+        return max(*found, self.train.temporary_bytes, self.select.temporary_bytes)
 
 
 class Round(NamedTuple):
@@ -59,11 +69,13 @@ class Round(NamedTuple):
     config: Config
     plan: Schedule
     drones: Drone
-    """Every array [R', ...] on the devices: R, and repetitions of the last one: see `sharding.padded`."""
+    """Every array [R', ...] on the devices: R, and repetitions of the last one: see `blocks.filled_up`."""
     teacher_ids: jax.Array
     """[R'] on the devices."""
     kept: Best | None
     """The kept networks with which its teachers continue, [R', ...] on the devices; None in the main round."""
+    block: int
+    """How many of its teachers a device trains at once."""
     programs: Programs
 
     def create(self) -> Population:
@@ -123,6 +135,14 @@ def shapes(config: Config, drones: Drone, warm_start: sac.Parameters | None) -> 
     return jax.eval_shape(lambda: populations.create(config, drones, jnp.arange(teachers), warm_start))
 
 
+def block_size(everyone: Everyone, teachers: int) -> int:
+    """Returns how many of a round's teachers a device trains at once."""
+    mesh, config = everyone.mesh, everyone.config
+    one = shapes(config, take(everyone.drones, slice(1)), everyone.warm_start)
+    of_device, of_everyone = (-(-count // mesh.size) for count in (teachers, everyone.teacher_ids.size))
+    return blocks.block_size(config, sharding.platform(mesh), tree_bytes(one.teachers), of_device, of_everyone)
+
+
 def prepare(
     everyone: Everyone, attempt: int, rows: np.ndarray, kept: Best | None = None, before: Round | None = None
 ) -> Round:
@@ -136,18 +156,14 @@ def prepare(
         before: the round before, whose programs are reused if they have the same shapes.
     """
     mesh, config = everyone.mesh, config_of(everyone.config, attempt)
-    windows, total = config.sac.horizon > 0, everyone.teacher_ids.size
-    least = least_in_round(rows.size, total, sharding.platform(mesh)) if windows else 0
-    filled = sharding.padded(rows, mesh, least)
+    block = block_size(everyone, rows.size)
+    filled = blocks.filled_up(rows, mesh, block)
     placed = sharding.shard(mesh, take(everyone.drones, filled))
     ids = sharding.shard(mesh, everyone.teacher_ids[filled])
-    plan = populations.schedule(config)
     begun = None if kept is None else sharding.shard(mesh, take(kept, filled))
-    start, again = everyone.warm_start, None
-    if before is not None and _has_same_shapes(before, config, placed, start):
-        again = before.programs
-    programs = compiled(mesh, config, placed, ids, start, begun, again)
-    return Round(attempt, rows, config, plan, placed, ids, begun, programs)
+    again = before.programs if before and _same_blocks(before, config, everyone, block) else None
+    programs = compiled(mesh, config, placed, ids, everyone.warm_start, block, begun, again)
+    return Round(attempt, rows, config, populations.schedule(config), placed, ids, begun, block, programs)
 
 
 def compiled(
@@ -156,6 +172,7 @@ def compiled(
     drones: Drone,
     teacher_ids: jax.Array | jax.ShapeDtypeStruct,
     warm_start: sac.Parameters | None,
+    block: int,
     kept: Best | None = None,
     before: Programs | None = None,
 ) -> Programs:
@@ -167,8 +184,9 @@ def compiled(
         drones: every array [R', ...], or its shape.
         teacher_ids: [R'], or its shape.
         warm_start: see `Everyone`.
+        block: see `Round`.
         kept: see `Round`, or its shape.
-        before: programs for the same shapes, of which all but `create` are reused: `create` starts from `kept`.
+        before: programs of the same blocks, which are reused.
     """
     plan = populations.schedule(config)
 
@@ -179,34 +197,31 @@ def compiled(
         return evaluation.evaluate(config, actors, drones, config.training.eval_episodes, evaluation.SELECTION)
 
     number = jax.ShapeDtypeStruct((), np.int32)
-    arguments = drones, teacher_ids, number, kept
-    if before is not None:
-        return before._replace(create=sharding.compile_sharded(mesh, create, *arguments, runs_once=True))
-    population = jax.eval_shape(create, *arguments)
-    iterations = {"iterations": plan.chunk_iterations, "platform": sharding.platform(mesh)}
-    train = functools.partial(populations.train, config, **iterations)
+    population = jax.eval_shape(create, drones, teacher_ids, number, kept)
+    train = functools.partial(populations.train, config, iterations=plan.chunk_iterations)
     collect = functools.partial(populations.collect, config, iterations=plan.warmup_iterations)
+    to_train, to_evaluate = (population, drones, number), (population.teachers.actor, drones)
     with sharding.compiling(mesh) as start:
+        starting = functools.partial(blocks.start_compiling, start, mesh, block)
         # The longest first. A window as one CUDA graph takes 43 ms instead of 48 on an H200 (docs/speed.md).
-        windows = config.sac.horizon > 0
-        training = start(train, population, drones, number, donate=True, loops_in_graphs=windows)
-        selection = start(evaluate, population.teachers.actor, drones)
-        creation = start(create, *arguments, runs_once=True)
+        again = before.train.run if before else None
+        training = starting(train, to_train, again, donate=True, loops_in_graphs=config.sac.horizon > 0)
+        selection = starting(evaluate, to_evaluate, before.select.run if before else None)
+        creation = start(create, drones, teacher_ids, number, kept, runs_once=True)
         collection = start(collect, population, drones, donate=True) if plan.warmup_iterations else None
     return Programs(
         create=creation.result(),
         warm_up=collection.result() if collection else None,
-        train=training.result(),
-        select=selection.result(),
+        train=training(),
+        select=selection(),
     )
 
 
-def _has_same_shapes(before: Round, config: Config, drones: Drone, warm_start: sac.Parameters | None) -> bool:
-    """Returns whether a round with these settings and drones [R', ...] runs the programs of the round before.
+def _same_blocks(before: Round, config: Config, everyone: Everyone, block: int) -> bool:
+    """Returns whether a round with these settings and blocks runs the programs of the round before.
 
     The length of a round is an argument of its programs, but the length of a chunk is compiled in.
     """
     plan = populations.schedule(config)._replace(chunks=before.plan.chunks)
-    return plan == before.plan and shapes(config, drones, warm_start) == shapes(
-        before.config, before.drones, warm_start
-    )
+    one, same = take(everyone.drones, slice(1)), plan == before.plan and block == before.block
+    return same and shapes(config, one, everyone.warm_start) == shapes(before.config, one, everyone.warm_start)

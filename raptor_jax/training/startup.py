@@ -68,9 +68,10 @@ def require_memory(setup: Setup) -> Planned:
     drones = take(setup.drones, slice(share))
     shapes = rounds.shapes(config, drones, setup.warm_start)
     kept = jax.eval_shape(best.create, shapes.teachers)
-    table = memory.plan(config, drones, shapes, kept)
+    block = rounds.block_size(setup.everyone, len(setup.job.files))
+    table = memory.plan(config, drones, shapes, kept, block)
     available = memory.available_bytes(jax.local_devices()[0])
-    memory.require_fit(table, config, share, available)
+    memory.require_fit(table, config, share, block, available)
     directory.require_space(setup.job.output_dir, mesh.size * checkpoints.estimated_bytes(kept, table.learner))
     return Planned(table, available)
 
@@ -78,12 +79,11 @@ def require_memory(setup: Setup) -> Planned:
 def require_memory_of_programs(setup: Setup, state: RunState, planned: Planned) -> None:
     """Prints the memory that each device will need, including that of the compiled programs. Raises UserError."""
     table, available = planned
-    programs = [program for program in state.round.programs if program is not None]
-    table = table._replace(temporaries=max(table.temporaries, memory.temporaries(programs)))
+    table = table._replace(temporaries=max(table.temporaries, state.round.programs.temporary_bytes))
     share = state.round.teacher_ids.size // setup.mesh.size
     device = f"each of {setup.mesh.size} {setup.mesh.devices.flat[0].device_kind} device(s)"
     progress.print_memory(table, available, share, device, setup.console)
-    memory.require_fit(table, setup.config, share, available)
+    memory.require_fit(table, setup.config, share, state.round.block, available)
 
 
 def first_state(setup: Setup, output: Output) -> RunState:

@@ -1,4 +1,4 @@
-"""A population that is trained in blocks of teachers."""
+"""Programs that run on blocks of teachers."""
 
 import functools
 
@@ -7,29 +7,34 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from raptor_jax.population import model_free
+from raptor_jax import evaluation
+from raptor_jax.config import Config
+from raptor_jax.population import blocks, sharding
 from raptor_jax.population import sac as population
-from raptor_jax.population.blocks import (
-    CACHE_BYTES,
-    LARGEST,
-    LARGEST_OF_WINDOWS,
-    block_by_block,
-    block_size,
-    in_whole_blocks,
-    least_in_round,
-)
+from raptor_jax.population.blocks import CACHE_BYTES, LARGEST, LARGEST_OF_WINDOWS, block_size
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unoptimized_module")]
+MODEL_FREE, WINDOWS = (Config.model_validate({"sac": {"horizon": horizon}}) for horizon in (0, 200))
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("unoptimized_module")
 def test_teachers_and_counters_end_as_they_do_all_at_once(tiny_config, drones):
-    train = functools.partial(model_free.train, tiny_config, 3)
+    mesh = sharding.mesh()
+    train = functools.partial(population.train, tiny_config, iterations=3)
 
-    def run(size: int):
+    def evaluate(actors, drones):
+        return evaluation.evaluate(tiny_config, actors, drones, 2, evaluation.SELECTION)
+
+    def run(block):
         fresh = population.create(tiny_config, drones, jnp.arange(3))
         now, _ = population.collect(tiny_config, fresh, drones, iterations=8)
-        after, metrics = jax.jit(lambda now: block_by_block(train, now, drones, size))(now)
-        return after.replace(keys=jax.random.key_data(after.keys)), metrics
+        with sharding.compiling(mesh) as start:
+            starting = functools.partial(blocks.start_compiling, start, mesh, block)
+            training = starting(train, (now, drones, jnp.int32(0)), donate=True)
+            selection = starting(evaluate, (now.teachers.actor, drones))
+        after, metrics = training()(now, drones, jnp.int32(0))
+        found = selection()(after.teachers.actor, drones)
+        return after.replace(keys=jax.random.key_data(after.keys)), metrics, found
 
     # Roundings differ with the number of teachers in a product.
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), run(1), run(3))
@@ -37,27 +42,27 @@ def test_teachers_and_counters_end_as_they_do_all_at_once(tiny_config, drones):
 
 @pytest.mark.parametrize(
     ("teachers", "learner_bytes", "size"),
-    [(1000, 1000, LARGEST), (7, 1000, 1), (6, 1000, 3), (64, CACHE_BYTES // 2, 2), (64, 2 * CACHE_BYTES, 1)],
+    [(1000, 1000, LARGEST), (3, 1000, 3), (5, 1000, 3), (64, CACHE_BYTES // 2, 2), (64, 2 * CACHE_BYTES, 1)],
 )
-def test_a_processor_takes_as_many_teachers_as_its_cache_holds_in_whole_blocks(teachers, learner_bytes, size):
-    assert block_size(teachers, learner_bytes, "cpu") == size
+def test_a_processor_takes_as_many_teachers_as_its_cache_holds(teachers, learner_bytes, size):
+    assert block_size(MODEL_FREE, "cpu", learner_bytes, teachers, teachers) == size
 
 
-@pytest.mark.parametrize(("teachers", "filled"), [(1, 1), (13, 14), (17, 18), (122, 126), (500, 504), (1000, 1000)])
-def test_a_number_without_large_divisors_is_filled_up(teachers, filled):
-    assert in_whole_blocks(teachers, "cpu") == filled
-    assert block_size(filled, 1, "cpu", LARGEST_OF_WINDOWS) >= min(teachers, LARGEST_OF_WINDOWS // 2)
-    assert in_whole_blocks(teachers, "gpu") == teachers
+@pytest.mark.parametrize(("teachers", "size"), [(1, 1), (4, 1), (5, 8), (8, 8), (9, 8), (26, 8), (121, 8), (500, 8)])
+def test_extra_rounds_on_a_processor_run_the_program_of_the_main_round_or_of_one_teacher(teachers, size):
+    assert block_size(WINDOWS, "cpu", 1000, teachers, everyone=500) == size <= LARGEST_OF_WINDOWS
 
 
 @pytest.mark.parametrize(
-    ("teachers", "everyone", "least"),
+    ("teachers", "everyone", "size"),
     [(1, 1000, 250), (250, 1000, 250), (251, 1000, 1000), (2, 4000, 250), (251, 4000, 1000), (3, 64, 16), (17, 64, 64)],
 )
-def test_rounds_on_an_accelerator_have_few_sizes(teachers, everyone, least):
-    assert least_in_round(teachers, everyone, "gpu") == least
-    assert least_in_round(teachers, everyone, "cpu") == 0
+def test_rounds_on_an_accelerator_have_few_sizes(teachers, everyone, size):
+    assert block_size(WINDOWS, "gpu", CACHE_BYTES, teachers, everyone) == size
+    assert block_size(MODEL_FREE, "gpu", CACHE_BYTES, teachers, everyone) == teachers
 
 
-def test_an_accelerator_takes_all_teachers_at_once():
-    assert block_size(1000, CACHE_BYTES, "gpu") == 1000
+@pytest.mark.parametrize(("teachers", "block", "filled"), [(3, 1, 3), (8, 8, 8), (9, 8, 16), (1, 8, 8)])
+def test_rows_are_filled_up_with_the_last_one(teachers, block, filled):
+    rows = blocks.filled_up(np.arange(teachers), sharding.mesh(), block)
+    assert rows.tolist() == [*range(teachers)] + [teachers - 1] * (filled - teachers)

@@ -13,7 +13,7 @@ PROGRAM = """
 import functools, json
 import jax, numpy as np
 from raptor_jax.population import sac as populations
-from raptor_jax.population import sharding
+from raptor_jax.population import blocks, sharding
 from raptor_jax.training import rounds
 from raptor_jax.config import Config
 from raptor_jax.drones.parameters import stack
@@ -24,7 +24,7 @@ small = {"critic_hidden_dim": 8, "actor_hidden_dim": 8, "critic_batch_size": 8, 
 model_free = {"sac": {**small, "horizon": 0, "n_warmup_steps": 32, "replay_capacity": 64}}
 windows = {"sac": {**small, "horizon": 4}, "environment": {"environments_per_teacher": 2}}
 mesh = sharding.mesh()
-rows = sharding.padded(np.arange(6), mesh)
+rows = blocks.filled_up(np.arange(6), mesh, block=1)
 drones = take(stack(sampled_drones(6)), rows)
 found = {"devices": mesh.size, "padded": rows.tolist()}
 for name, settings in (("model_free", model_free), ("windows", windows)):

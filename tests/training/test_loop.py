@@ -18,7 +18,7 @@ from raptor_jax.errors import UserError
 from raptor_jax.population import sac as population
 from raptor_jax.population.schedule import is_due
 from raptor_jax.runs import checkpoints
-from raptor_jax.training import divergence, extra_rounds, loop, rounds, startup
+from raptor_jax.training import divergence, extra_rounds, loop, rounds
 from validation.drones import calm, replaced
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unoptimized_module")]
@@ -81,7 +81,7 @@ def with_train(monkeypatch, change):
         return now._replace(programs=now.programs._replace(train=run))
 
     monkeypatch.setattr(rounds, "prepare", prepared)
-    monkeypatch.setattr(startup.memory, "temporaries", lambda programs: 0)
+    monkeypatch.setattr(rounds.Programs, "temporary_bytes", 0)
 
 
 def test_teacher_that_diverges_once_is_restarted_alone(tmp_path, drones, monkeypatch):
@@ -233,7 +233,7 @@ def test_extra_rounds_train_failing_teachers_further_and_for_longer(tmp_path, dr
         ([1], 256),
     ]
     # A program serves every round of as many teachers, however long.
-    assert prepared[2].programs.train is prepared[1].programs.train is not prepared[0].programs.train
+    assert prepared[2].programs.train.run is prepared[1].programs.train.run is not prepared[0].programs.train.run
     assert [teacher["rounds"] for teacher in results["teachers"]] == [1, 3, 1]
     assert [teacher["passed"] for teacher in results["teachers"]] == [True, False, True]
     assert "2 of 3 passed" in console.export_text()
@@ -281,7 +281,7 @@ def test_round_filled_up_as_on_an_accelerator_trains_the_same(tmp_path, drones, 
     config = build(WINDOWS.model_dump(), overrides, "test")
     monkeypatch.setattr(extra_rounds, "teachers_to_train_on", lambda _, state: np.arange(1 - state.round.attempt))
     train(config, drones, tmp_path / "alone")
-    monkeypatch.setattr(rounds, "least_in_round", lambda *_: 3)
+    monkeypatch.setattr(rounds, "block_size", lambda *_: 3)
     train(config, drones, tmp_path / "filled")
     for kind in ("best", "latest"):
         shutil.rmtree(tmp_path / "filled" / "checkpoints" / kind / "256")

@@ -82,7 +82,11 @@ def state_dict(population: Population, with_replay: bool) -> dict[str, Any]:
 
 def restore(population: Population, tree: dict[str, Any]) -> Population:
     """Returns a population with the content of a `state_dict`; arrays that it lacks are unchanged."""
-    complete = {**flax.serialization.to_state_dict(population), **tree}
+    own = flax.serialization.to_state_dict(population)
+    if own["replay"] and "replay" in tree:
+        # Replays of older checkpoints have one field more.
+        tree = {**tree, "replay": {name: tree["replay"][name] for name in own["replay"]}}
+    complete = {**own, **tree}
     restored = flax.serialization.from_state_dict(population, complete)
     return restored.replace(keys=jax.random.wrap_key_data(restored.keys))
 

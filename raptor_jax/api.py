@@ -175,6 +175,8 @@ def train(
     """
     _require_some(drones)
     _require_order(drones)
+    for drone in drones:
+        files.check(drone.path, drone.drone)
     job = loop.Job(config or Config(), drones, np.arange(len(drones)), Path(output_dir))
     loop.train(job, make_console(quiet), overwrite=overwrite, resume=resume)
     return load(output_dir)

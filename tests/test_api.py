@@ -17,6 +17,7 @@ from raptor_jax.errors import UserError
 from raptor_jax.export.teacher import Teacher
 from raptor_jax.runs.analysis import Population
 from raptor_jax.simulator import episode
+from validation.drones import replaced
 
 PAGE = Path(__file__).parents[1] / "docs" / "library.md"
 TINY = """
@@ -167,6 +168,7 @@ def test_a_teacher_acts_as_its_network(here):
 def test_refusals(here):
     drones = raptor_jax.sample_drones(3)
     run = "experiments/pre_training"
+    weightless = drones[0]._replace(drone=replaced(drones[0].drone, dynamics__mass=np.float64(0)))
     for refused, expected in (
         (lambda: raptor_jax.sample_drones(0), "num: 0 should be at least 1"),
         (lambda: raptor_jax.load_drones("nowhere"), "nowhere: no such file"),
@@ -175,6 +177,7 @@ def test_refusals(here):
         # A run's drones are read back in the order of their names: teacher 0 would be shown with another's drone.
         (lambda: raptor_jax.train(drones[::-1], "run"), "drones: 0002 is out of order"),
         (lambda: raptor_jax.train([*drones, drones[2]], "run"), "drones: 0002 is out of order or there twice"),
+        (lambda: raptor_jax.train([weightless], "run"), r"0000\.json: dynamics\.mass: 0"),
         (lambda: raptor_jax.evaluate("nowhere"), "nowhere: holds no checkpoints"),
         (lambda: raptor_jax.evaluate(run, episodes=0), "episodes: 0 should be at least 1"),
         (lambda: raptor_jax.load_teacher(run, 7), "has the teachers 0 to 3"),

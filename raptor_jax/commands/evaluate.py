@@ -63,8 +63,8 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         "--policy",
         default=KEPT,
         metavar="kept|foundation|STUDENT",
-        help="policy: the kept actors, or another one to compare with them or with the student: RAPTOR's published"
-        " foundation policy (needs raptor-jax[foundation]), or the path of a student (default: %(default)s)",
+        help="policy: kept (the kept actors or the student), or one to compare them with: foundation (RAPTOR's"
+        " published policy, needs raptor-jax[foundation]) or the path of a student (default: %(default)s)",
     )
     parser.add_argument(
         "--seed", type=seed, help="seed of the episodes (default: as in the final evaluation of the run)"
@@ -78,7 +78,7 @@ def _add_student_options(group: "argparse._ArgumentGroup") -> None:
     group.add_argument(
         "--task",
         choices=("file", "default", "raptor"),
-        help="task: that of each drone's file, or a built-in one (default: as its teachers)",
+        help="task: that of each drone's file, or a built-in one (default: as for the teachers)",
     )
     group.add_argument(
         "--l2f-initial-angle",

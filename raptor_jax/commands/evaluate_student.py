@@ -114,7 +114,7 @@ def _print(both: _Comparison, console: Console) -> None:
     shown = np.sort(lowest) if len(both.drones) <= _MOST_ROWS else lowest
     if len(both.drones) > _MOST_ROWS:
         console.print(f"The {_MOST_ROWS} lowest of {len(both.drones)} drones:")
-    table = Table("drone", "thrust/weight", "mass [kg]", *(printable(escape(name)) for name in both.found))
+    table = Table("drone", "thrust/weight", escape("mass [kg]"), *(printable(escape(name)) for name in both.found))
     for column in table.columns[1:]:
         column.justify = "right"
     for row in shown.tolist():

@@ -30,8 +30,8 @@ class EnvironmentConfig(Section):
     episode_steps: PositiveInt = Field(500, description="length at which an episode is truncated [steps]")
     training_episode_steps: PositiveInt = Field(
         300,
-        description="the same in training at sac.horizon > 0 [steps], at most episode_steps; shorter episodes have a"
-        " larger share of recovery from initial states",
+        description="length at which training truncates an episode at sac.horizon > 0 [steps], at most episode_steps;"
+        " shorter episodes contain a larger share of recovery",
     )
     task: Literal["file", "default", "raptor"] = Field(
         "file",

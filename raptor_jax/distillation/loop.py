@@ -42,7 +42,7 @@ class Ending(enum.Enum):
 
 
 class Job(NamedTuple):
-    """What to distill."""
+    """What to distil."""
 
     run: Path
     """The teachers' run."""

@@ -74,10 +74,18 @@ def from_content(path: Path, content: Mapping[str, Any]) -> DroneFile:
     try:
         parsed = parse_drone(content)
         drone = complete(parsed)
+    except FieldError as error:
+        raise UserError(f"{path}: {error}") from None
+    check(path, drone)
+    return DroneFile(path.stem, path, drone, parsed.metadata)
+
+
+def check(path: Path, drone: Drone) -> None:
+    """Raises UserError, which names the drone's file and the field, unless a drone is valid."""
+    try:
         check_drone(drone)
     except FieldError as error:
         raise UserError(f"{path}: {error}") from None
-    return DroneFile(path.stem, path, drone, parsed.metadata)
 
 
 def load_named(drones: Sequence[str | Path], num: int | None = None) -> list[DroneFile]:
@@ -153,16 +161,17 @@ def stack_for_training(files: Sequence[DroneFile], environment: EnvironmentConfi
 
 
 def save_drone(path: str | Path, drone: Drone, metadata: Mapping[str, Any]) -> None:
-    """Checks a drone and writes it as JSON in L2F's schema, at full precision and atomically.
+    """Checks a drone and writes it as `write_drone` does. Raises UserError if it is invalid or cannot be written."""
+    check(Path(path), drone)
+    write_drone(Path(path), drone, metadata)
+
+
+def write_drone(path: Path, drone: Drone, metadata: Mapping[str, Any]) -> None:
+    """Writes a valid drone as JSON in L2F's schema, at full precision and atomically.
 
     Raises:
-        UserError: the drone is invalid, or the file cannot be written.
+        UserError: the file cannot be written.
     """
-    path = Path(path)
-    try:
-        check_drone(drone)
-    except FieldError as error:
-        raise UserError(f"{path}: not written: {error}") from None
     with writing(path, "choose another directory"):
         write_text(path, to_json(drone, metadata))
 

@@ -4,6 +4,7 @@ flights.py         actors, or a policy outside of JAX, in raptor_jax's simulator
 foundation.py      the published foundation policy, as an evaluator (extra `foundation`)
 l2f_simulator.py   the original simulator (extra `l2f`)
 l2f_flights.py     the same episodes in the original simulator, as an evaluator
+students.py        a student on many drones
 matrix.py          every actor on every drone
 ceiling.py         the best flight of one episode that gradient ascent finds
 ceilings.py        these flights for many teachers and episodes, in blocks

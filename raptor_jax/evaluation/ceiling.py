@@ -31,7 +31,7 @@ from raptor_jax.simulator.episode import Episode
 
 
 class Search(NamedTuple):
-    """Settings of the gradient ascent. Measured on eight hard drones (docs/evaluation.md)."""
+    """Settings of the gradient ascent. Measured on eight drones (docs/evaluation.md)."""
 
     learning_rate: float = 0.2
     """Adam's, with cosine decay. The costs are norms, around whose zeros a constant rate would oscillate."""
@@ -40,8 +40,7 @@ class Search(NamedTuple):
     beta1: float = 0.7
     beta2: float = 0.9
     state_gradient_limit: float = 1000.0
-    """As the setting of this name, whose 200 is for windows, which are shorter than an episode: with 200 the ceilings
-    are 1 % lower."""
+    """As in `sac`, where 200 suits windows, which are shorter than episodes; here 200 lowers the ceilings by 1 %."""
 
 
 class Start(NamedTuple):

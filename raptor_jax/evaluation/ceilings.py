@@ -50,7 +50,7 @@ class Ceilings(NamedTuple):
 
 
 class Effort(NamedTuple):
-    """Iterations of a search. Measured on eight hard drones (docs/evaluation.md)."""
+    """Iterations of a search. Measured on eight drones (docs/evaluation.md)."""
 
     full: int = 200
     trial: int = 60

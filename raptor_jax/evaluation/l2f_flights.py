@@ -87,7 +87,7 @@ def _evaluate(
     """Evaluates groups of drones, each as large as the package's number of environments allows.
 
     Args:
-        config: as above, as the others.
+        config: settings.
         policy_of: returns the policy of a slice of the drones.
         drones: every array [T, ...].
         episodes: E.

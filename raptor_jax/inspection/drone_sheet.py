@@ -5,6 +5,7 @@ from typing import NamedTuple, TypedDict
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from raptor_jax.config import SamplingConfig
@@ -91,7 +92,9 @@ def show_sheet(sheet: Sheet, console: Console) -> None:
             place = "inside" if least <= quantity["value"] <= most else "[yellow]outside[/]"
         table.add_row(quantity["name"], f"{quantity['value']:.4g}", quantity["unit"], usual, place)
     console.print(table)
-    table = Table("rotor", "position [m]", "rotation from above", "thrust in hover [N]", "thrust at the limits [N]")
+    table = Table(
+        "rotor", escape("position [m]"), "rotation from above", "thrust in hover [N]", "thrust at the limits [N]"
+    )
     for rotor in sheet["rotors"]:
         position = ", ".join(f"{number:.4g}" for number in rotor["position"])
         hover = "-" if rotor["hover_thrust"] is None else f"{rotor['hover_thrust']:.4g}"

@@ -1,8 +1,17 @@
-"""Many teachers at once: `vmap` over teachers, `scan` over steps, everything that training changes in one pytree.
+"""Many teachers at once: `vmap` over teachers, `scan` over steps; no file access.
 
-`sac` contains the jitted programs that the host calls once per chunk; they use `model_free` at horizon 0 and
-`expansion` at a horizon above 0. A teacher's random draws depend only on the seed, its identity, the attempt and its
-own step counts, so its training does not depend on the other teachers. `best` keeps the best actors, `sharding`
-distributes teachers over devices, `memory` estimates the memory there, `warm_start` trains one teacher on many drones.
-No file access here.
+A teacher's random draws depend only on the seed, its identity, the attempt and its own step counts, so its training
+does not depend on the other teachers.
+
+state.py         everything that training changes, as one pytree
+sac.py           the programs of a training, at any horizon
+model_free.py    training at horizon 0
+expansion.py     training at a horizon above 0
+schedule.py      how a run is divided into calls of these programs
+per_teacher.py   random keys, and the rollback of teachers whose numbers became non-finite
+best.py          the best evaluated actor of each teacher
+warm_start.py    one teacher on many drones
+sharding.py      the teachers on all devices
+blocks.py        programs that the host calls for one block of teachers after another
+memory.py        the memory of a run, estimated before it
 """

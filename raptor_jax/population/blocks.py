@@ -26,7 +26,7 @@ LARGEST_OF_WINDOWS = 8
 """The same at a horizon above 0, which has more small operations (docs/speed.md)."""
 
 SMALLEST_ROUND = 250
-"""Teachers of an accelerator's round up to which an update takes nearly the same time."""
+"""With up to so many teachers, an update takes nearly the same time on an accelerator."""
 
 
 def block_size(config: Config, platform: str, learner_bytes: int, teachers: int, everyone: int) -> int:
@@ -34,7 +34,7 @@ def block_size(config: Config, platform: str, learner_bytes: int, teachers: int,
 
     Args:
         config: settings.
-        platform: of the devices, which need not be the default ones: `cpu`, `gpu`.
+        platform: `cpu` or `gpu`, that of the devices, which need not be the default ones.
         learner_bytes: weights, moments and targets of one teacher.
         teachers: of a device in this round.
         everyone: of a device in the main round.
@@ -46,9 +46,9 @@ def block_size(config: Config, platform: str, learner_bytes: int, teachers: int,
 
 
 def _on_processor(teachers: int, everyone: int, largest: int) -> int:
-    """Returns the fastest size for the main round, and for an extra round that or 1, so that few programs are compiled.
+    """Returns the fastest size for the main round; for an extra round that size or 1, so that few programs compile.
 
-    A block is assumed to cost as much as its teachers and one more, which is near to what was measured (docs/speed.md).
+    A block of n teachers is assumed to cost n + 1 units of time, which is close to measurements (docs/speed.md).
     """
 
     def cost(teachers: int, size: int) -> tuple[int, int]:

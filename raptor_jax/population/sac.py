@@ -1,4 +1,4 @@
-"""A population that learns by SAC, at any horizon: the functions that the host compiles and calls once per chunk."""
+"""A population that learns by SAC, at any horizon: the functions that the host compiles and calls."""
 
 import functools
 

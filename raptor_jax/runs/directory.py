@@ -12,7 +12,7 @@ from rich.console import Console
 
 from raptor_jax import config as configs
 from raptor_jax.config import Config
-from raptor_jax.drones.files import DroneFile, load_directory, save_drone
+from raptor_jax.drones.files import DroneFile, load_directory, write_drone
 from raptor_jax.drones.parameters import same
 from raptor_jax.errors import UserError
 from raptor_jax.runs import layout
@@ -77,9 +77,9 @@ def holds_something(output_dir: Path) -> bool:
 
 
 def write_inputs(output_dir: Path, config: Config, files: Sequence[DroneFile]) -> None:
-    """Writes the settings, and the drones under their own names."""
+    """Writes the settings, and the drones, which are valid, under their own names."""
     for file in files:
-        save_drone(layout.drones(output_dir) / f"{file.name}.json", file.drone, file.metadata)
+        write_drone(layout.drones(output_dir) / f"{file.name}.json", file.drone, file.metadata)
     # Last, because its presence means that the run can be resumed.
     write_config(output_dir, config)
 

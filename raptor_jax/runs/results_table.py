@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -36,7 +37,7 @@ def print_table(teachers: Sequence[TeacherResult], pass_return: float, console: 
     table = Table()
     numbers = ("thrust/weight", "mass [kg]", "mean return", "terminated", "offset [m]", "rounds", "passed")
     for heading in ("teacher", "drone", *numbers):
-        table.add_column(heading, justify="left" if heading == "drone" else "right", no_wrap=True)
+        table.add_column(escape(heading), justify="left" if heading == "drone" else "right", no_wrap=True)
     for entry in shown:
         table.add_row(
             f"{entry.teacher_id:04d}",

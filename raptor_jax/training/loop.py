@@ -1,6 +1,5 @@
 """The host loop: trains round by round and chunk by chunk; evaluates, logs and saves in between. No numerics here."""
 
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
 
@@ -10,14 +9,13 @@ from raptor_jax.population import sharding
 from raptor_jax.population.schedule import is_due
 from raptor_jax.population.state import ChunkMetrics, Population
 from raptor_jax.runs.results_table import print_table
-from raptor_jax.training import extra_rounds, failures, progress, rounds, signals, startup
+from raptor_jax.training import extra_rounds, progress, signals, startup
 from raptor_jax.training.divergence import roll_back_diverged
 from raptor_jax.training.evaluations import evaluate_and_keep, evaluate_kept
 from raptor_jax.training.output import Output
-from raptor_jax.training.resume import newest_point, resume_from
 from raptor_jax.training.saving import save_checkpoint
 from raptor_jax.training.signals import Requests
-from raptor_jax.training.state import Ending, Job, RunState, Setup, set_up
+from raptor_jax.training.state import Ending, Job, RunState, Setup
 
 __all__ = ["Ending", "Job", "train"]
 
@@ -36,16 +34,8 @@ def train(job: Job, console: Console, overwrite: bool = False, resume: bool = Fa
     """
     if not sharding.is_main_process():
         console = Console(quiet=True)
-    # Checked before anything is written.
-    rounds.most_steps(job.config)
-    resume = startup.require_directory(job, console, overwrite, resume)
-    setup = set_up(job, console)
-    planned = startup.require_memory(setup)
     with ExitStack() as at_the_end:
-        if sharding.is_main_process():
-            at_the_end.enter_context(startup.own_directory(job, console, resume))
-        sharding.wait_for_all("the output directory is there")
-        output, state = _begin(setup, planned, resume, at_the_end)
+        setup, output, state = startup.begin(job, console, overwrite, resume, at_the_end)
         requests = at_the_end.enter_context(signals.on_signals(console))
         with output.failures_reported():
             finished = _train_all_rounds(setup, output, state, requests)
@@ -57,25 +47,6 @@ def train(job: Job, console: Console, overwrite: bool = False, resume: bool = Fa
         return Ending.STOPPED
     print_table(output.results.teachers, job.config.training.pass_return, console)
     return Ending.PASSED if output.results.all_passed else Ending.NOT_PASSED
-
-
-def _begin(setup: Setup, planned: startup.Planned, resume: bool, at_the_end: ExitStack) -> tuple[Output, RunState]:
-    """Returns the output, which is closed at the end, and the state from which the training starts or continues."""
-    started = time.perf_counter()
-    with failures.reported(setup.job):
-        # Before anything is opened for writing, so that a run that cannot be resumed is not changed.
-        point = newest_point(setup) if resume else None
-    output = Output(setup)
-    at_the_end.callback(output.close)
-    with output.failures_reported():
-        state = resume_from(setup, output, point) if point else startup.first_state(setup, output)
-        seconds = time.perf_counter() - started
-        setup.console.print(f"compiled in {seconds:.1f} s (cached for the next run with the same shapes)")
-        startup.require_memory_of_programs(setup, state, planned)
-        output.open_tensorboard(state.step if resume else None)
-        output.results.set_progress(state.step, state.teacher_updates)
-        output.write_results()
-    return output, state
 
 
 def _train_all_rounds(setup: Setup, output: Output, state: RunState, requests: Requests) -> bool:

@@ -39,7 +39,7 @@ class Everyone(NamedTuple):
 class Programs(NamedTuple):
     """The compiled programs of a round; each device runs them on its own teachers.
 
-    They depend on the number of teachers, not on the round or its length: these are arguments.
+    `train` and `select` depend on the block; none depends on the number of the round or its length.
     """
 
     create: jax.stages.Compiled

@@ -12,12 +12,10 @@ from rich.console import Console
 
 from raptor_jax import sac
 from raptor_jax.config import Config
-from raptor_jax.drones.files import DroneFile, stack_for_training
+from raptor_jax.drones.files import DroneFile
 from raptor_jax.drones.parameters import Drone
-from raptor_jax.population import best, sharding
 from raptor_jax.population.best import Best
 from raptor_jax.population.state import Population
-from raptor_jax.runs import warm_start
 from raptor_jax.training.rounds import Everyone, Round
 
 
@@ -100,16 +98,3 @@ class RunState:
         self.round, self.population = now, now.create()
         self.began, self.began_with = self.step, np.asarray(self.best.mean_return)[now.rows]
         self._count_restarts()
-
-
-def set_up(job: Job, console: Console) -> Setup:
-    """Returns the constant part of the state. Raises UserError if a file or a task is unusable."""
-    mesh = sharding.mesh()
-    return Setup(
-        job=job,
-        mesh=mesh,
-        drones=stack_for_training(job.files, job.config.environment),
-        warm_start=warm_start.load(job.config),
-        keep_best=sharding.replicate(mesh, best.keep),
-        console=console,
-    )

@@ -132,7 +132,7 @@ def test_kernels_are_counted_as_often_as_their_loops_turn(program):
     assert list(program.inside()) == [update, step]
 
 
-def test_flop_are_those_of_products_and_all_others(program):
+def test_flop_of_products_and_of_other_operations(program):
     (update,) = program.loops
     (step,) = update.loops
     flop = 2 * 4 * 16 * 8
@@ -143,7 +143,7 @@ def test_flop_are_those_of_products_and_all_others(program):
     assert program.total(lambda kernel: kernel.product_flop) == flop + 3 * flop
 
 
-def test_of_a_stack_only_the_slice_is_moved(program):
+def test_only_a_slice_of_a_stack_is_moved(program):
     (update,) = program.loops
     kernels = by_name(update.loops[0])
     row, number = 4 * 4 * 8, 4

@@ -34,7 +34,7 @@ def refused(capsys, *arguments: str) -> str:
 
 
 @pytest.mark.parametrize(("selection", "ids"), [("0:2", [0, 1]), ("3", [3]), ("3,0:1", [0, 3]), ("1:3,2:4", [1, 2, 3])])
-def test_only_the_teachers_that_are_named_fly(run_of_4, tmp_path, selection, ids):
+def test_only_selected_teachers_fly(run_of_4, tmp_path, selection, ids):
     everyone = evaluated(run_of_4, tmp_path)["teachers"]
     found = evaluated(run_of_4, tmp_path, "--teachers", selection)["teachers"]
     assert [teacher["teacher_id"] for teacher in found] == ids

@@ -71,7 +71,9 @@ def test_both_policies_fly_in_the_original_simulator(untrained, tmp_path, capsys
     for policy in ("student", "foundation"):
         np.testing.assert_allclose(theirs[policy]["mean_return"], ours[policy]["mean_return"], rtol=1e-3, atol=0.5)
     assert theirs["student"]["mean_return"] != theirs["foundation"]["mean_return"]
-    assert "the student scores higher than foundation on 0 of 4 drones" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "mass [kg]" in shown
+    assert "the student scores higher than foundation on 0 of 4 drones" in shown
 
 
 def test_another_student_and_other_drones_are_compared_and_drawn(untrained, tmp_path, capsys):

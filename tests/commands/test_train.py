@@ -82,7 +82,7 @@ def results(run):
 
 
 def test_the_output_describes_the_training(finished):
-    for expected in ("replay", "compiled in", "passing 3/3", "3 of 3 passed", "tensorboard --logdir"):
+    for expected in ("replay", "compiled in", "passing 3/3", "3 of 3 passed", "mass [kg]", "tensorboard --logdir"):
         assert expected in finished.stdout
     assert "warning" not in finished.stderr.lower()
 

@@ -115,6 +115,7 @@ def test_inspect_shows_a_platform_by_its_name(capsys):
     assert cli.main(["inspect", "crazyflie"]) == exit_status.PASSED
     shown = capsys.readouterr().out
     assert "outside" in shown
+    assert "position [m]" in shown
     assert "warning: thrust-to-weight 1.467: little thrust remains" in shown
     assert cli.main(["inspect", "fs"]) == exit_status.PASSED
     assert "no unusual values" in capsys.readouterr().out

@@ -115,7 +115,7 @@ def test_a_teachers_position_does_not_matter(tiny_config, drones, reference):
 
 
 @pytest.mark.slow
-def test_two_chunks_are_one_of_twice_the_length(tiny_config, drones):
+def test_two_chunks_equal_one_of_twice_the_length(tiny_config, drones):
     halves, whole = (
         trained(tiny_config, untrained(tiny_config, drones), drones, chunks, iterations)
         for chunks, iterations in ((2, ITERATIONS), (1, 2 * ITERATIONS))

@@ -69,7 +69,7 @@ def test_flights(recorded_flights):
     assert within_rounding(flights, flying.fly_ours(flights), kept, golden.KEPT_EVERY)
 
 
-def test_bound_of_flights_notices_a_hundred_thousandth_of_the_mass(recorded_flights):
+def test_flight_bound_detects_a_mass_error_of_1e_5(recorded_flights):
     flights, kept = recorded_flights
     heavier = [d.replace(dynamics=d.dynamics.replace(mass=d.dynamics.mass * (1 + 1e-5))) for d in flights.drones]
     flown = flying.fly_ours(flights._replace(drones=heavier))

@@ -67,7 +67,7 @@ def uniform(low: float, high: float):
     return stats.uniform(low, high - low)
 
 
-def test_share_of_hover_starts_is_the_guidance(hover):
+def test_guidance_is_the_share_of_hover_starts(hover):
     assert stats.binomtest(int(hover.sum()), COUNT, 0.25).pvalue > LEAST_P_VALUE
 
 

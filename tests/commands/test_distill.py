@@ -40,7 +40,7 @@ def trained(tmp_path_factory):
 @pytest.fixture(scope="module")
 def distilled(trained):
     arguments = [trained / "run", "--config", "configs/quickstart_distill.yaml", "--output-dir", trained / "student"]
-    arguments += ["--distillation.iterations", "150"]
+    arguments += ["--distillation.iterations", "200", "--distillation.episodes", "64"]
     assert cli.main(["distill", *map(str, arguments), "--device", "cpu"]) == exit_status.PASSED
     return trained
 

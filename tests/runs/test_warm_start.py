@@ -8,15 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from raptor_jax import cli, evaluation, sac
+from raptor_jax import cli, sac
 from raptor_jax.commands import exit_status
 from raptor_jax.config import Config, build
 from raptor_jax.drones import sampling
-from raptor_jax.drones.parameters import stack
 from raptor_jax.errors import UserError
-from raptor_jax.population import sac as population
 from raptor_jax.runs import stored_config, warm_start
-from validation.drones import on_device, sampled_drones
 
 SETTINGS = {
     "sac.actor-hidden-dim": 8,
@@ -161,17 +158,3 @@ def test_an_output_that_cannot_be_written_is_refused_before_the_training(tmp_pat
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"error: --output: {output}: cannot be written")
     assert "name" in line
-
-
-@pytest.mark.slow
-def test_from_the_shipped_start_a_few_updates_make_good_teachers():
-    updates = 80
-    config = build({}, {"training.steps_per_teacher": updates * 800}, "test")
-    # The first drone of seed 0 is one that the start itself cannot fly.
-    drones = on_device(stack(sampled_drones(4)))
-    now = population.create(config, drones, jnp.arange(4), warm_start.load(config))
-    now, _ = population.train(config, now, drones, iterations=updates)
-    found = evaluation.evaluate(config, now.teachers.actor, drones, 32, evaluation.FINAL)
-    assert np.all(found.mean_return > config.training.pass_return)
-    assert np.median(found.mean_return) > 350
-    assert np.all(found.position_offset < 0.1)

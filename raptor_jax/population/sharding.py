@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
+from jax.extend.core import jaxpr_as_fun
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from raptor_jax.simulator.compiler import compiling_for, options
@@ -102,11 +103,24 @@ def start_compiling(
     arguments = tuple(shapes(mesh, argument) for argument in arguments)
     with compiling_for(platform(mesh)):
         if mesh.size > 1:
-            results = jax.eval_shape(function, *arguments)
-            specs = {"in_specs": _specs(arguments), "out_specs": _specs(results)}
-            function = jax.shard_map(function, mesh=mesh, check_vma=False, **specs)
+            function = _on_each_device(mesh, function, arguments)
         program = jax.jit(function, donate_argnums=(0,) if donate else ()).lower(*arguments)
     return pool.submit(program.compile, options(platform(mesh), runs_once, loops_in_graphs))
+
+
+def _on_each_device(mesh: Mesh, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Callable[..., Any]:
+    """Returns the function of all teachers that runs `function` on those of each device; it is traced once."""
+    of_device = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.sharding.shard_shape(leaf.shape), leaf.dtype), arguments
+    )
+    traced = jax.jit(function).trace(*of_device)
+
+    def run(*arguments: Any) -> Any:
+        results = jaxpr_as_fun(traced.jaxpr)(*jax.tree.leaves(arguments))
+        return jax.tree.unflatten(jax.tree.structure(traced.out_info), results)
+
+    specs = {"in_specs": _specs(arguments), "out_specs": _specs(traced.out_info)}
+    return jax.shard_map(run, mesh=mesh, check_vma=False, **specs)
 
 
 def replicate(mesh: Mesh, function: Callable[..., Any]) -> Callable[..., Any]:

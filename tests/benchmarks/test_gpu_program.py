@@ -191,6 +191,7 @@ def test_a_run_is_evaluated_before_its_first_chunk_in_between_after_its_last_and
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unoptimized")
 def test_an_update_is_measured_if_the_device_exists(tmp_path, drones):
     (tmp_path / "tiny.yaml").write_text(TINY)
     config = configs.load(tmp_path / "tiny.yaml")

@@ -63,6 +63,7 @@ def test_both_fly_the_same_episodes(drones):
     np.testing.assert_allclose(found.mean_return[1], found.mean_return[0], rtol=1e-2)
 
 
+@pytest.mark.usefixtures("unoptimized")
 def test_a_teacher_is_trained_and_exported(directory, tmp_path):
     run = tmp_path / "run"
     settings = [f"--{name}={value}" for name, value in TINY.items()]

@@ -7,37 +7,37 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from raptor_jax import evaluation
 from raptor_jax.config import Config
 from raptor_jax.population import blocks, sharding
-from raptor_jax.population import sac as population
 from raptor_jax.population.blocks import CACHE_BYTES, LARGEST, LARGEST_OF_WINDOWS, block_size
 
 MODEL_FREE, WINDOWS = (Config.model_validate({"sac": {"horizon": horizon}}) for horizon in (0, 200))
 
 
-@pytest.mark.slow
-@pytest.mark.usefixtures("unoptimized_module")
-def test_teachers_and_counters_end_as_they_do_all_at_once(tiny_config, drones):
+def advance(state, drones, number):
+    """Returns a state of teachers and a shared counter, as a training does, and a report."""
+    now = {"weights": state["weights"] * number + drones, "updates": state["updates"] + 1}
+    return now, {"loss": now["weights"].sum(axis=1)}
+
+
+@pytest.mark.parametrize("block", [1, 2, 3, 6])
+def test_teachers_and_counters_end_as_they_do_all_at_once(block):
     mesh = sharding.mesh()
-    train = functools.partial(population.train, tiny_config, iterations=3)
+    drones, number = jnp.arange(6.0)[:, None], jnp.float32(3)
 
-    def evaluate(actors, drones):
-        return evaluation.evaluate(tiny_config, actors, drones, 2, evaluation.SELECTION)
+    def state():
+        return {"weights": jnp.arange(12.0).reshape(6, 2), "updates": jnp.int32(4)}
 
-    def run(block):
-        fresh = population.create(tiny_config, drones, jnp.arange(3))
-        now, _ = population.collect(tiny_config, fresh, drones, iterations=8)
-        with sharding.compiling(mesh) as start:
-            starting = functools.partial(blocks.start_compiling, start, mesh, block)
-            training = starting(train, (now, drones, jnp.int32(0)), donate=True)
-            selection = starting(evaluate, (now.teachers.actor, drones))
-        after, metrics = training()(now, drones, jnp.int32(0))
-        found = selection()(after.teachers.actor, drones)
-        return after.replace(keys=jax.random.key_data(after.keys)), metrics, found
-
-    # Roundings differ with the number of teachers in a product.
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), run(1), run(3))
+    with sharding.compiling(mesh) as start:
+        starting = functools.partial(blocks.start_compiling, start, mesh, block)
+        training = starting(advance, (state(), drones, number), donate=True)
+        selection = starting(lambda *arguments: advance(*arguments)[1], (state(), drones, number))
+    expected, report = advance(state(), drones, number)
+    once, loss = training()(state(), drones, number)
+    jax.tree.map(np.testing.assert_array_equal, (once, loss), (expected, report))
+    np.testing.assert_array_equal(selection()(state(), drones, number)["loss"], report["loss"])
+    twice, _ = training()(once, drones, number)
+    assert int(twice["updates"]) == 6
 
 
 @pytest.mark.parametrize(

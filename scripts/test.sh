@@ -26,6 +26,6 @@ ruff check .
 ruff format --check .
 mypy
 lint-imports
-# Three processes, because tests also wait for the disk and for processes that they start. The files with slow tests
-# begin first (tests/conftest.py), and xdist keeps that order.
-python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --durations 10 ${quick:+-m "not slow"} "$@"
+# Two processes: three take more than 8 GB, and no less time. The files with slow tests begin first (tests/conftest.py),
+# and xdist keeps that order.
+python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 10 ${quick:+-m "not slow"} "$@"

@@ -9,6 +9,7 @@ import pytest
 
 from raptor_jax.config import Config
 from raptor_jax.population import blocks, sharding
+from raptor_jax.population import sac as population
 from raptor_jax.population.blocks import CACHE_BYTES, LARGEST, LARGEST_OF_WINDOWS, block_size
 
 MODEL_FREE, WINDOWS = (Config.model_validate({"sac": {"horizon": horizon}}) for horizon in (0, 200))
@@ -38,6 +39,24 @@ def test_teachers_and_counters_end_as_they_do_all_at_once(block):
     np.testing.assert_array_equal(selection()(state(), drones, number)["loss"], report["loss"])
     twice, _ = training()(once, drones, number)
     assert int(twice["updates"]) == 6
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("unoptimized")
+def test_a_population_with_a_replay_is_trained_as_all_at_once(tiny_config, drones):
+    mesh = sharding.mesh()
+    train = functools.partial(population.train, tiny_config, iterations=3)
+
+    def run(block):
+        fresh = population.create(tiny_config, drones, jnp.arange(3))
+        now, _ = population.collect(tiny_config, fresh, drones, iterations=8)
+        with sharding.compiling(mesh) as start:
+            training = blocks.start_compiling(start, mesh, block, train, (now, drones), donate=True)
+        after, metrics = training()(now, drones)
+        return after.replace(keys=jax.random.key_data(after.keys)), metrics
+
+    # Roundings differ with the number of teachers in a product.
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), run(1), run(3))
 
 
 @pytest.mark.parametrize(

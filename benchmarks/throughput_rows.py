@@ -31,7 +31,7 @@ from raptor_jax.simulator.episode import Episode
 from raptor_jax.training import rounds
 from raptor_jax.training.rounds import Round
 from raptor_jax.utils.console import readable_bytes
-from raptor_jax.utils.trees import tree_bytes
+from raptor_jax.utils.trees import take, tree_bytes
 
 TURNS = 3
 SIMULATOR_STEPS = 100
@@ -241,12 +241,12 @@ def prepared(mesh: Mesh, config: Config, teachers: int) -> Prepared:
     rows, start = np.arange(teachers), warm_start.load(config)
     drones = sampled(config, rows)
     began = time.perf_counter()
-    now = rounds.prepare(rounds.Everyone(mesh, config, drones, rows, start), 0, rows)
+    everyone = rounds.everyone(mesh, config, drones, rows, start)
+    now = rounds.prepare(everyone, 0, rows)
     compile_seconds = time.perf_counter() - began
-    own = jax.tree.map(lambda leaf: leaf[: now.teacher_ids.size // mesh.size], drones)
-    shapes = rounds.shapes(config, own, start)
-    kept = jax.eval_shape(best.create, shapes.teachers)
-    table = memory.plan(config, own, shapes, kept, now.block)
+    kept = jax.eval_shape(best.create, everyone.one.teachers)
+    of_device = now.teacher_ids.size // mesh.size
+    table = memory.plan(config, take(drones, slice(1)), everyone.one, kept, of_device, now.block)
     temporaries = max(table.temporaries, now.programs.temporary_bytes)
     return Prepared(now, table._replace(temporaries=temporaries), compile_seconds)
 

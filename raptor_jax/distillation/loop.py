@@ -28,7 +28,6 @@ from raptor_jax.runs.checkpoints import StudentNotes
 from raptor_jax.runs.student_results import Point, Returns, StudentResults
 from raptor_jax.training import signals
 from raptor_jax.training.signals import Requests
-from raptor_jax.utils.files import writing
 from raptor_jax.utils.trees import take
 
 __all__ = ["Ending", "Job", "distill"]
@@ -76,15 +75,12 @@ def distill(job: Job, console: Console, overwrite: bool = False, resume: bool = 
     Raises:
         UserError: the input is invalid, or there is too little memory or disk space.
     """
-    directory.require(job.output_dir, overwrite, resume)
-    resume = resume and directory.has_begun(job.output_dir)
+    resume = directory.require(job.output_dir, overwrite, resume)
     if resume:
         directory.require_same_settings(job.output_dir, job.config, ignored=("sampling.",))
     setup = _set_up(job, console)
     with ExitStack() as at_the_end:
-        at_the_end.enter_context(directory.own(job.output_dir, console, keep=resume))
-        with writing(job.output_dir, directory.FIX):
-            directory.write_config(job.output_dir, job.config)
+        at_the_end.enter_context(directory.own(job.output_dir, job.config, console, keep=resume))
         output = Output(job.output_dir, job.run, job.config, setup.teachers)
         at_the_end.callback(output.close)
         with output.failures_reported():

@@ -161,17 +161,13 @@ def stack_for_training(files: Sequence[DroneFile], environment: EnvironmentConfi
 
 
 def save_drone(path: str | Path, drone: Drone, metadata: Mapping[str, Any]) -> None:
-    """Checks a drone and writes it as `write_drone` does. Raises UserError if it is invalid or cannot be written."""
-    check(Path(path), drone)
-    write_drone(Path(path), drone, metadata)
-
-
-def write_drone(path: Path, drone: Drone, metadata: Mapping[str, Any]) -> None:
-    """Writes a valid drone as JSON in L2F's schema, at full precision and atomically.
+    """Checks a drone and writes it as JSON in L2F's schema, at full precision and atomically.
 
     Raises:
-        UserError: the file cannot be written.
+        UserError: the drone is invalid, or the file cannot be written.
     """
+    path = Path(path)
+    check(path, drone)
     with writing(path, "choose another directory"):
         write_text(path, to_json(drone, metadata))
 

@@ -142,14 +142,21 @@ def start_compiling(
         block: teachers of a block on a device.
         function: takes and returns trees of teachers, and scalars that all share.
         arguments: trees of R' teachers, or their shapes; every device has equally many whole blocks.
-        compiled: the function, if it was already compiled for such blocks.
+        compiled: the function, if it was already compiled; used if its blocks have the same shapes.
         donate: see `Blockwise.donates`.
         how: see `sharding.start_compiling`.
     """
-    if compiled is not None:
+    of_block = _with_leading_size(arguments, mesh.size * block)
+    if compiled is not None and _takes(compiled, of_block):
         return lambda: _blockwise(mesh, compiled, block, arguments, donate)
-    future = start(function, *_with_leading_size(arguments, mesh.size * block), donate=donate, **how)
+    future = start(function, *of_block, donate=donate, **how)
     return lambda: _blockwise(mesh, future.result(), block, arguments, donate)
+
+
+def _takes(program: jax.stages.Compiled, arguments: tuple[Any, ...]) -> bool:
+    """Returns whether a program was compiled for arguments of these shapes."""
+    found, wanted = jax.tree.leaves(program.args_info), jax.tree.leaves(arguments)
+    return [(leaf.shape, leaf.dtype) for leaf in found] == [(leaf.shape, leaf.dtype) for leaf in wanted]
 
 
 def _blockwise(

@@ -13,7 +13,7 @@ from raptor_jax.population.state import Population
 from raptor_jax.sac.replay import row_bytes
 from raptor_jax.simulator import episode
 from raptor_jax.utils.console import readable_bytes
-from raptor_jax.utils.trees import leading_size, take, tree_bytes
+from raptor_jax.utils.trees import take, tree_bytes
 
 _MARGIN = 0.95
 """Share of the free memory that a suggested capacity fills, because the free memory varies."""
@@ -40,29 +40,31 @@ def largest(config: Config) -> str:
     return "--environment.environments-per-teacher or --sac.horizon" if config.sac.horizon else "--sac.replay-capacity"
 
 
-def plan(config: Config, drones: Drone, population: Population, best: Best, block: int) -> MemoryTable:
-    """Returns the table, estimated from shapes; the temporaries are a lower bound.
+def plan(config: Config, drone: Drone, population: Population, best: Best, teachers: int, block: int) -> MemoryTable:
+    """Returns the table of a device, estimated from shapes; the temporaries are a lower bound.
 
     Args:
         config: settings.
-        drones: every array [T, ...].
-        population: shapes of the population.
-        best: shapes of the kept actors.
+        drone: that of one teacher, every array [1, ...].
+        population: shapes of one teacher in training, [1, ...].
+        best: shapes of what is kept of one teacher, [1, ...].
+        teachers: number of teachers on the device.
         block: how many of the teachers a program trains or evaluates at once.
     """
-    teachers, replay = leading_size(drones), tree_bytes(population.replay)
-    learner = tree_bytes(population.replace(keys=None)) - replay + tree_bytes(best) + tree_bytes(drones)
+    replay = tree_bytes(population.replay)
+    learner = tree_bytes(population.replace(keys=None)) - replay + tree_bytes(best) + tree_bytes(drone)
     episodes = max(config.training.eval_episodes, config.training.final_eval_episodes)
-    in_block = (learner + replay if block < teachers else learner) * block // teachers
-    return MemoryTable(replay, learner, in_block, evaluation_bytes(config, take(drones, slice(block)), episodes))
+    in_block = (learner + replay if block < teachers else learner) * block
+    evaluation = evaluation_bytes(config, drone, block, episodes)
+    return MemoryTable(replay * teachers, learner * teachers, in_block, evaluation)
 
 
-def evaluation_bytes(config: Config, drones: Drone, episodes: int) -> int:
-    """Returns a lower bound of the memory to evaluate `episodes` episodes on each of the drones [T, ...]."""
+def evaluation_bytes(config: Config, drones: Drone, teachers: int, episodes: int) -> int:
+    """Returns a lower bound of the memory to evaluate teachers on drones like the first of these, [T, ...]."""
     one_episode = jax.eval_shape(episode.start, take(drones, 0), jax.random.key(0))
     # The inputs and outputs of a step and the hidden layers of the actor are alive at the same time.
     per_episode = 3 * tree_bytes(one_episode) + 2 * 4 * config.sac.actor_hidden_dim
-    return leading_size(drones) * episodes * per_episode
+    return teachers * episodes * per_episode
 
 
 def available_bytes(device: jax.Device) -> int:

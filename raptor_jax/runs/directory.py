@@ -12,7 +12,7 @@ from rich.console import Console
 
 from raptor_jax import config as configs
 from raptor_jax.config import Config
-from raptor_jax.drones.files import DroneFile, load_directory, write_drone
+from raptor_jax.drones.files import DroneFile, load_directory, to_json
 from raptor_jax.drones.parameters import same
 from raptor_jax.errors import UserError
 from raptor_jax.runs import layout
@@ -39,11 +39,17 @@ CHANGEABLE = {
 """Settings that a resumed run may change: its length, and how it is logged, saved and evaluated."""
 
 
-def require(output_dir: Path, overwrite: bool, resume: bool) -> None:
-    """Raises UserError if a run cannot be written to a directory; changes nothing."""
+def require(output_dir: Path, overwrite: bool, resume: bool) -> bool:
+    """Returns whether a directory holds a run to resume; changes nothing.
+
+    Raises:
+        UserError: a run cannot be written to the directory.
+    """
     if os.path.exists(output_dir) and not os.path.isdir(output_dir):
         raise UserError(f"{output_dir}: is a file; name a directory with --output-dir")
-    if resume and not (has_begun(output_dir) or os.path.isfile(output_dir / layout.LOCK)):
+    # The settings are the last input to be written before a run trains.
+    begun = os.path.isfile(layout.config_file(output_dir))
+    if resume and not (begun or os.path.isfile(output_dir / layout.LOCK)):
         raise UserError(f"{output_dir}: holds no run to resume; leave out --resume, or name one with --output-dir")
     if not resume and holds_something(output_dir):
         if not overwrite:
@@ -53,11 +59,7 @@ def require(output_dir: Path, overwrite: bool, resume: bool) -> None:
             )
         if output_dir.resolve() in (Path.cwd(), *Path.cwd().parents):
             raise UserError(f"{output_dir}: contains the working directory and cannot be moved aside; name another")
-
-
-def has_begun(output_dir: Path) -> bool:
-    """Returns whether a directory contains the settings and drones of a run, which are written before it trains."""
-    return os.path.isfile(layout.config_file(output_dir))
+    return resume and begun
 
 
 def require_space(output_dir: Path, checkpoint_bytes: int) -> None:
@@ -76,20 +78,7 @@ def holds_something(output_dir: Path) -> bool:
     return os.path.isdir(output_dir) and any(path.name != layout.LOCK for path in output_dir.iterdir())
 
 
-def write_inputs(output_dir: Path, config: Config, files: Sequence[DroneFile]) -> None:
-    """Writes the settings, and the drones, which are valid, under their own names."""
-    for file in files:
-        write_drone(layout.drones(output_dir) / f"{file.name}.json", file.drone, file.metadata)
-    # Last, because its presence means that the run can be resumed.
-    write_config(output_dir, config)
-
-
-def write_config(output_dir: Path, config: Config) -> None:
-    """Writes the settings."""
-    write_text(layout.config_file(output_dir), configs.dump(config))
-
-
-def clear_leftovers(output_dir: Path) -> None:
+def _clear_leftovers(output_dir: Path) -> None:
     """Removes the temporary files of a run that was killed while writing; requires the lock."""
     names = (layout.RESULTS, layout.CURVES, layout.STUDENT, layout.STUDENT_RESULTS)
     for path in (*(output_dir / name for name in names), layout.config_file(output_dir)):
@@ -141,8 +130,17 @@ def _flat(config: Config) -> dict[str, object]:
 
 
 @contextlib.contextmanager
-def own(output_dir: Path, console: Console, keep: bool) -> Iterator[None]:
-    """Locks a directory for this run; its content is kept, or the directory is renamed.
+def own(
+    output_dir: Path, config: Config, console: Console, keep: bool, files: Sequence[DroneFile] = ()
+) -> Iterator[None]:
+    """Locks a directory for this run, and writes its inputs.
+
+    Args:
+        output_dir: output directory of the run.
+        config: the settings, which replace those of a resumed run.
+        console: where a renamed directory is reported.
+        keep: whether the content is kept, for a run that is resumed; else the directory is renamed.
+        files: the drones, which are valid; written unless the content is kept.
 
     Raises:
         UserError: another process holds the lock, or the directory cannot be written.
@@ -151,12 +149,16 @@ def own(output_dir: Path, console: Console, keep: bool) -> Iterator[None]:
         at_the_end.enter_context(locked(output_dir))
         with writing(output_dir, FIX):
             if keep:
-                clear_leftovers(output_dir)
+                _clear_leftovers(output_dir)
             elif holds_something(output_dir):
                 moved = move_aside(output_dir)
                 say(console, f"moved the run that was in {output_dir} to {moved}")
                 # The first lock moved with the old run.
                 at_the_end.enter_context(locked(output_dir))
+            for file in () if keep else files:
+                write_text(layout.drones(output_dir) / f"{file.name}.json", to_json(file.drone, file.metadata))
+            # Last, because its presence means that the run can be resumed.
+            write_text(layout.config_file(output_dir), configs.dump(config))
         yield
 
 

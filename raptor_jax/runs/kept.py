@@ -60,7 +60,7 @@ def load_flights(asked: Flights) -> tuple[KeptRun, int]:
     if asked.teachers is not None:
         kept = only(kept, asked.run, asked.teachers)
     episodes = asked.episodes or kept.settings.training.final_eval_episodes
-    needed = memory.evaluation_bytes(kept.settings, kept.drones, episodes)
+    needed = memory.evaluation_bytes(kept.settings, kept.drones, len(kept.ids), episodes)
     free = memory.available_bytes(jax.devices()[0])
     if needed > free:
         raise UserError(

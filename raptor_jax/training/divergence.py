@@ -15,7 +15,8 @@ from raptor_jax.population.per_teacher import revive
 from raptor_jax.population.state import Population
 from raptor_jax.sac import replay as replays
 from raptor_jax.training.output import Output
-from raptor_jax.training.state import RunState, Setup
+from raptor_jax.training.setup import Setup
+from raptor_jax.training.state import RunState
 
 RESTARTS = 3
 """How often a teacher is rolled back in a round before it is frozen."""

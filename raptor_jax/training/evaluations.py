@@ -11,9 +11,10 @@ from raptor_jax.drones.parameters import Drone
 from raptor_jax.evaluation import Evaluation
 from raptor_jax.population import blocks, sharding
 from raptor_jax.runs import layout
-from raptor_jax.training import progress, rounds
+from raptor_jax.training import progress
 from raptor_jax.training.output import Output
-from raptor_jax.training.state import RunState, Setup
+from raptor_jax.training.setup import Setup
+from raptor_jax.training.state import RunState
 from raptor_jax.utils.trees import take
 
 
@@ -38,10 +39,10 @@ def evaluate_and_keep(setup: Setup, output: Output, state: RunState, bar: progre
 def evaluate_kept(setup: Setup, output: Output, state: RunState) -> None:
     """Evaluates the kept actors in episodes that were not used to select them; decides which teachers pass."""
     config, mesh, teachers = setup.config, setup.mesh, len(setup.job.files)
-    block = rounds.block_size(setup.everyone, teachers)
-    everyone = blocks.filled_up(np.arange(teachers), mesh, block)
-    drones = sharding.shard(mesh, take(setup.drones, everyone))
-    actors = sharding.shard(mesh, take(jax.tree.map(np.asarray, state.best.actor), everyone))
+    block = setup.everyone.block
+    filled = blocks.filled_up(np.arange(teachers), mesh, block)
+    drones = sharding.shard(mesh, take(setup.everyone.drones, filled))
+    actors = sharding.shard(mesh, take(jax.tree.map(np.asarray, state.best.actor), filled))
     episodes = config.training.final_eval_episodes
 
     def deterministic(actors: sac.Parameters, drones: Drone) -> Evaluation:

@@ -7,7 +7,8 @@ from raptor_jax.config import TrainingConfig
 from raptor_jax.population.best import Best
 from raptor_jax.training import rounds
 from raptor_jax.training.output import Output
-from raptor_jax.training.state import RunState, Setup
+from raptor_jax.training.setup import Setup
+from raptor_jax.training.state import RunState
 
 
 def teachers_to_train_on(config: TrainingConfig, state: RunState) -> np.ndarray:

@@ -8,7 +8,7 @@ import jax
 
 from raptor_jax.errors import UserError
 from raptor_jax.population import memory
-from raptor_jax.training.state import Job
+from raptor_jax.training.setup import Job
 from raptor_jax.utils.files import writing
 
 

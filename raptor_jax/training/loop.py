@@ -14,8 +14,9 @@ from raptor_jax.training.divergence import roll_back_diverged
 from raptor_jax.training.evaluations import evaluate_and_keep, evaluate_kept
 from raptor_jax.training.output import Output
 from raptor_jax.training.saving import save_checkpoint
+from raptor_jax.training.setup import Job, Setup
 from raptor_jax.training.signals import Requests
-from raptor_jax.training.state import Ending, Job, RunState, Setup
+from raptor_jax.training.state import Ending, RunState
 
 __all__ = ["Ending", "Job", "train"]
 

@@ -10,8 +10,8 @@ from raptor_jax.runs import checkpoints, layout
 from raptor_jax.runs.curves import Curves
 from raptor_jax.runs.results import Purpose, Results
 from raptor_jax.runs.tensorboard import TensorBoard
-from raptor_jax.training import failures, rounds
-from raptor_jax.training.state import Setup
+from raptor_jax.training import failures
+from raptor_jax.training.setup import Setup
 from raptor_jax.utils.files import write_json
 
 
@@ -23,7 +23,7 @@ class Output:
         job, ids = setup.job, setup.job.teacher_ids.tolist()
         self._job, self._console = job, setup.console
         self.results = Results.begin(job.config.model_dump(), job.output_dir, ids, job.files)
-        self.curves = Curves(ids, rounds.most_steps(job.config))
+        self.curves = Curves(ids, setup.most_steps)
         self.checkpoints = checkpoints.Writer(job.output_dir)
         self._tensorboard: TensorBoard | None = None
 

@@ -16,7 +16,8 @@ from raptor_jax.runs.checkpoints import Notes
 from raptor_jax.training import rounds
 from raptor_jax.training.output import Output
 from raptor_jax.training.rounds import Round
-from raptor_jax.training.state import RunState, Setup
+from raptor_jax.training.setup import Setup
+from raptor_jax.training.state import RunState
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,7 +18,7 @@ from raptor_jax.population.best import Best
 from raptor_jax.population.blocks import Blockwise
 from raptor_jax.population.schedule import Schedule
 from raptor_jax.population.state import ChunkMetrics, Population
-from raptor_jax.utils.trees import leading_size, take, tree_bytes
+from raptor_jax.utils.trees import take, tree_bytes
 
 
 class Everyone(NamedTuple):
@@ -34,6 +34,10 @@ class Everyone(NamedTuple):
     """[T] their identities, which seed them."""
     warm_start: sac.Parameters | None
     """The actor with which every teacher begins; None for random weights."""
+    one: Population
+    """Shapes of one teacher in the main round, [1, ...]."""
+    block: int
+    """How many teachers a device trains at once in the main round, and evaluates at once at the end."""
 
 
 class Programs(NamedTuple):
@@ -119,8 +123,8 @@ def most_steps(config: Config) -> int:
     Raises:
         UserError: they exceed the range of the counters.
     """
-    attempts = range(config.training.extra_rounds + 1)
-    steps = sum(populations.schedule(config_of(config, attempt)).total_steps for attempt in attempts)
+    configs = [config_of(config, attempt) for attempt in range(config.training.extra_rounds + 1)]
+    steps = sum(populations.schedule(of_round).total_steps for of_round in configs)
     if steps >= 2**31:
         raise UserError(
             f"training.steps_per_teacher: {config.training.steps_per_teacher} and the extra rounds make {steps:,}"
@@ -129,18 +133,21 @@ def most_steps(config: Config) -> int:
     return steps
 
 
-def shapes(config: Config, drones: Drone, warm_start: sac.Parameters | None) -> Population:
-    """Returns the shapes of a population on drones [T, ...]."""
-    teachers = leading_size(drones)
-    return jax.eval_shape(lambda: populations.create(config, drones, jnp.arange(teachers), warm_start))
+def everyone(
+    mesh: Mesh, config: Config, drones: Drone, teacher_ids: np.ndarray, warm_start: sac.Parameters | None
+) -> Everyone:
+    """Returns the teachers of a run; arguments as in `Everyone`."""
+    drone = take(drones, slice(1))
+    one = jax.eval_shape(lambda: populations.create(config, drone, jnp.arange(1), warm_start))
+    found = Everyone(mesh, config, drones, teacher_ids, warm_start, one, block=1)
+    return found._replace(block=block_size(found, teacher_ids.size))
 
 
 def block_size(everyone: Everyone, teachers: int) -> int:
     """Returns how many of a round's teachers a device trains at once."""
-    mesh, config = everyone.mesh, everyone.config
-    one = shapes(config, take(everyone.drones, slice(1)), everyone.warm_start)
-    of_device, of_everyone = (-(-count // mesh.size) for count in (teachers, everyone.teacher_ids.size))
-    return blocks.block_size(config, sharding.platform(mesh), tree_bytes(one.teachers), of_device, of_everyone)
+    of_device, of_everyone = (-(-count // everyone.mesh.size) for count in (teachers, everyone.teacher_ids.size))
+    learner_bytes = tree_bytes(everyone.one.teachers)
+    return blocks.block_size(everyone.config, sharding.platform(everyone.mesh), learner_bytes, of_device, of_everyone)
 
 
 def prepare(
@@ -156,14 +163,15 @@ def prepare(
         before: the round before, whose programs are reused if they have the same shapes.
     """
     mesh, config = everyone.mesh, config_of(everyone.config, attempt)
-    block = block_size(everyone, rows.size)
+    plan, block = populations.schedule(config), block_size(everyone, rows.size)
     filled = blocks.filled_up(rows, mesh, block)
     placed = sharding.shard(mesh, take(everyone.drones, filled))
     ids = sharding.shard(mesh, everyone.teacher_ids[filled])
     begun = None if kept is None else sharding.shard(mesh, take(kept, filled))
-    again = before.programs if before and _same_blocks(before, config, everyone, block) else None
+    # The length of a round is an argument of its programs, but the length of a chunk is compiled in.
+    again = before.programs if before and before.plan.chunk_iterations == plan.chunk_iterations else None
     programs = compiled(mesh, config, placed, ids, everyone.warm_start, block, begun, again)
-    return Round(attempt, rows, config, populations.schedule(config), placed, ids, begun, block, programs)
+    return Round(attempt, rows, config, plan, placed, ids, begun, block, programs)
 
 
 def compiled(
@@ -186,7 +194,7 @@ def compiled(
         warm_start: see `Everyone`.
         block: see `Round`.
         kept: see `Round`, or its shape.
-        before: programs of the same blocks, which are reused.
+        before: programs with the same settings and chunks, which are reused for blocks of the same shapes.
     """
     plan = populations.schedule(config)
 
@@ -215,13 +223,3 @@ def compiled(
         train=training(),
         select=selection(),
     )
-
-
-def _same_blocks(before: Round, config: Config, everyone: Everyone, block: int) -> bool:
-    """Returns whether a round with these settings and blocks runs the programs of the round before.
-
-    The length of a round is an argument of its programs, but the length of a chunk is compiled in.
-    """
-    plan = populations.schedule(config)._replace(chunks=before.plan.chunks)
-    one, same = take(everyone.drones, slice(1)), plan == before.plan and block == before.block
-    return same and shapes(config, one, everyone.warm_start) == shapes(before.config, one, everyone.warm_start)

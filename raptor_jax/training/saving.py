@@ -4,7 +4,8 @@ from raptor_jax.config import TrainingConfig
 from raptor_jax.population.state import Population
 from raptor_jax.runs.checkpoints import Notes, state_dict, tree_of_best
 from raptor_jax.training.output import Output
-from raptor_jax.training.state import RunState, Setup
+from raptor_jax.training.setup import Setup
+from raptor_jax.training.state import RunState
 from raptor_jax.utils.files import json_number
 from raptor_jax.utils.trees import tree_bytes
 

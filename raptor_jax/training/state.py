@@ -1,22 +1,13 @@
-"""The state of a training: the job, the constant part, and the part that changes from chunk to chunk."""
+"""The part of the state of a training that changes from chunk to chunk, and how a training ends."""
 
 import dataclasses
 import enum
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-from jax.sharding import Mesh
-from rich.console import Console
 
-from raptor_jax import sac
-from raptor_jax.config import Config
-from raptor_jax.drones.files import DroneFile
-from raptor_jax.drones.parameters import Drone
 from raptor_jax.population.best import Best
 from raptor_jax.population.state import Population
-from raptor_jax.training.rounds import Everyone, Round
+from raptor_jax.training.rounds import Round
 
 
 class Ending(enum.Enum):
@@ -25,42 +16,6 @@ class Ending(enum.Enum):
     PASSED = "every teacher passed"
     NOT_PASSED = "some teacher did not pass"
     STOPPED = "stopped on request; it can be resumed"
-
-
-class Job(NamedTuple):
-    """What to train."""
-
-    config: Config
-    files: Sequence[DroneFile]
-    """The drones; teacher i flies files[i]."""
-    teacher_ids: np.ndarray
-    """[T] identities of the teachers, which seed them."""
-    output_dir: Path
-
-
-@dataclasses.dataclass(frozen=True)
-class Setup:
-    """The part of the state that does not change during a training."""
-
-    job: Job
-    mesh: Mesh
-    drones: Drone
-    """Every array [T, ...], on the host."""
-    warm_start: sac.Parameters | None
-    """The actor with which every teacher begins; None for random weights."""
-    keep_best: Callable[..., Best]
-    """`best.keep`, with its result on every device."""
-    console: Console
-
-    @property
-    def config(self) -> Config:
-        """Returns the settings of the run."""
-        return self.job.config
-
-    @property
-    def everyone(self) -> Everyone:
-        """Returns all teachers, from which a round takes its own."""
-        return Everyone(self.mesh, self.config, self.drones, self.job.teacher_ids, self.warm_start)
 
 
 @dataclasses.dataclass

@@ -29,7 +29,7 @@ drones = take(stack(sampled_drones(6)), rows)
 found = {"devices": mesh.size, "padded": rows.tolist()}
 for name, settings in (("model_free", model_free), ("windows", windows)):
     config = Config.model_validate(settings | {"training": {"steps_per_teacher": 640}})
-    population = rounds.shapes(config, drones, None)
+    population = jax.eval_shape(functools.partial(populations.create, config), drones, rows)
     train = functools.partial(populations.train, config, iterations=2)
     updates = jax.ShapeDtypeStruct((), np.int32)
     found[name] = {

@@ -12,10 +12,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from raptor_jax.errors import UserError, first_line
-from raptor_jax.population.best import Best
 from raptor_jax.runs import layout
 from raptor_jax.runs.checkpoints.content import Notes, StudentNotes, digest
-from raptor_jax.utils.trees import tree_bytes
 
 KEPT = 2
 """Number of checkpoints of each kind on disk, so that an undamaged one exists while the next is written."""
@@ -103,6 +101,6 @@ def _copied(tree: Any) -> Any:
     return jax.tree.map(lambda leaf: np.array(leaf, copy=True), tree)
 
 
-def estimated_bytes(best: Best, learner_bytes: int) -> int:
+def estimated_bytes(best_bytes: int, latest_bytes: int) -> int:
     """Returns the disk space that the checkpoints of a run need, including one of each kind in progress."""
-    return (KEPT + 1) * (tree_bytes(best) + learner_bytes)
+    return (KEPT + 1) * (best_bytes + latest_bytes)

@@ -12,7 +12,8 @@ from raptor_jax.drones.parameters import Drone
 from raptor_jax.errors import UserError
 from raptor_jax.runs import checkpoints, layout
 from raptor_jax.runs.kept import load_kept, only
-from raptor_jax.runs.results import TeacherResult, read
+from raptor_jax.runs.results import read
+from raptor_jax.runs.teacher_result import TeacherResult
 from raptor_jax.utils.trees import take
 
 

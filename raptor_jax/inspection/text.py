@@ -14,8 +14,8 @@ from raptor_jax.errors import printable
 from raptor_jax.inspection.arrays import ArrayContent
 from raptor_jax.inspection.content import CheckpointContent
 from raptor_jax.inspection.drone import DroneContent, show_drone
-from raptor_jax.runs.results import TeacherResult
 from raptor_jax.runs.results_table import print_table
+from raptor_jax.runs.teacher_result import TeacherResult
 from raptor_jax.utils.console import readable_bytes, say
 
 _MOST_POINTS = 20

@@ -4,7 +4,7 @@ layout.py           the name of every file of a run
 directory.py        the output directory: its lock, its inputs, what a resumed run may change
 stored_config.py    the settings of a run; those of version 0.1 are translated
 checkpoints/        the only package that imports orbax
-results.py          results.json; results_table.py prints it
+results.py          results.json; teacher_result.py is an entry of its teachers, results_table.py prints it
 curves.py           curves.npz
 tensorboard.py      the same curves for TensorBoard
 kept.py             the kept actors with their drones and settings, to be evaluated or exported

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from raptor_jax.runs import layout
 from raptor_jax.runs.directory import locked_if_free
-from raptor_jax.runs.results import CEILING, MAX_BYTES, read
+from raptor_jax.runs.results import MAX_BYTES, read
+from raptor_jax.runs.teacher_result import CEILING
 from raptor_jax.utils.files import read_object, write_json, writing
 
 

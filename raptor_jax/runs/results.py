@@ -1,10 +1,9 @@
 """The content of `results.json`: the results of a run and of each teacher.
 
-The models here are the only description of `results.json`. They also read files of older versions and of other
-programs: missing fields have defaults, and unknown fields are kept.
+The models here and in `teacher_result` are the only description of `results.json`. They also read files of older
+versions and of other programs: missing fields have defaults, and unknown fields are kept.
 """
 
-import dataclasses
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -17,10 +16,10 @@ import numpy as np
 import pydantic
 
 from raptor_jax.drones.files import DroneFile
-from raptor_jax.drones.parameters import thrust_to_weight, torque_to_inertia
 from raptor_jax.errors import UserError
 from raptor_jax.evaluation import Evaluation
 from raptor_jax.runs import stored_config
+from raptor_jax.runs.teacher_result import BEFORE_FINAL, FINAL, Count, Model, TeacherResult, untrained
 from raptor_jax.utils.files import Unreadable, json_number, read_object
 from raptor_jax.utils.machine import machine, versions
 
@@ -29,8 +28,6 @@ MAX_BYTES = 1 << 24
 
 Purpose = Literal["compiling", "training", "evaluating"]
 """The purposes for which a run's time is recorded."""
-Count = Annotated[int, pydantic.Field(ge=0, lt=2**63)]
-Number = Annotated[float, pydantic.Field(gt=-1e38, lt=1e38)]
 
 
 def _require_pass_return(config: dict[str, Any]) -> dict[str, Any]:
@@ -47,11 +44,7 @@ def _require_jax(versions: dict[str, Any]) -> dict[str, Any]:
     return versions
 
 
-class _Model(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(strict=True, allow_inf_nan=False, extra="allow")
-
-
-class RoundResult(_Model):
+class RoundResult(Model):
     """A finished round of training."""
 
     teacher_ids: list[Count]
@@ -61,7 +54,7 @@ class RoundResult(_Model):
     """Updates of each of its teachers."""
 
 
-class Timings(_Model):
+class Timings(Model):
     """Seconds that a run has spent, by purpose."""
 
     compiling: float = 0.0
@@ -78,7 +71,7 @@ class Timings(_Model):
             setattr(self, purpose, getattr(self, purpose) + time.perf_counter() - started)
 
 
-class RunResult(_Model):
+class RunResult(Model):
     """The object `run`: what was trained, where, and the progress."""
 
     status: str
@@ -103,66 +96,11 @@ class RunResult(_Model):
         return float(self.config["training"]["pass_return"])
 
 
-class TeacherResult(_Model):
-    """An entry of `teachers`. Results of the final evaluation are None before it, and None if they are not finite."""
-
-    teacher_id: Count
-    drone: str
-    """The file name of its drone."""
-    thrust_to_weight: Number
-    torque_to_inertia: Number | None = None
-    mass: Number
-    best_eval_reward: Number | None
-    """Mean return in the evaluation that selected the kept actor."""
-    best_step: Count | None = None
-    """Environment steps of the teacher at that evaluation."""
-    mean_return: Number | None
-    std_return: Number | None
-    episode_length: Number | None
-    share_terminated: Number | None = None
-    final_position_error: Number | None = None
-    position_offset: Number | None = None
-    yaw_offset: Number | None = None
-    stochastic_mean_return: Number | None = None
-    """With sampled actions, in the same episodes."""
-    passed: bool | None
-    final_path: str | None = None
-    """The checkpoint of the kept actor, relative to the output directory."""
-    ceiling: Number | None = None
-    """Mean of the best returns found by `ceiling` in its episodes: a lower bound of the best possible mean return."""
-    ceiling_return: Number | None = None
-    """Mean return of the kept actor in these episodes, the first `ceiling_episodes` of the final evaluation."""
-    ceiling_episodes: Count | None = None
-    ceiling_share_terminated: Number | None = None
-    """Fraction of them in which the best flight found ends by termination."""
-    restarts: Count = 0
-    """How often the teacher was rolled back and restarted because its numbers became non-finite."""
-    frozen_at_step: Count | None = None
-    """The step before which its numbers became non-finite and it was not restarted again."""
-    rounds: Count = 0
-    """Rounds of training that it finished."""
-
-    @pydantic.model_validator(mode="after")
-    def _evaluated_completely(self) -> "TeacherResult":
-        if self.mean_return is not None and None in (self.std_return, self.episode_length):
-            raise ValueError("a mean_return without std_return and episode_length")
-        if self.ceiling is not None and self.ceiling_return is None:
-            raise ValueError("a ceiling without ceiling_return")
-        return self
-
-
-_FINAL = tuple(field.name for field in dataclasses.fields(Evaluation))
-"""Fields of a teacher that the final evaluation sets."""
-CEILING = ("ceiling", "ceiling_return", "ceiling_episodes", "ceiling_share_terminated")
-"""Fields of a teacher that the command `ceiling` sets; None before it, and after the teacher is trained further."""
-_BEFORE_FINAL: dict[str, Any] = dict.fromkeys((*_FINAL, "stochastic_mean_return", "passed", "final_path", *CEILING))
-"""A teacher's fields before the final evaluation."""
-
 _Run = TypeVar("_Run")
 _Read = TypeVar("_Read", bound=pydantic.BaseModel)
 
 
-class _Results(_Model, Generic[_Run]):
+class _Results(Model, Generic[_Run]):
     """A run, or an evaluation of one, and its teachers."""
 
     run: _Run
@@ -177,7 +115,7 @@ class _Results(_Model, Generic[_Run]):
     def set_final_evaluation(self, evaluation: Evaluation, pass_return: float, final_path: str) -> None:
         """Records the final evaluation [T'] of the kept actors, and which teachers passed; T' may exceed T."""
         for row, entry in enumerate(self.teachers):
-            for name in _FINAL:
+            for name in FINAL:
                 setattr(entry, name, json_number(np.asarray(getattr(evaluation, name))[row]))
             entry.passed = entry.mean_return is not None and entry.mean_return > pass_return
             entry.final_path = final_path
@@ -220,13 +158,13 @@ class Results(_Results[RunResult]):
             machine=machine(),
             versions=versions(),
         )
-        return cls(run=run, teachers=_untrained(ids, files))
+        return cls(run=run, teachers=untrained(ids, files))
 
     def restore(self, content: dict[str, Any]) -> None:
         """Restores the results saved with a checkpoint; machine, versions and settings remain the current ones."""
         saved = Results.model_validate(content)
         self.run.step, self.run.rounds, self.run.timings = saved.run.step, saved.run.rounds, saved.run.timings
-        self.teachers = [entry.model_copy(update=_BEFORE_FINAL) for entry in saved.teachers]
+        self.teachers = [entry.model_copy(update=BEFORE_FINAL) for entry in saved.teachers]
 
     def add_round(self, rows: Sequence[int], steps: int, updates: int) -> None:
         """Records a finished round: the rows of its teachers, and the steps and updates of each."""
@@ -264,7 +202,7 @@ class EvaluationResults(_Results[dict[str, Any]]):
             "rounds": [],
             "timings": Timings().model_dump(),
         }
-        return cls(run=run, teachers=_untrained(ids, files))
+        return cls(run=run, teachers=untrained(ids, files))
 
 
 def read(path: Path) -> Results:
@@ -302,19 +240,3 @@ def require_teacher(run: Path, ids: Sequence[int], teacher_id: int) -> None:
     """Raises UserError unless a run has a teacher; `ids` are the identities of all its teachers."""
     if teacher_id not in ids:
         raise UserError(f"--teacher {teacher_id}: {run} has the teachers {min(ids)} to {max(ids)}; name one of them")
-
-
-def _untrained(ids: Sequence[int], files: Sequence[DroneFile]) -> list[TeacherResult]:
-    """Returns the entries [T] of teachers before their training."""
-    return [
-        TeacherResult(
-            teacher_id=int(number),
-            drone=file.path.name,
-            thrust_to_weight=float(thrust_to_weight(file.drone.dynamics)),
-            torque_to_inertia=float(torque_to_inertia(file.drone.dynamics)),
-            mass=float(file.drone.dynamics.mass),
-            best_eval_reward=None,
-            **_BEFORE_FINAL,
-        )
-        for number, file in zip(ids, files, strict=True)
-    ]

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from raptor_jax.errors import printable
-from raptor_jax.runs.results import TeacherResult
+from raptor_jax.runs.teacher_result import TeacherResult
 
 
 def _verdict(entry: TeacherResult) -> tuple[str, str, str, str, str]:

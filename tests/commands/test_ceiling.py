@@ -12,7 +12,7 @@ from raptor_jax.commands import exit_status
 from raptor_jax.evaluation import ceilings
 from raptor_jax.evaluation.ceilings import Effort
 from raptor_jax.report import content
-from raptor_jax.runs import analysis, layout, results
+from raptor_jax.runs import analysis, layout, results, teacher_result
 from raptor_jax.runs.directory import locked
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unoptimized_module")]
@@ -60,7 +60,7 @@ def test_the_ceiling_is_printed_written_and_shown_in_the_report(capsys, run):
     assert after["run"] == before["run"]
     for entry, old in zip(after["teachers"], before["teachers"], strict=True):
         one = next((one for one in found["teachers"] if one["teacher_id"] == entry["teacher_id"]), None)
-        added = {name: one[name] for name in results.CEILING} if one else {}
+        added = {name: one[name] for name in teacher_result.CEILING} if one else {}
         assert entry == old | added
 
     shown = content.of(analysis.load(run), [None] * 4)
@@ -112,7 +112,7 @@ def test_teachers_that_are_trained_further_have_no_ceiling(run):
     found = results.read(run / layout.RESULTS)
     assert found.teachers[0].ceiling is not None
     found.restore(found.content())
-    assert {getattr(found.teachers[0], name) for name in results.CEILING} == {None}
+    assert {getattr(found.teachers[0], name) for name in teacher_result.CEILING} == {None}
 
 
 @pytest.mark.parametrize(

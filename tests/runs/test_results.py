@@ -5,7 +5,7 @@ import json
 import pytest
 
 from raptor_jax.errors import UserError
-from raptor_jax.runs import layout, results
+from raptor_jax.runs import layout, results, teacher_result
 from tests.runs.builder import write_run
 
 RUN = [
@@ -15,12 +15,12 @@ RUN = [
 TEACHER = [
     *("teacher_id", "drone", "thrust_to_weight", "torque_to_inertia", "mass", "best_eval_reward", "best_step"),
     *("mean_return", "std_return", "episode_length", "share_terminated", "final_position_error", "position_offset"),
-    *("yaw_offset", "stochastic_mean_return", "passed", "final_path", *results.CEILING),
+    *("yaw_offset", "stochastic_mean_return", "passed", "final_path", *teacher_result.CEILING),
     *("restarts", "frozen_at_step", "rounds"),
 ]
 NEWER = (
     *("stochastic_mean_return", "position_offset", "yaw_offset", "restarts", "frozen_at_step", "rounds"),
-    *results.CEILING,
+    *teacher_result.CEILING,
 )
 """Fields that the first versions did not write."""
 

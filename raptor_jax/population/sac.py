@@ -37,9 +37,9 @@ def create(
     config: Config,
     drones: Drone,
     teacher_ids: jax.Array,
-    start: sac.Parameters | None = None,
     attempt: jax.Array | int = 0,
     kept: Best | None = None,
+    warm_start: sac.Parameters | None = None,
 ) -> Population:
     """Returns a population before its first update.
 
@@ -47,9 +47,9 @@ def create(
         config: settings.
         drones: every array [T, ...].
         teacher_ids: [T] identity of each teacher, which seeds it.
-        start: weights of the actor with which every teacher begins; None for different random weights.
         attempt: [] number of the round; every attempt at training these teachers has its own seeds.
-        kept: networks with which each teacher continues, [T, ...], instead of `start`.
+        kept: networks with which each teacher continues, [T, ...], instead of `warm_start`.
+        warm_start: weights of the actor with which every teacher begins; None for different random weights.
     """
     environments = config.environment.environments_per_teacher
 
@@ -60,7 +60,7 @@ def create(
             episodes = expansion.start_episodes(config, of_each, episodes_key)
         else:
             episodes = jax.vmap(episode.start, in_axes=(None, 0))(drone, jax.random.split(episodes_key, environments))
-        networks = (start,) if kept is None else (kept.actor, kept.critic, kept.alpha)
+        networks = (warm_start,) if kept is None else (kept.actor, kept.critic, kept.alpha)
         return sac.create(config.sac, weights_key, *networks), episodes, run_key
 
     teachers, episodes, keys = jax.vmap(one)(drones, teacher_ids, kept)

@@ -4,7 +4,6 @@ import functools
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
@@ -137,8 +136,8 @@ def everyone(
     mesh: Mesh, config: Config, drones: Drone, teacher_ids: np.ndarray, warm_start: sac.Parameters | None
 ) -> Everyone:
     """Returns the teachers of a run; arguments as in `Everyone`."""
-    drone = take(drones, slice(1))
-    one = jax.eval_shape(lambda: populations.create(config, drone, jnp.arange(1), warm_start))
+    create = functools.partial(populations.create, config, warm_start=warm_start)
+    one = jax.eval_shape(create, take(drones, slice(1)), teacher_ids[:1])
     found = Everyone(mesh, config, drones, teacher_ids, warm_start, one, block=1)
     return found._replace(block=block_size(found, teacher_ids.size))
 
@@ -196,18 +195,15 @@ def compiled(
         kept: see `Round`, or its shape.
         before: programs with the same settings and chunks, which are reused for blocks of the same shapes.
     """
-    plan = populations.schedule(config)
-
-    def create(drones: Drone, teacher_ids: jax.Array, attempt: jax.Array, kept: Best | None) -> Population:
-        return populations.create(config, drones, teacher_ids, warm_start, attempt, kept)
+    plan, number = populations.schedule(config), jax.ShapeDtypeStruct((), np.int32)
+    create = functools.partial(populations.create, config, warm_start=warm_start)
+    train = functools.partial(populations.train, config, iterations=plan.chunk_iterations)
+    collect = functools.partial(populations.collect, config, iterations=plan.warmup_iterations)
 
     def evaluate(actors: sac.Parameters, drones: Drone) -> evaluation.Evaluation:
         return evaluation.evaluate(config, actors, drones, config.training.eval_episodes, evaluation.SELECTION)
 
-    number = jax.ShapeDtypeStruct((), np.int32)
     population = jax.eval_shape(create, drones, teacher_ids, number, kept)
-    train = functools.partial(populations.train, config, iterations=plan.chunk_iterations)
-    collect = functools.partial(populations.collect, config, iterations=plan.warmup_iterations)
     to_train, to_evaluate = (population, drones, number), (population.teachers.actor, drones)
     with sharding.compiling(mesh) as start:
         starting = functools.partial(blocks.start_compiling, start, mesh, block)

@@ -69,7 +69,7 @@ def test_identities_seeds_and_attempts_draw_differently(config, drones):
 
 def test_every_teacher_begins_with_the_start(config, drones):
     start = sac.create(config.sac, jax.random.key(9)).actor
-    now = population.create(config, drones, jnp.asarray(IDS), start)
+    now = population.create(config, drones, jnp.asarray(IDS), warm_start=start)
     jax.tree.map(lambda leaf, one: np.testing.assert_array_equal(leaf, [one] * 3), now.teachers.actor, start)
 
 

@@ -116,8 +116,8 @@ def test_teacher_that_diverges_once_is_restarted_alone(tmp_path, drones, monkeyp
 def test_teacher_that_keeps_diverging_is_frozen(tmp_path, drones, monkeypatch):
     create = population.create
 
-    def create_broken(*arguments):
-        made = create(*arguments)
+    def create_broken(*arguments, **named):
+        made = create(*arguments, **named)
         broken = made.teachers.log_alpha.at[1].set(jnp.nan)
         return made.replace(teachers=made.teachers.replace(log_alpha=broken))
 

@@ -37,7 +37,7 @@ def untrained(drones):
 
 
 def test_a_few_updates_from_the_packaged_start_make_good_teachers(drones):
-    now = population.create(CONFIG, drones, jnp.arange(4), warm_start.load(CONFIG))
+    now = population.create(CONFIG, drones, jnp.arange(4), warm_start=warm_start.load(CONFIG))
     now, _ = population.train(CONFIG, now, drones, UPDATES, iterations=UPDATES)
     found = evaluate(now.teachers.actor, drones)
     assert np.all(found.mean_return > CONFIG.training.pass_return)

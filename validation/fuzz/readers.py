@@ -64,7 +64,7 @@ def make_run(directory: Path) -> None:
     drones = files.load_directory(layout.drones(directory))
     write_text(layout.config_file(directory), config.dump(SETTINGS))
     stacked = jax.tree.map(jnp.asarray, stack([file.drone for file in drones]))
-    population = populations.create(SETTINGS, stacked, jnp.arange(TEACHERS), None)
+    population = populations.create(SETTINGS, stacked, jnp.arange(TEACHERS))
     kept = best.create(population.teachers).replace(mean_return=jnp.array([1.0, 2.0]))
     notes = checkpoints.Notes(0, list(range(TEACHERS)), 0, [None] * TEACHERS, 0, 0, {}, {})
     ids = np.arange(TEACHERS)

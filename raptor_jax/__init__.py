@@ -18,7 +18,17 @@ from typing import TYPE_CHECKING, Any
 from raptor_jax.errors import UserError
 
 if TYPE_CHECKING:
-    from raptor_jax.api import evaluate, load_config, load_drones, load_teacher, make_environment, sample_drones, train
+    from raptor_jax.api import (
+        distill,
+        evaluate,
+        load_config,
+        load_drones,
+        load_student,
+        load_teacher,
+        make_environment,
+        sample_drones,
+        train,
+    )
     from raptor_jax.runs import analysis
     from raptor_jax.runs.analysis import load
 
@@ -27,10 +37,12 @@ __version__ = version("raptor-jax")
 __all__ = [
     "UserError",
     "analysis",
+    "distill",
     "evaluate",
     "load",
     "load_config",
     "load_drones",
+    "load_student",
     "load_teacher",
     "make_environment",
     "sample_drones",

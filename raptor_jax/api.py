@@ -16,11 +16,14 @@ import numpy as np
 from raptor_jax import config as configs
 from raptor_jax import evaluation
 from raptor_jax.config import Config
+from raptor_jax.distillation import distill as run_distillation
+from raptor_jax.distillation import job_of
 from raptor_jax.drones import files, sampling, tasks
 from raptor_jax.drones.files import DroneFile
 from raptor_jax.drones.parameters import Drone
 from raptor_jax.errors import UserError
 from raptor_jax.evaluation import Evaluation, Policy
+from raptor_jax.export.student.policy import Student, read_student
 from raptor_jax.export.teacher import Teacher, read_teachers
 from raptor_jax.runs import analysis as analysis
 from raptor_jax.runs.analysis import Population, load
@@ -224,6 +227,62 @@ def load_teacher(run: str | Path, teacher_id: int) -> Teacher:
     ('0000', (10, 4))
     """
     return read_teachers(Path(run), teacher_id)[0]
+
+
+def distill(
+    run: str | Path,
+    output_dir: str | Path,
+    config: Config | None = None,
+    teachers: Sequence[int] | None = None,
+    *,
+    overwrite: bool = False,
+    resume: bool = False,
+    quiet: bool = False,
+) -> Student:
+    """Distils the teachers of a run that passed into one recurrent policy, as `raptor-jax distill` does.
+
+    Ctrl-C and SIGTERM stop it after the current chunk; `status` in student.json is then "interrupted", and the same
+    call with `resume=True` resumes the distillation.
+
+    Args:
+        run: output directory of the teachers' run.
+        output_dir: output directory of the student; docs/distillation.md lists its files.
+        config: settings, of which only the section `distillation` is used; None for `configs/distill.yaml`.
+        teachers: identities of the teachers to learn from; None for all that passed.
+        overwrite: rename a student that is already in `output_dir`, and start a new one.
+        resume: resume the distillation in `output_dir`.
+        quiet: print nothing.
+
+    Returns:
+        The best student found by the evaluations.
+
+    Raises:
+        UserError: the input is invalid, or there is too little memory or disk space.
+
+    >>> tiny = load_config("tiny.yaml")  # minutes become seconds
+    >>> student = distill("experiments/pre_training", "experiments/student", tiny, quiet=True)
+    >>> evaluate("experiments/pre_training", student.policy(), episodes=2).mean_return.shape
+    (4,)
+    """
+    settings = (config or load_config("configs/distill.yaml")).distillation
+    asked = None if teachers is None else [range(number, number + 1) for number in teachers]
+    job = job_of(Path(run), settings, Path(output_dir), asked)
+    run_distillation(job, make_console(quiet), overwrite=overwrite, resume=resume)
+    return load_student(output_dir)
+
+
+def load_student(path: str | Path) -> Student:
+    """Returns the student in a file, or in the directory that `distill` wrote.
+
+    Raises:
+        UserError: the file is missing, is damaged, or is not a student.
+
+    >>> student = load_student("examples/student.npz")
+    >>> memory, action = student.act(student.fresh_memory, np.zeros(22))
+    >>> memory.shape, action.shape
+    ((16,), (4,))
+    """
+    return read_student(Path(path))
 
 
 def _require_some(drones: Sequence[DroneFile]) -> None:

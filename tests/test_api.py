@@ -19,10 +19,14 @@ from raptor_jax.runs.analysis import Population
 from raptor_jax.simulator import episode
 from validation.drones import replaced
 
-PAGE = Path(__file__).parents[1] / "docs" / "library.md"
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "library.md"
 TINY = """
 environment: {episode_steps: 10, environments_per_teacher: 2}
 sac: {horizon: 5}
+distillation:
+  {width: 4, iterations: 2, episodes: 4, batch_episodes: 2, epochs: 1, guided_iterations: 1, eval_frequency: 2,
+   eval_episodes: 2, checkpoint_frequency: 2, log_frequency: 2}
 training:
   steps_per_teacher: 200
   eval_frequency: 100
@@ -45,6 +49,7 @@ def here(tmp_path, monkeypatch, run_of_4) -> Path:
     (tmp_path / "tiny.yaml").write_text(TINY)
     (tmp_path / "experiments").mkdir()
     (tmp_path / "experiments" / "pre_training").symlink_to(run_of_4)
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -75,10 +80,11 @@ def test_doctests(here, module):
 @pytest.mark.slow
 def test_the_page_runs(here):
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     names: dict[str, object] = {}
     for block in blocks:
-        exec(compile(block.replace("configs/quickstart.yaml", "tiny.yaml"), str(PAGE), "exec"), names)
+        tiny = re.sub(r"configs/\w+.yaml", "tiny.yaml", block)
+        exec(compile(tiny, str(PAGE), "exec"), names)
     assert isinstance(names["population"], Population)
     assert len(names["population"]) == 2
 
@@ -165,6 +171,24 @@ def test_a_teacher_acts_as_its_network(here):
     np.testing.assert_allclose(teacher.action(observation[3]), np.tanh(mean[3]), atol=1e-5)
 
 
+def test_a_student_learns_from_the_named_teachers_and_is_loaded_again(here, capsys):
+    config = raptor_jax.load_config("tiny.yaml")
+    run, output = "experiments/pre_training", "student"
+    student = raptor_jax.distill(run, output, config, teachers=[0, 2], quiet=True)
+    assert capsys.readouterr().out == ""
+    assert student.provenance["teachers"] == 2
+    again = raptor_jax.load_student(here / "student" / "student.npz")
+    jax.tree.map(np.testing.assert_array_equal, again.weights, student.weights)
+    # Step by step and from a scan, with a memory for each of five episodes.
+    observations = np.random.default_rng(0).normal(size=(3, 5, 22)).astype(np.float32)
+    memory = jnp.broadcast_to(student.fresh_memory, (5, 4))
+    for observation, expected in zip(observations, student.fly(observations), strict=True):
+        memory, action = student.act(memory, observation)
+        np.testing.assert_allclose(action, np.clip(expected, -1, 1), atol=1e-5)
+    raptor_jax.distill(run, output, config, teachers=[0, 2], resume=True)
+    assert "resumed from iteration 2" in capsys.readouterr().out
+
+
 def test_refusals(here):
     drones = raptor_jax.sample_drones(3)
     run = "experiments/pre_training"
@@ -181,6 +205,9 @@ def test_refusals(here):
         (lambda: raptor_jax.evaluate("nowhere"), "nowhere: holds no checkpoints"),
         (lambda: raptor_jax.evaluate(run, episodes=0), "episodes: 0 should be at least 1"),
         (lambda: raptor_jax.load_teacher(run, 7), "has the teachers 0 to 3"),
+        (lambda: raptor_jax.distill("nowhere", "run"), "nowhere: holds no checkpoints"),
+        (lambda: raptor_jax.distill(run, "run", teachers=[7]), "teacher 7"),
+        (lambda: raptor_jax.load_student("nowhere"), "nowhere: no such file"),
         (lambda: raptor_jax.load_config(overrides={"sac.gama": 1}), "did you mean sac.gamma"),
     ):
         with pytest.raises(UserError, match=expected):

@@ -6,9 +6,7 @@ from pathlib import Path
 from raptor_jax.commands.devices import require_device, use_cores
 from raptor_jax.commands.exit_status import PASSED, STOPPED
 from raptor_jax.commands.options import Command, add_config_options, add_device_option, load_config, teachers
-from raptor_jax.config import Config
-from raptor_jax.errors import UserError
-from raptor_jax.runs import layout, stored_config
+from raptor_jax.runs import layout
 from raptor_jax.utils.console import make_console, say
 
 _CONFIG = "configs/distill.yaml"
@@ -39,28 +37,19 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    config = _config(options)
-    use_cores(config.distillation.batch_episodes)
+    settings = load_config(options).distillation
+    use_cores(settings.batch_episodes)
     require_device(options.device)
-    from raptor_jax.distillation import Ending, Job, distill
+    from raptor_jax.distillation import Ending, distill, job_of
 
     console = make_console()
-    job = Job(options.run, config, options.output_dir, options.teachers)
+    job = job_of(options.run, settings, options.output_dir, options.teachers)
     ending = distill(job, console, overwrite=options.overwrite, resume=options.resume)
     if ending is Ending.STOPPED:
         return STOPPED
     say(console, f"student: {options.output_dir / layout.STUDENT}")
     say(console, f"results: {options.output_dir / layout.STUDENT_RESULTS}")
     return PASSED
-
-
-def _config(options: argparse.Namespace) -> Config:
-    """Returns the settings of the run, with those of the distillation from --config and the command line."""
-    chosen = load_config(options)
-    path = layout.config_file(options.run)
-    if not path.is_file():
-        raise UserError(f"{options.run}: holds no {layout.CHECKPOINTS}; name the output directory of a run")
-    return stored_config.load(path).model_copy(update={"distillation": chosen.distillation})
 
 
 COMMAND = Command(

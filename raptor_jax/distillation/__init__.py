@@ -9,6 +9,6 @@ loop.py         the loop
 The numerics are in `student`.
 """
 
-from raptor_jax.distillation.loop import Ending, Job, distill
+from raptor_jax.distillation.loop import Ending, Job, distill, job_of
 
-__all__ = ["Ending", "Job", "distill"]
+__all__ = ["Ending", "Job", "distill", "job_of"]

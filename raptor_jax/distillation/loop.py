@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from raptor_jax import evaluation, student
-from raptor_jax.config import Config
+from raptor_jax.config import Config, DistillationConfig
 from raptor_jax.distillation import teachers as all_teachers
 from raptor_jax.distillation.output import Output
 from raptor_jax.distillation.programs import compile_chunk, mesh_for, on_every_device
@@ -23,14 +23,14 @@ from raptor_jax.distillation.teachers import Teachers
 from raptor_jax.errors import UserError
 from raptor_jax.evaluation import students
 from raptor_jax.population.schedule import is_due
-from raptor_jax.runs import checkpoints, directory
+from raptor_jax.runs import checkpoints, directory, layout, stored_config
 from raptor_jax.runs.checkpoints import StudentNotes
 from raptor_jax.runs.student_results import Point, Returns, StudentResults
 from raptor_jax.training import signals
 from raptor_jax.training.signals import Requests
 from raptor_jax.utils.trees import take
 
-__all__ = ["Ending", "Job", "distill"]
+__all__ = ["Ending", "Job", "distill", "job_of"]
 
 
 class Ending(enum.Enum):
@@ -50,6 +50,19 @@ class Job(NamedTuple):
     output_dir: Path
     asked: Sequence[range] | None = None
     """Ranges of `teacher_id` of the teachers to learn from; None for all that passed."""
+
+
+def job_of(run: Path, settings: DistillationConfig, output_dir: Path, asked: Sequence[range] | None = None) -> Job:
+    """Returns a job with the settings of a run and these of the distillation; arguments as in `Job`.
+
+    Raises:
+        UserError: there is no such run, or its settings are invalid.
+    """
+    path = layout.config_file(run)
+    if not path.is_file():
+        raise UserError(f"{run}: holds no {layout.CHECKPOINTS}; name the output directory of a run")
+    config = stored_config.load(path).model_copy(update={"distillation": settings})
+    return Job(run, config, output_dir, asked)
 
 
 class _Setup(NamedTuple):

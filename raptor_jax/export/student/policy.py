@@ -1,4 +1,4 @@
-"""The student for export: its weights and their provenance."""
+"""The student: its weights, their provenance, and how it acts."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from raptor_jax import student
+from raptor_jax.evaluation.students import StudentPolicy
 from raptor_jax.runs import student_file
 from raptor_jax.student import Weights
 
@@ -39,6 +40,27 @@ class Student(NamedTuple):
     def parameters(self) -> int:
         """The number of its parameters."""
         return student.parameter_count(self.weights)
+
+    @property
+    def fresh_memory(self) -> jax.Array:
+        """The memory [width] at the beginning of an episode."""
+        return student.fresh_memory(self.weights)
+
+    def act(self, memory: jax.Array, observation: np.ndarray | jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Takes one step of the policy.
+
+        Args:
+            memory: [..., width] after the last step, `fresh_memory` before the first.
+            observation: [..., 22], or a teacher's, [..., 26], whose rotor states are not used.
+
+        Returns:
+            The next memory [..., width], and the action [..., 4], clipped to [-1, 1].
+        """
+        return student.act_clipped(self.weights, memory, jnp.asarray(observation, jnp.float32))
+
+    def policy(self) -> StudentPolicy:
+        """Returns the student as a policy for `raptor_jax.evaluate`."""
+        return StudentPolicy(self.weights)
 
     def fly(self, observations: np.ndarray) -> np.ndarray:
         """Returns the actions [T, B, 4], not clipped, at observations [T, B, 22] of B episodes from their beginning."""

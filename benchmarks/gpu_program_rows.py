@@ -54,7 +54,7 @@ def programs(config: Config, drones: Drone, mesh: Mesh) -> Compiled:
         shape = jax.ShapeDtypeStruct((teachers,), np.int32)
         return Compiled(rounds.compiled(mesh, config, drones, shape, start, block=teachers), plan, window, None)
     ids = np.arange(teachers)
-    now = rounds.prepare(rounds.everyone(mesh, config, drones, ids, start), 0, ids)
+    now = rounds.prepare(rounds.all_teachers(mesh, config, drones, ids, start), 0, ids)
     return Compiled(now.programs, plan, window, now)
 
 

@@ -241,7 +241,7 @@ def prepared(mesh: Mesh, config: Config, teachers: int) -> Prepared:
     rows, start = np.arange(teachers), warm_start.load(config)
     drones = sampled(config, rows)
     began = time.perf_counter()
-    everyone = rounds.everyone(mesh, config, drones, rows, start)
+    everyone = rounds.all_teachers(mesh, config, drones, rows, start)
     now = rounds.prepare(everyone, 0, rows)
     compile_seconds = time.perf_counter() - began
     kept = jax.eval_shape(best.create, everyone.one.teachers)

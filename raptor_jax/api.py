@@ -152,7 +152,10 @@ def train(
     resume: bool = False,
     quiet: bool = False,
 ) -> Population:
-    """Trains a teacher for each drone on all devices of the machine, as `raptor-jax train` does.
+    """Trains a teacher for each drone on all devices of JAX, as `raptor-jax train` does.
+
+    A CPU is one device, and trains on one core, unless the environment variable JAX_NUM_CPU_DEVICES is set to the
+    number of cores before jax computes something; the command does that by itself.
 
     Ctrl-C and SIGTERM stop it after the current chunk. The returned `runs[0]["status"]` is then "interrupted", and the
     same call with `resume=True` resumes the run.
@@ -192,13 +195,15 @@ def evaluate(
 
     Args:
         run: output directory of a run.
-        policy: one controller for all drones; None for the kept actors, each on its own drone.
+        policy: one controller for all drones, an object with `reset()` and `evaluate_step(observations [B, 26])`, which
+            returns actions [B, 4]; None for the kept actors, each on its own drone.
         episodes: number of episodes per drone; None for that of the final evaluation of the run.
         seed: seed of the episodes; None for that of the run. With both None, the episodes are those of its final
             evaluation.
 
     Returns:
-        NumPy arrays [T], in the order of the drones of the run.
+        NumPy arrays [T], in the order of the drones of the run: `mean_return`, `std_return`, `episode_length` in steps,
+        `share_terminated`, `final_position_error` and `position_offset` in m, and `yaw_offset` in rad.
 
     Raises:
         UserError: the directory contains no run, its files are inconsistent, or there is too little memory.
@@ -265,6 +270,8 @@ def distill(
     (4,)
     """
     settings = (config or load_config("configs/distill.yaml")).distillation
+    if teachers is not None and not len(teachers):
+        raise UserError("teachers: there are none; name at least one, or pass None for all that passed")
     asked = None if teachers is None else [range(number, number + 1) for number in teachers]
     job = job_of(Path(run), settings, Path(output_dir), asked)
     run_distillation(job, make_console(quiet), overwrite=overwrite, resume=resume)
@@ -296,4 +303,4 @@ def _require_order(drones: Sequence[DroneFile]) -> None:
     ordered = sorted(set(paths), key=files.by_number)
     if paths != ordered:
         wrong = next(path for path, expected in zip(paths, [*ordered, None], strict=False) if path != expected)
-        raise UserError(f"drones: {wrong.stem} is out of order or there twice; order the drones by unique names")
+        raise UserError(f"drones: {wrong.stem} is out of order or occurs twice; sort them by number, each name once")

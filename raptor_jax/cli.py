@@ -7,6 +7,7 @@ Every key of the configuration is also an option, for example --sac.actor-learni
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -15,7 +16,7 @@ from raptor_jax import __version__
 from raptor_jax import config as configs
 from raptor_jax.commands import ceiling, distill, evaluate, export, inspect, report, rollout, sample, train, train_start
 from raptor_jax.commands.devices import set_environment
-from raptor_jax.commands.exit_status import INTERRUPTED, USAGE
+from raptor_jax.commands.exit_status import CLOSED_PIPE, INTERRUPTED, USAGE
 from raptor_jax.errors import UserError
 
 COMMANDS = {
@@ -29,10 +30,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = _parse(sys.argv[1:] if arguments is None else arguments)
         set_environment(getattr(options, "device", "cpu"))
-        return COMMANDS[options.command].run(options)
+        status = COMMANDS[options.command].run(options)
+        sys.stdout.flush()
+        return status
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return USAGE
+    except BrokenPipeError:
+        # The reader of a pipe, such as head, has ended. Python flushes standard output once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return CLOSED_PIPE
     except KeyboardInterrupt:
         print("interrupted; files written so far are kept", file=sys.stderr)
         return INTERRUPTED
@@ -42,7 +49,7 @@ class _Parser(argparse.ArgumentParser):
     """argparse with one-line errors."""
 
     def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; see raptor-jax --help")
+        raise UserError(f"{message}; see {self.prog} --help")
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -87,6 +94,8 @@ def _with_dashes(argument: str) -> str:
 
 
 def _unknown(argument: str) -> str:
+    if not argument.startswith("-"):
+        return f"{argument}: unexpected argument; --help lists the arguments"
     name = argument.partition("=")[0]
     dotted = name.removeprefix("--").replace("-", "_")
     if replacement := configs.renamed(dotted):

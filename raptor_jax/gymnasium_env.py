@@ -15,7 +15,7 @@ reward and limits; an episode is truncated after `environment.episode_steps` ste
     position, linear_velocity             [3] m and m/s, world frame
     orientation                           [4] unit quaternion (w, x, y, z), body to world
     angular_velocity                      [3] rad/s, body frame
-    rotor_state                           [4] current relative throttle of each rotor
+    rotor_state                           [4] state of each rotor, in the unit of the drone's `action_limit`
     target_position, target_velocity      [3] m and m/s, world frame
     force, torque                         [3] N, world frame, and N m, body frame: external, constant in an episode
 """
@@ -157,8 +157,10 @@ class QuadrotorVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         config = config or Config()
         self.metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP}
         self.num_envs = len(drones) if num_envs is None else num_envs
-        if not 0 < len(drones) <= self.num_envs:
-            raise UserError(f"num_envs: {self.num_envs} environments for {len(drones)} drones; use at least one each")
+        if not drones:
+            raise UserError("drones: there are none; name at least one")
+        if self.num_envs < len(drones):
+            raise UserError(f"num_envs: {self.num_envs} is below the number of drones, {len(drones)}; raise it")
         self.single_observation_space, self.single_action_space = _spaces()
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)

@@ -60,8 +60,10 @@ def test_overrides_win_over_the_file_and_may_be_text(tmp_path):
         ("sac:\n  tau: .nan", "sac.tau: nan should be a finite number"),
         ("sac:\n  tau: true", "sac.tau: True should be a number"),
         ("sac:\n  critic_batch_size: 1.5", "sac.critic_batch_size: 1.5 should be a valid integer"),
-        ("sac:\n  actor_batch_size: 512", "actor_batch_size 512 is above critic_batch_size 256"),
+        ("sac:\n  {horizon: 0, actor_batch_size: 512}", "actor_batch_size 512 is above critic_batch_size 256"),
         ("sac:\n  log_std_min: 3", "log_std_min 3.0 is not below log_std_max 2.0"),
+        ("sac:\n  {horizon: 0, termination_penalty: -1.0e5}", "termination_penalty -100000 exceeds 65504"),
+        ("environment:\n  task: true", "environment.task: True should be 'file', 'default' or 'raptor'"),
         ("environment:\n  task: fly", "environment.task: 'fly' should be 'file', 'default' or 'raptor'"),
         ("environment:\n  dt: -1", "environment.dt: -1 should be greater than 0"),
         ("sampling:\n  mass_min: 9", "mass_min 9.0 is above mass_max 5.0"),
@@ -85,6 +87,11 @@ def test_an_invalid_file_is_named_in_one_line(tmp_path, text, expected):
 def test_a_wrong_override_names_the_option():
     with pytest.raises(UserError, match=r"^--sac.critic-learning-rate: '1e-3x' should be a valid number"):
         config.load(config.DEFAULT_CONFIG, {"sac.critic_learning_rate": "1e-3x"})
+
+
+def test_an_override_without_a_section_is_refused():
+    with pytest.raises(UserError, match=r"^sac: should be SECTION.KEY"):
+        config.load(config.DEFAULT_CONFIG, {"sac": {"horizon": 0}})
 
 
 def test_the_error_of_a_missing_file_lists_shipped_ones(tmp_path):

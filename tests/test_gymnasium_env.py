@@ -184,7 +184,7 @@ def test_refusals():
     environment.reset(seed=0)
     with pytest.raises(AssertionError, match="shape"):
         environment.step(np.zeros(1))
-    with pytest.raises(UserError, match="num_envs: 1 environments for 2 drones"):
+    with pytest.raises(UserError, match="num_envs: 1 is below the number of drones, 2"):
         QuadrotorVectorEnv([file_of(drone) for drone in DRONES], 1)
     with pytest.raises(UserError, match=r"nowhere\.json: no such file"):
         QuadrotorEnv("nowhere.json")

@@ -9,7 +9,7 @@ from raptor_jax.commands.devices import require_device
 from raptor_jax.commands.exit_status import PASSED
 from raptor_jax.commands.options import Command, add_device_option, positive, teachers
 from raptor_jax.utils.console import make_console, say
-from raptor_jax.utils.files import json_number, require_writable, write_json
+from raptor_jax.utils.files import json_number, require_writable, write_json, write_requested
 
 if TYPE_CHECKING:
     # These import jax, which must wait until the options are parsed.
@@ -54,8 +54,7 @@ def _run(options: argparse.Namespace) -> int:
     console = make_console()
     found = _of_teachers(run, find_all(run.settings, run.actors, run.drones, episodes, console))
     _print(found, console)
-    if options.json is not None:
-        write_json(options.json, _to_json(run, episodes, found))
+    write_requested("--json", options.json, lambda path: write_json(path, _to_json(run, episodes, found)))
     problem = ceilings.record(options.run, run.step, found)
     path = options.run / layout.RESULTS
     say(console, f"wrote the ceilings to {path}" if problem is None else f"{path} was not changed: {problem}")
@@ -85,7 +84,7 @@ def _print(found: Sequence["TeacherCeiling"], console: "Console") -> None:
     from rich.table import Table
 
     table = Table()
-    for heading in ("teacher", "return", "ceiling", "share", "crashed", "crashed at the ceiling"):
+    for heading in ("teacher", "return", "ceiling", "share", "terminated", "terminated at the ceiling"):
         table.add_column(heading, justify="right", no_wrap=True)
     for one in found:
         table.add_row(

@@ -8,7 +8,10 @@ from raptor_jax.errors import UserError, first_line
 
 
 def set_environment(device: str) -> None:
-    """Sets the environment variables that jax reads when it is imported, except those that the user has set."""
+    """Sets the environment variables that jax reads when it is imported, and suppresses warnings of Orbax.
+
+    Values that the user has set are kept, except for the platform if `device` is not auto.
+    """
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", os.path.join(cache, "raptor_jax", "xla"))
     # Orbax warns about the incomplete checkpoints that it removes.

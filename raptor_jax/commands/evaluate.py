@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from raptor_jax.commands.devices import require_device
 from raptor_jax.commands.exit_status import NOT_PASSED, PASSED
 from raptor_jax.commands.options import Command, add_device_option, positive, seed, teachers
-from raptor_jax.commands.policies import FOUNDATION, actors_evaluator, load_policy, policy_evaluator
+from raptor_jax.commands.policies import FOUNDATION, KEPT, actors_evaluator, load_policy, policy_evaluator
 from raptor_jax.errors import UserError
 from raptor_jax.utils.console import make_console, say
-from raptor_jax.utils.files import require_writable, write_json
+from raptor_jax.utils.files import require_writable, write_json, write_requested
 
 if TYPE_CHECKING:
     # These import jax, which must wait until the options are parsed.
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from raptor_jax.evaluation import Evaluation
     from raptor_jax.runs.kept import Flights
-
-KEPT = "kept"
 
 
 class _Comparison(NamedTuple):
@@ -121,7 +119,8 @@ def _evaluate(requested: "Flights", options: argparse.Namespace) -> bool:
         Whether every drone passed.
 
     Raises:
-        UserError: the directory contains no run, its files are inconsistent, or a package is missing.
+        UserError: the directory contains no run, its files are inconsistent, a package is missing, or a file cannot be
+            written.
     """
     from raptor_jax import evaluation
     from raptor_jax.runs import layout
@@ -148,8 +147,7 @@ def _evaluate(requested: "Flights", options: argparse.Namespace) -> bool:
         _compare_policies(both, options.policy, console)
     elif options.simulator != "jax":
         results.run["against_jax"] = _compare_simulators(both, console)
-    if options.json is not None:
-        write_json(options.json, results.content())
+    write_requested("--json", options.json, lambda path: write_json(path, results.content()))
     return results.all_passed
 
 

@@ -13,10 +13,10 @@ from raptor_jax.drones.quantities import PARAMETERS
 from raptor_jax.errors import printable
 from raptor_jax.evaluation.matrix import Matrix, column_of, evaluate_all
 from raptor_jax.runs.kept import Flights, load_flights
+from raptor_jax.runs.results_table import MOST_ROWS
 from raptor_jax.utils.console import say
-from raptor_jax.utils.files import json_number, require_writable, write_atomically, write_json
+from raptor_jax.utils.files import json_number, require_writable, write_atomically, write_json, write_requested
 
-_MOST_ROWS = 40
 _MOST_LABELS = 32
 _ORDER = "rotor_time_constant_rising"
 """Orders the drones of the picture: it explains most of the difficulty of a drone (docs/methods.md)."""
@@ -46,21 +46,20 @@ def evaluate_matrix(
     matrix = Matrix(run.ids, drones, own, *evaluate_all(run.settings, run.actors, stacked, episodes, console))
     pass_return = run.settings.training.pass_return
     _print(matrix, pass_return, console)
-    _draw(matrix, pass_return, episodes, picture)
+    write_requested("--matrix", picture, lambda path: _draw(matrix, pass_return, episodes, path))
     say(console, f"wrote {picture}")
-    if json_path is not None:
-        write_json(json_path, _to_json(matrix, requested.run, episodes))
+    write_requested("--json", json_path, lambda path: write_json(path, _to_json(matrix, requested.run, episodes)))
 
 
 def _print(matrix: Matrix, pass_return: float, console: Console) -> None:
-    """Prints the returns of at most _MOST_ROWS teachers, which pass on the fewest drones, on own and other drones."""
+    """Prints the returns of at most MOST_ROWS teachers, which pass on the fewest drones, on own and other drones."""
     passed = matrix.mean_return > pass_return
     is_own = np.zeros_like(passed)
     for row, column in enumerate(matrix.own):
         if column is not None:
             is_own[row, column] = True
     table = Table("teacher", "own drone", "median of the others", "worst of the others", "passes on")
-    lowest = np.argsort(passed.sum(axis=1), kind="stable")[:_MOST_ROWS]
+    lowest = np.argsort(passed.sum(axis=1), kind="stable")[:MOST_ROWS]
     for row in sorted(lowest, key=lambda row: matrix.teacher_ids[row]):
         others = matrix.mean_return[row][~is_own[row]]
         column = matrix.own[row]

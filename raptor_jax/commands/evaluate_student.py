@@ -15,7 +15,7 @@ from rich.text import Text
 
 from raptor_jax import config as configs
 from raptor_jax import evaluation
-from raptor_jax.commands.policies import load_policy, policy_evaluator
+from raptor_jax.commands.policies import KEPT, load_policy, policy_evaluator
 from raptor_jax.config import Config
 from raptor_jax.drones import files
 from raptor_jax.drones.files import DroneFile
@@ -23,13 +23,19 @@ from raptor_jax.drones.parameters import thrust_to_weight
 from raptor_jax.drones.tasks import PASS_RETURN
 from raptor_jax.errors import UserError, printable
 from raptor_jax.evaluation import Evaluation
+from raptor_jax.population import memory
 from raptor_jax.runs import layout, student_file
+from raptor_jax.runs.results_table import MOST_ROWS
 from raptor_jax.utils.console import say
-from raptor_jax.utils.files import json_number, require_writable, write_atomically, write_json
+from raptor_jax.utils.files import json_number, require_writable, write_atomically, write_json, write_requested
 from raptor_jax.utils.machine import machine, versions
 
-_MOST_ROWS = 40
 _STUDENT = "student"
+_ABOUT = (
+    *("path", "policy", "simulator", "task", "l2f_initial_angle", "episodes", "seed", "bar", "machine", "versions"),
+    "drones",
+)
+"""Keys of the JSON file besides the names of the policies."""
 
 
 class _Comparison(NamedTuple):
@@ -38,7 +44,7 @@ class _Comparison(NamedTuple):
     drones: list[DroneFile]
     found: dict[str, Evaluation]
     """By policy, the student first; every array [D]."""
-    bar: float
+    pass_return: float
     """Mean return above which a policy passes on a drone."""
 
 
@@ -59,22 +65,23 @@ def evaluate_student(options: argparse.Namespace, console: Console) -> bool:
     _, provenance = student_file.load(options.run)
     config = _settings(options, provenance)
     drones = _drones(options, provenance)
-    others = {} if options.policy == "kept" else {options.policy: options.policy}
+    others = {} if options.policy == KEPT else {_name_of(options.policy): options.policy}
     evaluate = policy_evaluator(options.simulator)
     stacked = jax.tree.map(jnp.asarray, files.stack_for_training(drones, config.environment))
+    episodes = config.training.final_eval_episodes
+    memory.require_for_episodes(memory.evaluation_bytes(config, stacked, len(drones), episodes), episodes)
     found = {
-        name: evaluate(config, load_policy(path), stacked, config.training.final_eval_episodes, evaluation.FINAL)
+        name: evaluate(config, load_policy(path), stacked, episodes, evaluation.FINAL)
         for name, path in {_STUDENT: str(options.run), **others}.items()
     }
     task = config.environment.task
     both = _Comparison(drones, found, config.training.pass_return if task == "file" else PASS_RETURN[task])
     _print(both, console)
     if options.plot is not None:
-        _draw(both, options.plot)
+        write_requested("--plot", options.plot, lambda path: _draw(both, path))
         say(console, f"wrote {options.plot}")
-    if options.json is not None:
-        write_json(options.json, _content(both, options, config))
-    return bool(np.all(np.asarray(found[_STUDENT].mean_return) > both.bar))
+    write_requested("--json", options.json, lambda path: write_json(path, _content(both, options, config)))
+    return bool(np.all(np.asarray(found[_STUDENT].mean_return) > both.pass_return))
 
 
 def _require_options(options: argparse.Namespace) -> None:
@@ -84,6 +91,11 @@ def _require_options(options: argparse.Namespace) -> None:
             raise UserError(f"--{option}: {options.run} is a student, not a run; leave the option out")
     require_writable("--json", options.json)
     require_writable("--plot", options.plot)
+
+
+def _name_of(policy: str) -> str:
+    """Returns the name of the compared policy in the results, where "student" is the evaluated one."""
+    return f"./{policy}" if policy in (_STUDENT, *_ABOUT) else policy
 
 
 def _settings(options: argparse.Namespace, provenance: Mapping[str, Any]) -> Config:
@@ -109,11 +121,11 @@ def _drones(options: argparse.Namespace, provenance: Mapping[str, Any]) -> list[
 
 
 def _print(both: _Comparison, console: Console) -> None:
-    """Prints the returns on the drones, at most _MOST_ROWS with the student's lowest, and a summary of each policy."""
-    lowest = np.argsort(np.asarray(both.found[_STUDENT].mean_return), kind="stable")[:_MOST_ROWS]
-    shown = np.sort(lowest) if len(both.drones) <= _MOST_ROWS else lowest
-    if len(both.drones) > _MOST_ROWS:
-        console.print(f"The {_MOST_ROWS} lowest of {len(both.drones)} drones:")
+    """Prints the returns on the drones, at most MOST_ROWS with the student's lowest, and a summary of each policy."""
+    lowest = np.argsort(np.asarray(both.found[_STUDENT].mean_return), kind="stable")[:MOST_ROWS]
+    shown = np.sort(lowest) if len(both.drones) <= MOST_ROWS else lowest
+    if len(both.drones) > MOST_ROWS:
+        console.print(f"The {MOST_ROWS} lowest of {len(both.drones)} drones:")
     table = Table("drone", "thrust/weight", escape("mass [kg]"), *(printable(escape(name)) for name in both.found))
     for column in table.columns[1:]:
         column.justify = "right"
@@ -129,7 +141,7 @@ def _print(both: _Comparison, console: Console) -> None:
     returns = {name: np.asarray(found.mean_return) for name, found in both.found.items()}
     width = max(len(name) for name in returns)
     for name, values in returns.items():
-        say(console, f"{name:<{width}}  {_summary(values, both.bar)}")
+        say(console, f"{name:<{width}}  {_summary(values, both.pass_return)}")
     for name in list(returns)[1:]:
         higher = int(np.sum(returns[_STUDENT] > returns[name]))
         say(console, f"the student scores higher than {name} on {higher} of {len(both.drones)} drones")
@@ -141,10 +153,10 @@ def _cell(found: Evaluation, row: int) -> str:
     return f"{mean:.0f} +- {deviation:.0f}" + (f", {crashed:.0%} terminated" if crashed else "")
 
 
-def _summary(returns: np.ndarray, bar: float) -> str:
+def _summary(returns: np.ndarray, pass_return: float) -> str:
     return (
         f"median {np.median(returns):.0f}, 5th percentile {np.percentile(returns, 5):.0f}, worst {returns.min():.0f};"
-        f" {np.sum(returns > bar)} of {returns.size} drones passed (mean return above {bar:g})"
+        f" {np.sum(returns > pass_return)} of {returns.size} drones passed (mean return above {pass_return:g})"
     )
 
 
@@ -157,7 +169,9 @@ def _draw(both: _Comparison, picture: Path) -> None:
     axes = figure.add_subplot()
     for name, found in both.found.items():
         axes.plot(np.asarray(found.mean_return)[order], ".", markersize=4, label=printable(name))
-    axes.axhline(both.bar, color="gray", linewidth=0.8, linestyle="--", label=f"passes above {both.bar:g}")
+    axes.axhline(
+        both.pass_return, color="gray", linewidth=0.8, linestyle="--", label=f"passes above {both.pass_return:g}"
+    )
     axes.set_xlabel("drone, in the order of the student's mean return")
     axes.set_ylabel("mean return")
     axes.legend()
@@ -167,14 +181,14 @@ def _draw(both: _Comparison, picture: Path) -> None:
 def _content(both: _Comparison, options: argparse.Namespace, config: Config) -> dict[str, Any]:
     """Returns the content of the JSON file."""
     return {
-        "student": str(options.run),
+        "path": str(options.run),
         "policy": options.policy,
         "simulator": options.simulator,
         "task": config.environment.task,
         "l2f_initial_angle": config.environment.l2f_initial_angle,
         "episodes": config.training.final_eval_episodes,
         "seed": config.training.seed,
-        "bar": both.bar,
+        "bar": both.pass_return,
         "machine": machine(),
         "versions": versions(),
         "drones": [file.path.name for file in both.drones],

@@ -10,3 +10,5 @@ STOPPED = 4
 """A signal stopped a training or a distillation after it had saved a checkpoint; it can be resumed."""
 INTERRUPTED = 130
 """Ctrl-C in any other command."""
+CLOSED_PIPE = 141
+"""The program that read the output, such as `head`, has ended."""

@@ -10,6 +10,7 @@ from rich.console import Console
 from raptor_jax.commands.exit_status import PASSED
 from raptor_jax.commands.options import Command, add_selection_options
 from raptor_jax.errors import UserError
+from raptor_jax.runs import layout
 from raptor_jax.utils.console import make_console, say
 from raptor_jax.utils.files import writing
 
@@ -83,7 +84,7 @@ def export_run(run: Path, format: str, teacher_id: int | None, output: Path | No
         return
     write = _writer(format)
     teachers = read_teachers(run, teacher_id)
-    directory = output or run / "export" / format
+    directory = output or run / layout.EXPORT / format
     with writing(directory, "name another directory", "--output"):
         for teacher in teachers:
             write(directory / f"{teacher.name}.{_ENDINGS[format]}", teacher)
@@ -111,7 +112,7 @@ def export_student(path: Path, format: str, output: Path | None, console: Consol
         raise UserError(f"--format {_ALL}: {path} is a student, not a run of teachers; use --format npz")
     write = _student_writer(format)
     student = read_student(path)
-    directory = output or student_file.directory(path) / "export" / format
+    directory = output or student_file.directory(path) / layout.EXPORT / format
     file = directory / (_PX4_NAME if format == _PX4 else f"student.{_ENDINGS[format]}")
     with writing(directory, "name another directory", "--output"):
         write(file, student)
@@ -125,7 +126,7 @@ def _export_all(run: Path, teacher_id: int | None, output: Path | None, console:
 
     if teacher_id is not None:
         raise UserError(f"--teacher {teacher_id}: {_ALL} exports all teachers; leave --teacher out or use --format npz")
-    path = (output or run / "export" / _ALL) / all_teachers.NAME
+    path = (output or run / layout.EXPORT / _ALL) / layout.ALL_TEACHERS
     teachers = read_teachers(run, None)
     with writing(path, "name another directory", "--output"):
         all_teachers.write(path, teachers)

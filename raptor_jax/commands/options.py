@@ -87,11 +87,11 @@ def load_config(options: argparse.Namespace) -> configs.Config:
 
 
 def number_of(least: int) -> Callable[[str], int]:
-    """Returns a parser of integers of at least `least`."""
+    """Returns a parser of integers of at least `least`, and below the limit of 2^31 that settings have."""
 
     def convert(text: str) -> int:
-        if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"{text!r} should be a whole number of at least {least}")
+        if not text.isdecimal() or not least <= int(text) < 2**31:
+            raise argparse.ArgumentTypeError(f"{text!r} should be a whole number from {least} to {2**31 - 1}")
         return int(text)
 
     return convert

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     EvaluatePolicy = Callable[[Config, Policy, Drone, int, int], Evaluation]
 
-FOUNDATION = "foundation"
+FOUNDATION, KEPT = "foundation", "kept"
 
 
 def load_policy(name: str) -> "Policy":

@@ -6,7 +6,7 @@ from pathlib import Path
 from raptor_jax.commands.devices import require_device
 from raptor_jax.commands.exit_status import PASSED
 from raptor_jax.commands.options import Command, add_device_option
-from raptor_jax.utils.console import make_console
+from raptor_jax.utils.console import make_console, say
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
@@ -21,10 +21,11 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 def _run(options: argparse.Namespace) -> int:
     require_device(options.device)
     from raptor_jax import report
+    from raptor_jax.runs import layout
 
-    path = options.output or options.run / "report.html"
+    path = options.output or options.run / layout.REPORT
     size = report.write(options.run, path, options.student)
-    make_console().print(f"wrote {path} ({size / 1e6:.1f} MB); it opens in a browser, offline", soft_wrap=True)
+    say(make_console(), f"wrote {path} ({size / 1e6:.1f} MB); it opens in a browser, offline")
     return PASSED
 
 

@@ -66,8 +66,9 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 def _run(options: argparse.Namespace) -> int:
     config = load_config(options)
     if options.generate_dynamics:
-        if options.drone:
-            raise UserError("--generate-dynamics: writes into --dynamics-dir; leave --drone out")
+        for option in ("drone", "teachers"):
+            if getattr(options, option):
+                raise UserError(f"--generate-dynamics: writes drones into --dynamics-dir; leave --{option} out")
         options.num_drones = options.num_teachers
         return sample.COMMAND.run(options)
     from raptor_jax.drones import files
@@ -84,6 +85,7 @@ def _run(options: argparse.Namespace) -> int:
     require_device(options.device)
     import numpy as np
 
+    from raptor_jax.population.sharding import is_main_process
     from raptor_jax.training import loop
 
     console = make_console()
@@ -92,8 +94,9 @@ def _run(options: argparse.Namespace) -> int:
     ending = loop.train(job, console, overwrite=options.overwrite, resume=options.resume)
     if ending is loop.Ending.STOPPED:
         return STOPPED
-    say(console, f"results: {options.output_dir / layout.RESULTS}")
-    say(console, f"curves:  tensorboard --logdir {options.output_dir / layout.LOGS}")
+    if is_main_process():
+        say(console, f"results: {options.output_dir / layout.RESULTS}")
+        say(console, f"curves:  tensorboard --logdir {options.output_dir / layout.LOGS}")
     return PASSED if ending is loop.Ending.PASSED else NOT_PASSED
 
 

@@ -86,7 +86,9 @@ def build(values: Any, overrides: Mapping[str, Any], source: str) -> Config:
         raise UserError(f"{source}: should hold sections ({', '.join(sections())}), each with its keys")
     merged = {section: dict(keys or {}) for section, keys in values.items()}
     for dotted, value in overrides.items():
-        section, _, key = dotted.partition(".")
+        section, dot, key = dotted.partition(".")
+        if not dot:
+            raise UserError(f"{dotted}: should be SECTION.KEY, such as sac.horizon")
         merged.setdefault(section, {})[key] = value
     try:
         return Config.model_validate(merged)

@@ -7,6 +7,7 @@ from pydantic import Field
 
 # The device counts steps and sizes in int32.
 PositiveInt = Annotated[int, Field(gt=0, lt=2**31)]
+_MOST_FLOAT16 = 65504
 Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -18,7 +19,7 @@ class Section(pydantic.BaseModel):
     @pydantic.field_validator("*", mode="before")
     @classmethod
     def _a_bool_is_no_number(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
-        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
+        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation in (int, float):
             raise ValueError("should be a number, not true or false")
         return value
 
@@ -30,8 +31,8 @@ class EnvironmentConfig(Section):
     episode_steps: PositiveInt = Field(500, description="length at which an episode is truncated [steps]")
     training_episode_steps: PositiveInt = Field(
         300,
-        description="length at which training truncates an episode at sac.horizon > 0 [steps], at most episode_steps;"
-        " shorter episodes contain a larger share of recovery",
+        description="length after which training at sac.horizon > 0 truncates an episode, at the end of the window in"
+        " progress [steps], at most episode_steps; shorter episodes contain a larger share of recovery",
     )
     task: Literal["file", "default", "raptor"] = Field(
         "file",
@@ -66,10 +67,11 @@ class SamplingConfig(Section):
         0.1,
         ge=0,
         lt=1,
-        description="d: arm lengths scale with the cube root of the mass times 1 + x",
+        description="d: arm lengths scale with the cube root of the mass times 1 + x, or 1 / (1 - x) for x < 0",
     )
     mass_size_deviation_law: Literal["uniform", "l2f"] = Field(
-        "uniform", description="x ~ U(-d, d), or N(-d, d) as in L2F; for x < 0 the factor is 1/(1 - x)"
+        "uniform",
+        description="law of x: uniform from -d to d; or l2f, as there: normal with mean -d and standard deviation d",
     )
     rotor_time_constant_rising_min: float = Field(0.03, gt=0, description="[s]")
     rotor_time_constant_rising_max: float = Field(0.30, gt=0, description="[s]")
@@ -78,7 +80,10 @@ class SamplingConfig(Section):
     rotor_torque_constant_min: float = Field(0.005, ge=0, description="[m]")
     rotor_torque_constant_max: float = Field(0.05, ge=0, description="[m]")
     disturbance_force_max: float = Field(
-        0.3, ge=0, description="largest disturbance force relative to thrust-to-weight minus 1"
+        0.3,
+        ge=0,
+        description="largest d: three standard deviations of the disturbance force are d (r - 1) r mass [N, with the"
+        " mass in kg], r = thrust-to-weight, as in L2F",
     )
 
     @property
@@ -92,7 +97,7 @@ class SamplingConfig(Section):
     def _ranges_are_ordered(self) -> "SamplingConfig":
         for name, (least, most) in self.ranges.items():
             if least > most:
-                raise ValueError(f"{name}_min {least} is above {name}_max {most}")
+                raise ValueError(f"{name}_min {least} is above {name}_max {most}; lower the former or raise the latter")
         return self
 
 
@@ -188,13 +193,22 @@ class SacConfig(Section):
     log_probability_epsilon: float = Field(1e-6, gt=0, description="added to 1 - tanh^2 in the log-probability")
 
     @pydantic.model_validator(mode="after")
-    def _batches_nest(self) -> "SacConfig":
-        if self.actor_batch_size > self.critic_batch_size:
+    def _is_consistent(self) -> "SacConfig":
+        if self.horizon == 0 and self.actor_batch_size > self.critic_batch_size:
             raise ValueError(
-                f"actor_batch_size {self.actor_batch_size} is above critic_batch_size {self.critic_batch_size}"
+                f"actor_batch_size {self.actor_batch_size} is above critic_batch_size {self.critic_batch_size}; lower"
+                " the former or raise the latter"
+            )
+        if self.horizon == 0 and self.replay_precision == "float16" and abs(self.termination_penalty) > _MOST_FLOAT16:
+            raise ValueError(
+                f"termination_penalty {self.termination_penalty:g} exceeds {_MOST_FLOAT16}, the largest number in"
+                " float16; raise it, or set replay_precision to float32"
             )
         if self.log_std_min >= self.log_std_max:
-            raise ValueError(f"log_std_min {self.log_std_min} is not below log_std_max {self.log_std_max}")
+            raise ValueError(
+                f"log_std_min {self.log_std_min} is not below log_std_max {self.log_std_max}; lower the former or raise"
+                " the latter"
+            )
         return self
 
 
@@ -256,8 +270,8 @@ class TrainingConfig(Section):
     def _steps_can_be_counted(self) -> "TrainingConfig":
         if self.extra_rounds and self.steps_per_teacher * 2**self.extra_rounds >= 2**31:
             raise ValueError(
-                f"steps_per_teacher {self.steps_per_teacher} doubled in {self.extra_rounds} extra_rounds"
-                " exceeds 2^31 - 1; lower one of them"
+                f"steps_per_teacher {self.steps_per_teacher} and {self.extra_rounds} extra_rounds, each twice as long"
+                " as the one before, exceed 2^31 - 1 steps; lower one of them"
             )
         return self
 
@@ -291,7 +305,9 @@ class DistillationConfig(Section):
     @pydantic.model_validator(mode="after")
     def _batches_divide_episodes(self) -> "DistillationConfig":
         if self.episodes % self.batch_episodes:
-            raise ValueError(f"batch_episodes {self.batch_episodes} does not divide episodes {self.episodes}")
+            raise ValueError(
+                f"batch_episodes {self.batch_episodes} does not divide episodes {self.episodes}; choose a divisor"
+            )
         return self
 
 

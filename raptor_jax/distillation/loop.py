@@ -11,7 +11,6 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 from rich.console import Console
-from rich.markup import escape
 
 from raptor_jax import evaluation, student
 from raptor_jax.config import Config, DistillationConfig
@@ -28,6 +27,7 @@ from raptor_jax.runs.checkpoints import StudentNotes
 from raptor_jax.runs.student_results import Point, Returns, StudentResults
 from raptor_jax.training import signals
 from raptor_jax.training.signals import Requests
+from raptor_jax.utils.console import say
 from raptor_jax.utils.trees import take
 
 __all__ = ["Ending", "Job", "distill", "job_of"]
@@ -48,11 +48,11 @@ class Job(NamedTuple):
     config: Config
     """The settings of the run, with those of the distillation."""
     output_dir: Path
-    asked: Sequence[range] | None = None
+    teachers: Sequence[range] | None = None
     """Ranges of `teacher_id` of the teachers to learn from; None for all that passed."""
 
 
-def job_of(run: Path, settings: DistillationConfig, output_dir: Path, asked: Sequence[range] | None = None) -> Job:
+def job_of(run: Path, settings: DistillationConfig, output_dir: Path, teachers: Sequence[range] | None = None) -> Job:
     """Returns a job with the settings of a run and these of the distillation; arguments as in `Job`.
 
     Raises:
@@ -62,7 +62,7 @@ def job_of(run: Path, settings: DistillationConfig, output_dir: Path, asked: Seq
     if not path.is_file():
         raise UserError(f"{run}: holds no {layout.CHECKPOINTS}; name the output directory of a run")
     config = stored_config.load(path).model_copy(update={"distillation": settings})
-    return Job(run, config, output_dir, asked)
+    return Job(run, config, output_dir, teachers)
 
 
 class _Setup(NamedTuple):
@@ -113,13 +113,9 @@ def distill(job: Job, console: Console, overwrite: bool = False, resume: bool = 
 
 def _set_up(job: Job, console: Console) -> _Setup:
     """Reads the teachers, and prints how many there are. Raises UserError."""
-    teachers, mesh = all_teachers.load(job.run, job.asked), mesh_for(job.config)
+    teachers, mesh = all_teachers.load(job.run, job.teachers), mesh_for(job.config)
     count = len(teachers.ids)
-    console.print(
-        f"{count} teachers of {escape(str(job.run))}; {len(teachers.left_out)} that did not pass are left out",
-        highlight=False,
-        soft_wrap=True,
-    )
+    say(console, f"{count} teachers of {job.run}; {len(teachers.left_out)} that did not pass are left out")
     rows = np.unique(np.linspace(0, count - 1, min(count, job.config.distillation.eval_drones)).astype(int))
     return _Setup(job, teachers, mesh, rows, console)
 
@@ -147,7 +143,7 @@ def _newest(setup: _Setup, output: Output, fresh: student.Learner) -> State | No
             notes = checkpoints.load_notes(path, step, StudentNotes)
             kept, latest = checkpoints.load_kept_student(path, step), checkpoints.load_latest(path, step)
         except UserError as error:
-            setup.console.print(f"[yellow]{escape(str(error))}; using the previous one[/]", soft_wrap=True)
+            say(setup.console, f"{error}; using the previous one", "yellow")
             continue
         if notes.teachers != setup.teachers.digest:
             raise UserError(f"{path}: the student was distilled from other teachers; name the run with which it began")
@@ -220,6 +216,6 @@ def _print_point(point: Point, iterations: int, elapsed: float, left: float, con
 
 
 def _print_final(results: StudentResults, teachers: Teachers, console: Console) -> None:
-    of_teachers = Returns.of(teachers.mean_return, results.bar)
+    of_teachers = Returns.of(teachers.mean_return, results.pass_return)
     console.print(f"student on the drones of its teachers: return {results.final}", highlight=False)
     console.print(f"teachers, each on its own drone:       return {of_teachers}", highlight=False)

@@ -48,7 +48,7 @@ class Output:
 
     def add_evaluation(self, iteration: int, mean_return: np.ndarray, loss: float) -> Point:
         """Adds an evaluation, mean returns [D] on the drones, to the curve, and returns the point."""
-        returns = Returns.of(mean_return, self.results.bar)
+        returns = Returns.of(mean_return, self.results.pass_return)
         self.log(iteration, {f"eval/{name}": value for name, value in returns if value is not None})
         point = Point(iteration=iteration, loss=json_number(loss), returns=returns)
         self.results.curve.append(point)
@@ -80,7 +80,7 @@ class Output:
     def set_final(self, found: Evaluation) -> None:
         """Records the final evaluation [T] of the best student on the drones of its teachers."""
         teachers, final = self._teachers, jax.device_get(found)
-        self.results.final = Returns.of(final.mean_return, self.results.bar)
+        self.results.final = Returns.of(final.mean_return, self.results.pass_return)
         self.results.drones = [
             StudentOnDrone(
                 teacher_id=teachers.ids[row],

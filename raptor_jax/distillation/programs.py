@@ -38,7 +38,7 @@ def compile_chunk(mesh: Mesh, config: Config, learner: Learner, actors: sac.Para
     train = functools.partial(student.train, config, chunk_iterations(config))
     if mesh.size > 1:
         everywhere = PartitionSpec()
-        shared = functools.partial(train, devices=_DEVICES)
+        shared = functools.partial(train, axis_name=_DEVICES)
         train = jax.shard_map(shared, mesh=mesh, in_specs=everywhere, out_specs=everywhere, check_vma=False)
     with compiling_for(sharding.platform(mesh)):
         return jax.jit(train, donate_argnums=0).lower(learner, actors, drones).compile()

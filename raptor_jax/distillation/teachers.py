@@ -7,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 
 from raptor_jax import sac
-from raptor_jax.config import Config
 from raptor_jax.drones.parameters import Drone
 from raptor_jax.errors import UserError
 from raptor_jax.runs import checkpoints, layout
@@ -20,8 +19,6 @@ from raptor_jax.utils.trees import take
 class Teachers(NamedTuple):
     """T teachers."""
 
-    settings: Config
-    """The settings of their training."""
     ids: list[int]
     left_out: list[int]
     """Identities of those that did not pass."""
@@ -36,30 +33,29 @@ class Teachers(NamedTuple):
     """SHA-256 of weights and drones."""
 
 
-def load(run: Path, asked: Sequence[range] | None) -> Teachers:
+def load(run: Path, teachers: Sequence[range] | None) -> Teachers:
     """Returns the teachers of a run whose mean return is above `training.pass_return`.
 
     Args:
         run: output directory of the run.
-        asked: ranges of `teacher_id`; None for all teachers.
+        teachers: ranges of `teacher_id`; None for all teachers.
 
     Raises:
         UserError: there is no such run or teacher, the files of the run are inconsistent, or no teacher passed.
     """
     kept = load_kept(run, {})
-    if asked is not None:
-        kept = only(kept, run, asked)
+    if teachers is not None:
+        kept = only(kept, run, teachers)
     found = {entry.teacher_id: entry for entry in read(run / layout.RESULTS).teachers}
-    bar = kept.settings.training.pass_return
+    pass_return = kept.settings.training.pass_return
     returns = np.array([_mean_return(found.get(number)) for number in kept.ids])
-    rows = np.flatnonzero(returns > bar)
+    rows = np.flatnonzero(returns > pass_return)
     if not rows.size:
         raise UserError(
-            f"{run}: no teacher has a mean return above training.pass_return {bar:g}; train them for longer"
+            f"{run}: no teacher has a mean return above training.pass_return {pass_return:g}; train them for longer"
         )
     actors, drones = take((kept.actors, kept.drones), rows)
     return Teachers(
-        settings=kept.settings,
         ids=[kept.ids[row] for row in rows],
         left_out=[number for row, number in enumerate(kept.ids) if row not in rows],
         actors=actors,

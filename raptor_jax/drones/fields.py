@@ -97,11 +97,11 @@ class Specification(NamedTuple):
     def problem(self, value: np.ndarray) -> str | None:
         """Returns why a value is refused: not all elements are finite or within the range; None where they are."""
         # The simulator computes in float32.
-        with np.errstate(over="ignore"):
-            finite = np.all(np.isfinite(value.astype(np.float32)))
-        if not finite:
+        with np.errstate(over="ignore", under="ignore"):
+            rounded = value.astype(np.float32)
+        if not np.all(np.isfinite(rounded)):
             return f"should be finite in float32 ({self.unit})"
-        if np.any(value <= self.above):
+        if np.any(rounded <= self.above):
             return f"should be above {self.above:g} ({self.unit})"
         if np.any(value < self.least):
             return f"should be at least {self.least:g} ({self.unit})"

@@ -22,8 +22,8 @@ Array = Any  # numpy on the host in float64, jax on the device in float32
 class ActionLimit(Group):
     """The range of a rotor's state and setpoint; an action of -1 is `min`, +1 is `max`."""
 
-    min: Array = leaf("relative throttle")
-    max: Array = leaf("relative throttle")
+    min: Array = leaf("rotor state")
+    max: Array = leaf("rotor state")
 
 
 class Dynamics(Group, kw_only=True):
@@ -42,7 +42,9 @@ class Dynamics(Group, kw_only=True):
     gravity: Array = leaf("m/s^2, world frame", 3, default=[0.0, 0.0, -9.81])
     J: Array = leaf("kg m^2, body frame", 3, 3, short="diagonal")
     J_inv: Array = leaf("1/(kg m^2), body frame", 3, 3, computed=True, derived=True)
-    hovering_throttle_relative: Array = leaf("relative throttle", least=0, most=1, computed=True, derived=True)
+    hovering_throttle_relative: Array = leaf(
+        "fraction of the range of action_limit", least=0, most=1, computed=True, derived=True
+    )
     action_limit: ActionLimit = group(default={"min": 0.0, "max": 1.0})
 
 
@@ -76,7 +78,7 @@ class Reward(Group):
     termination_penalty: Array = leaf("reward of a terminating step")
     position: Array = leaf("cost per m")
     position_clip: Array = leaf("m, 0: no clip")
-    orientation: Array = leaf("cost per rad")
+    orientation: Array = leaf("cost per 2 arccos(1 - |z|), z of the orientation")
     linear_velocity: Array = leaf("cost per m/s")
     angular_velocity: Array = leaf("cost per rad/s")
     linear_acceleration: Array = leaf("cost per m/s^2")
@@ -274,7 +276,8 @@ def max_rotor_distance(dynamics: Dynamics) -> np.ndarray:
 def hovering_throttle(dynamics: Dynamics) -> np.ndarray:
     """Returns the throttle [...], 0 to 1 within the action limits, at which four equal rotors carry the weight (host).
 
-    Solves the thrust curve of the mean rotor for a quarter of the weight; returns the root within the limits.
+    Solves the thrust curve of the mean rotor for a quarter of the weight. The root is outside of [0, 1], or NaN, if no
+    throttle within the limits carries the weight.
     """
     constant, linear, quadratic = np.moveaxis(np.mean(dynamics.rotor_thrust_coefficients, axis=-2), -1, 0)
     missing = weight(dynamics) / 4 - constant

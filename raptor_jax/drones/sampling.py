@@ -50,9 +50,11 @@ def sample_drone(config: SamplingConfig, index: int) -> tuple[Drone, dict[str, A
     dynamics = _build_dynamics(sampled)
     try:
         check_thrust(dynamics)
-    except FieldError as error:
+    except FieldError:
         limit = config.thrust_to_weight_max
-        raise UserError(f"sampling.thrust_to_weight_max: {limit} is too high: drone {index}: {error}") from None
+        raise UserError(
+            f"sampling.thrust_to_weight_max: {limit}: the idle thrust of drone {index} exceeds its weight; lower it"
+        ) from None
     dynamics = dynamics.replace(hovering_throttle_relative=hovering_throttle(dynamics))
     mdp, trajectory = task(config.task, dynamics)
     disturbances = Disturbances(
@@ -75,14 +77,16 @@ def write_drones(directory: str | Path, config: SamplingConfig, num: int) -> boo
     drones = {directory / f"{index:04d}.json": sample_drone(config, index) for index in range(num)}
     with writing(directory, "choose another directory"):
         directory.mkdir(parents=True, exist_ok=True)
-    present = drone_paths(directory)
-    missing = drones.keys() - set(present)
-    wrong = [path for path in drones.keys() & set(present) if not _holds(path, to_json(*drones[path]))]
-    strangers = missing and set(present) - drones.keys()
-    if wrong or strangers:
+    present = set(drone_paths(directory))
+    missing = drones.keys() - present
+    with writing(directory, "make its files readable, or choose another directory"):
+        others = [path for path in drones.keys() & present if path.read_bytes() != to_json(*drones[path]).encode()]
+    if missing:
+        others += present - drones.keys()
+    if others:
         raise UserError(
-            f"{directory}: holds {len(present)} *.json files that are not drones of this seed and these ranges;"
-            " choose an empty directory, or train on these without sampling"
+            f"{min(others)}: is not a drone of this seed and these ranges; choose an empty directory, or train on the"
+            " drones of this one without sampling"
         )
     for path in sorted(missing):
         save_drone(path, *drones[path])
@@ -100,7 +104,8 @@ def _sample_quantities(config: SamplingConfig, random: np.random.Generator) -> d
     torque_to_inertia = random.uniform(*ranges["torque_to_inertia"])
     arm_size_deviation = _sample_deviation(config, random)
     rotor_torque_constant = random.uniform(*ranges["rotor_torque_constant"])
-    # A share of the surplus thrust. A third of it is the deviation, so that three deviations do not exceed the share.
+    # L2F's formula, which lacks g: three deviations are r / 9.81 of this share of the surplus thrust, r =
+    # thrust-to-weight.
     disturbance = random.uniform(0, config.disturbance_force_max * (thrust_to_weight - 1))
     return {
         "thrust_to_weight": thrust_to_weight,
@@ -147,7 +152,3 @@ def _build_dynamics(sampled: dict[str, float]) -> Dynamics:
 def _size_factor(deviation: float) -> float:
     """Returns the factor of an arm size deviation: 1 + x, or 1 / (1 - x) where x < 0, so that it stays positive."""
     return 1 + deviation if deviation >= 0 else 1 / (1 - deviation)
-
-
-def _holds(path: Path, text: str) -> bool:
-    return path.is_file() and path.read_bytes() == text.encode()

@@ -14,7 +14,7 @@ from raptor_jax.config import Config
 from raptor_jax.drones.parameters import Drone
 from raptor_jax.simulator import ACTION_DIM, State, draw_noise, episode, reward
 from raptor_jax.simulator.episode import Episode, Outcome
-from raptor_jax.simulator.quaternion import yaw
+from raptor_jax.simulator.quaternion import heading
 
 SELECTION, FINAL = 0, 1
 """Streams of seeds: SELECTION chooses the best actor during training; FINAL is for the final evaluation only."""
@@ -37,7 +37,7 @@ class Evaluation(struct.PyTreeNode):
     position_offset: jax.Array
     """Norm of the mean position error over the second half of all episodes, m: the steady-state error."""
     yaw_offset: jax.Array
-    """Absolute value of the mean yaw over the same steps, rad."""
+    """Angle between the mean heading over the same steps and that of the task, rad."""
 
 
 class Evaluator(Protocol):
@@ -59,8 +59,8 @@ class Flight(struct.PyTreeNode):
     """[] number of steps in the second half of the episode so far."""
     late_position_error: jax.Array
     """[3] sum of the position error over these steps, m, world frame."""
-    late_yaw: jax.Array
-    """[] sum of the yaw over these steps, rad."""
+    late_heading: jax.Array
+    """[2] sum of the heading over these steps, see `simulator.quaternion.heading`."""
 
 
 class Rollout(struct.PyTreeNode):
@@ -112,7 +112,7 @@ def evaluate(
     policy = _sampled if sampled else _deterministic
 
     def fly(actor: sac.Parameters, drone: Drone, key: jax.Array) -> Flight:
-        return rollout(config, drone, key, policy(config, actor), None, keep_nothing)[0]
+        return fly_episode(config, drone, key, policy(config, actor), None, keep_nothing)[0]
 
     keys = episode_keys(config, episodes, stream)
     return summary(over_flights(fly, PER_TEACHER, PER_TEACHER, PER_EPISODE)(actors, drones, keys))
@@ -174,7 +174,7 @@ def over_flights(function: Callable[..., Any], *axes: tuple[int | None, int | No
     return jax.vmap(jax.vmap(function, in_axes=episode_axes), in_axes=teacher_axes)
 
 
-def rollout(
+def fly_episode(
     config: Config, drone: Drone, key: jax.Array, act: Act[Memory], memory: Memory, keep: Keep[Kept]
 ) -> tuple[Flight, Kept]:
     """Flies one episode of one drone to its end.
@@ -211,11 +211,11 @@ def _record(config: Config, actor: sac.Parameters, drone: Drone, key: jax.Array)
         taken = Rollout(before.state, before.observation, action, step_reward)
         return jax.tree.map(lambda leaf: jnp.where(flight.finished, 0, leaf), taken)
 
-    return rollout(config, drone, key, _deterministic(config, actor), None, keep)
+    return fly_episode(config, drone, key, _deterministic(config, actor), None, keep)
 
 
 def keep_nothing(flight: Flight, action: jax.Array, following: Flight) -> None:
-    """Keeps nothing of a step of `rollout`."""
+    """Keeps nothing of a step of `fly_episode`."""
     return None
 
 
@@ -236,7 +236,7 @@ def reset(drone: Drone, key: jax.Array) -> Flight:
     """Returns a flight at the beginning of an episode."""
     fresh = episode.start(drone, key)
     false, zero = jnp.zeros((), bool), jnp.zeros_like(fresh.total_reward)
-    return Flight(fresh, false, false, zero, jnp.zeros_like(fresh.state.position), zero)
+    return Flight(fresh, false, false, zero, jnp.zeros_like(fresh.state.position), jnp.zeros(2))
 
 
 def advance(config: Config, drone: Drone, flight: Flight, action: jax.Array, key: jax.Array) -> Flight:
@@ -256,13 +256,14 @@ def accumulate(config: Config, flight: Flight, outcome: Outcome) -> Flight:
         outcome.terminated,
         flight.late_steps + late,
         flight.late_position_error + late * (state.position - state.target.position),
-        flight.late_yaw + late * yaw(state.orientation),
+        flight.late_heading + late * heading(state.orientation),
     )
     return jax.tree.map(lambda new, old: jnp.where(flight.finished, old, new), following, flight)
 
 
 def episode_keys(config: Config, episodes: int, stream: int) -> jax.Array:
     """Returns the keys [E] of the episodes of a stream, the same for every teacher."""
+    # Above the identities of teachers, which are folded into the same key in training.
     key = jax.random.fold_in(jax.random.key(config.training.seed), 2**31 + stream)
     return jax.random.split(key, episodes)
 
@@ -279,6 +280,7 @@ def summary(flights: Flight) -> Evaluation:
     error = jnp.linalg.norm(last.state.position - last.state.target.position, axis=-1)
     late_steps = flights.late_steps.sum(axis=1)
     offset = flights.late_position_error.sum(axis=1) / late_steps[:, None]
+    mean_heading = flights.late_heading.sum(axis=1)
     return Evaluation(
         mean_return=last.total_reward.mean(axis=1),
         std_return=last.total_reward.std(axis=1),
@@ -286,5 +288,5 @@ def summary(flights: Flight) -> Evaluation:
         share_terminated=flights.terminated.mean(axis=1),
         final_position_error=error.mean(axis=1),
         position_offset=jnp.linalg.norm(offset, axis=-1),
-        yaw_offset=jnp.abs(flights.late_yaw.sum(axis=1) / late_steps),
+        yaw_offset=jnp.where(late_steps > 0, jnp.abs(jnp.arctan2(mean_heading[:, 1], mean_heading[:, 0])), jnp.nan),
     )

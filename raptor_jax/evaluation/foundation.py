@@ -7,9 +7,7 @@ import numpy as np
 
 from raptor_jax.errors import UserError
 from raptor_jax.evaluation.flights import Policy
-
-_INPUTS = 22
-"""Its observation is the first part of raptor_jax's, without the rotor states."""
+from raptor_jax.simulator import WITHOUT_ROTORS
 
 
 class FoundationPolicy:
@@ -33,4 +31,4 @@ class FoundationPolicy:
 
     def evaluate_step(self, observation: np.ndarray) -> np.ndarray:
         """Returns the actions [B, 4] at observations [B, 26]; as published, not clipped to [-1, 1]."""
-        return self._policy.evaluate_step(observation[:, :_INPUTS])
+        return self._policy.evaluate_step(observation[:, :WITHOUT_ROTORS])

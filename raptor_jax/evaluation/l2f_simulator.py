@@ -19,6 +19,7 @@ import numpy as np
 
 from raptor_jax.drones.files import to_json
 from raptor_jax.drones.parameters import Drone
+from raptor_jax.errors import UserError
 from raptor_jax.simulator import State, Target
 
 HISTORY_LENGTH = 16
@@ -86,10 +87,6 @@ class L2FSimulator:
     def write(self, state: State) -> None:
         """Sets every field of the states, [B] each."""
         _write(self._memory[: self.count], state)
-
-    def write_next(self, state: State) -> None:
-        """Sets the states that `reward` takes as the next ones."""
-        _write(self._next_memory[: self.count], state)
 
     def write_next_target(self, target: Target) -> None:
         """Sets the targets, [B] each, of the next states: the package itself does not move them."""
@@ -165,7 +162,9 @@ class L2FSimulator:
         agrees = all(np.array_equal(printed, held) for printed, held in pairs)
         self._memory[:] = saved
         if not agrees:
-            raise RuntimeError("the memory layout of this l2f differs from that of version 2.0.18")
+            raise UserError(
+                "--simulator l2f: this l2f has another memory layout than version 2.0.18; install l2f==2.0.18"
+            )
 
     def _shown(self) -> dict[str, Any]:
         """Returns the first state as the package prints it."""

@@ -14,9 +14,9 @@ from raptor_jax.evaluation.flights import (
     Evaluation,
     Flight,
     episode_keys,
+    fly_episode,
     keep_nothing,
     over_flights,
-    rollout,
     summary,
 )
 
@@ -40,7 +40,7 @@ def evaluate(config: Config, weights: student.Weights, drones: Drone, episodes: 
         return (*student.act_clipped(weights, memory, observation), key)
 
     def fly(drone: Drone, key: jax.Array) -> Flight:
-        return rollout(config, drone, key, act, student.fresh_memory(weights), keep_nothing)[0]
+        return fly_episode(config, drone, key, act, student.fresh_memory(weights), keep_nothing)[0]
 
     return summary(over_flights(fly, PER_TEACHER, PER_EPISODE)(drones, episode_keys(config, episodes, stream)))
 

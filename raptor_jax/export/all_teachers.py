@@ -16,8 +16,6 @@ from raptor_jax.errors import UserError
 from raptor_jax.export.teacher import Teacher
 from raptor_jax.utils.files import write_atomically
 
-NAME = "teachers.npz"
-
 
 def write(path: Path, teachers: Sequence[Teacher]) -> None:
     """Writes the teachers of one run, T of them.

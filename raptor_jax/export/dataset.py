@@ -3,6 +3,7 @@
 The file of a teacher is written before the next teacher flies, so memory does not grow with the number of teachers.
 """
 
+import functools
 import json
 from pathlib import Path
 from typing import Any, cast
@@ -17,10 +18,11 @@ from raptor_jax import evaluation
 from raptor_jax.drones.files import to_json
 from raptor_jax.drones.tasks import for_training
 from raptor_jax.export.teacher import Teacher, read_teachers
+from raptor_jax.population import memory
+from raptor_jax.runs import layout
 from raptor_jax.utils.console import say
 from raptor_jax.utils.files import json_number, write_atomically, write_json, writing
-
-INDEX = "dataset.json"
+from raptor_jax.utils.trees import tree_bytes
 
 
 def roll_out(
@@ -39,12 +41,13 @@ def roll_out(
         console: shows the progress.
 
     Raises:
-        UserError: the run or the teacher does not exist, or the files cannot be written.
+        UserError: the run or the teacher does not exist, there is too little memory for these episodes, or the files
+            cannot be written.
     """
     teachers = read_teachers(run, teacher_id, {} if seed is None else {"training.seed": seed})
     config = teachers[0].config
     episodes = episodes or config.training.final_eval_episodes
-    directory = output or run / "rollouts"
+    directory = output or run / layout.ROLLOUTS
     with writing(directory, "name another directory", "--output"):
         entries = [_fly(directory, one, episodes) for one in track(teachers, "flying", console=console)]
         index = {
@@ -54,7 +57,7 @@ def roll_out(
             "episode_steps": config.environment.episode_steps,
             "teachers": entries,
         }
-        write_json(directory / INDEX, index)
+        write_json(directory / layout.DATASET, index)
     say(console, f"wrote {len(teachers)} x {episodes} episodes to {directory}")
 
 
@@ -62,9 +65,11 @@ def _fly(directory: Path, teacher: Teacher, episodes: int) -> dict[str, Any]:
     """Writes the file of one teacher; returns its entry in the index."""
     config, file = teacher.config, teacher.drone_file
     drone = for_training(file.drone, config.environment, str(file.path))
-    flights, steps = jax.device_get(
-        evaluation.roll_out(config, teacher.actor, jax.tree.map(jnp.asarray, drone), episodes, stream=evaluation.FINAL)
-    )
+    fly = functools.partial(evaluation.roll_out, config, episodes=episodes, stream=evaluation.FINAL)
+    flown = teacher.actor, jax.tree.map(jnp.asarray, drone)
+    # The flights, and a copy of them on the host.
+    memory.require_for_episodes(2 * tree_bytes(jax.eval_shape(fly, *flown)), episodes)
+    flights, steps = jax.device_get(fly(*flown))
     arrays = {
         "observation": steps.observation,
         "action": steps.action,

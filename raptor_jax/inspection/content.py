@@ -50,6 +50,7 @@ def describe(path: Path) -> dict[str, Any]:
         with kept actors has `arrays` and `kept`.
         "checkpoints": `checkpoints`, with `arrays` and `kept` if the path is a single one; `config`, if it is there.
         "start", a warm start or an exported teacher: `arrays` and `provenance`.
+        "teachers", all teachers of a run in one file: `arrays` and `provenance`.
         "student" and "exported": see `PolicyContent`.
         "curves": `arrays`.
         "drone": see `describe_drone`.
@@ -121,8 +122,9 @@ def _describe_file(path: Path) -> dict[str, Any]:
     if path.suffix == ".npz":
         if student_file.holds_student(path):
             return {**describe_student(path)}
-        arrays, provenance = warm_start.read(path)
-        return {"kind": "start", "path": str(path), "arrays": describe_arrays(arrays), "provenance": provenance}
+        arrays, provenance = warm_start.read(path, "name a file that train-start or export wrote")
+        kind = "teachers" if "teacher_id" in arrays else "start"
+        return {"kind": kind, "path": str(path), "arrays": describe_arrays(arrays), "provenance": provenance}
     if path.name == layout.RESULTS:
         return _describe_run(path.parent)
     return {"kind": "drone", **describe_drone(files.load_drone(files.find_drone(path)))}

@@ -14,6 +14,7 @@ from raptor_jax.errors import printable
 from raptor_jax.inspection.arrays import ArrayContent
 from raptor_jax.inspection.content import CheckpointContent
 from raptor_jax.inspection.drone import DroneContent, show_drone
+from raptor_jax.runs import layout
 from raptor_jax.runs.results_table import print_table
 from raptor_jax.runs.teacher_result import TeacherResult
 from raptor_jax.utils.console import readable_bytes, say
@@ -33,7 +34,7 @@ def show(found: dict[str, Any], console: Console) -> None:
             _show_teacher(found, console)
         case "student" | "exported":
             _show_policy(found, console)
-        case "curves" | "start":
+        case "curves" | "start" | "teachers":
             _show_file(found, console)
         case "drone":
             show_drone(cast(DroneContent, found), console)
@@ -62,7 +63,7 @@ def _show_checkpoints(found: dict[str, Any], console: Console) -> None:
 
 def _show_all(found: Sequence[CheckpointContent], console: Console) -> None:
     """Prints a line for each checkpoint, and the arrays of those that list them."""
-    table = Table("checkpoint", "step", "teachers", "size", "complete")
+    table = Table("checkpoint", "step", "teachers", "size", "undamaged")
     for one in found:
         table.add_row(
             one["of"],
@@ -74,7 +75,7 @@ def _show_all(found: Sequence[CheckpointContent], console: Console) -> None:
     console.print(table)
     for one in found:
         if "arrays" in one:
-            _show_arrays(f"{one['of']}/{one['step']}/default", one["arrays"], console)
+            _show_arrays(f"{one['of']}/{one['step']}/{layout.ARRAYS}", one["arrays"], console)
             _show_kept(one["kept"], console)
 
 

@@ -29,7 +29,7 @@ class Best(struct.PyTreeNode):
 
 
 def create(teachers: Teacher) -> Best:
-    """Returns the initial content, before the first evaluation, of teachers [T, ...]."""
+    """Returns the content before the first evaluation: the networks of teachers [T, ...], with a return of -inf."""
     count = teachers.log_alpha.shape[0]
     never = jnp.full(count, -jnp.inf, jnp.float32)
     # A copy, because the original weights are donated to the next chunk.
@@ -47,7 +47,7 @@ def keep(
     Args:
         best: of all T teachers; donated.
         rows: [R] places of the evaluated teachers among the T.
-        teachers: theirs, [R', ...]; what follows the first R only filled the devices.
+        teachers: theirs, [R', ...]; entries after the first R are padding.
         mean_return: [R'].
         std_return: [R'].
         step: [] environment steps of the teachers.

@@ -17,7 +17,7 @@ from raptor_jax.config import Config
 from raptor_jax.population import sharding
 
 CACHE_BYTES = 4 * 2**20
-"""Most bytes of weights, moments and targets in a block: about the second-level cache of a core."""
+"""Largest total size of weights, moments and targets in a block: about the second-level cache of a core."""
 
 LARGEST = 4
 """Most teachers in a block: enough to amortise the overhead of small operations."""
@@ -26,7 +26,7 @@ LARGEST_OF_WINDOWS = 8
 """The same at a horizon above 0, which has more small operations (docs/speed.md)."""
 
 SMALLEST_ROUND = 250
-"""With up to so many teachers, an update takes nearly the same time on an accelerator."""
+"""Up to this number of teachers, an update takes nearly the same time on an accelerator."""
 
 
 def block_size(config: Config, platform: str, learner_bytes: int, teachers: int, everyone: int) -> int:
@@ -36,8 +36,8 @@ def block_size(config: Config, platform: str, learner_bytes: int, teachers: int,
         config: settings.
         platform: `cpu` or `gpu`, that of the devices, which need not be the default ones.
         learner_bytes: weights, moments and targets of one teacher.
-        teachers: of a device in this round.
-        everyone: of a device in the main round.
+        teachers: number on one device in this round.
+        everyone: number on one device in the main round.
     """
     if platform != "cpu":
         return _on_accelerator(teachers, everyone) if config.sac.horizon else teachers

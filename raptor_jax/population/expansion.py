@@ -63,7 +63,7 @@ def train(
         return following, (losses, finished(config, windows))
 
     after, (losses, ended) = jax.lax.scan(update, population, length=iterations)
-    after = freeze_non_finite(population, after, ("teachers", "episodes"))
+    after = freeze_non_finite(population, after)
     losses = state.mean_reported(losses).replace(alpha=jnp.exp(after.teachers.log_alpha))
     return after, state.chunk_metrics(losses, state.total(ended))
 

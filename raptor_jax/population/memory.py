@@ -35,7 +35,7 @@ class MemoryTable(NamedTuple):
         return sum(self)
 
 
-def largest(config: Config) -> str:
+def memory_options(config: Config) -> str:
     """Returns the names of the options on which most of the memory depends."""
     return "--environment.environments-per-teacher or --sac.horizon" if config.sac.horizon else "--sac.replay-capacity"
 
@@ -65,6 +65,16 @@ def evaluation_bytes(config: Config, drones: Drone, teachers: int, episodes: int
     # The inputs and outputs of a step and the hidden layers of the actor are alive at the same time.
     per_episode = 3 * tree_bytes(one_episode) + 2 * 4 * config.sac.actor_hidden_dim
     return teachers * episodes * per_episode
+
+
+def require_for_episodes(needed: int, episodes: int) -> None:
+    """Raises UserError if this number of episodes needs more bytes than the first device has free."""
+    available = available_bytes(jax.devices()[0])
+    if needed > available:
+        raise UserError(
+            f"{episodes} episodes need {readable_bytes(needed)}, and {readable_bytes(available)} are free; lower"
+            " --episodes"
+        )
 
 
 def available_bytes(device: jax.Device) -> int:

@@ -88,7 +88,7 @@ def collect(config: Config, population: Population, drones: Drone, iterations: i
     after, finished = jax.lax.scan(fly, population, keys)
     absent = jnp.full(population.active.shape, jnp.nan)
     metrics = state.chunk_metrics(Losses(absent, absent, absent, absent, absent), state.total(finished))
-    return freeze_non_finite(population, after, ("teachers", "episodes")), metrics
+    return freeze_non_finite(population, after), metrics
 
 
 def train(config: Config, iterations: int, population: Population, drones: Drone) -> tuple[Population, ChunkMetrics]:
@@ -126,7 +126,7 @@ def train(config: Config, iterations: int, population: Population, drones: Drone
     after, reports = jax.lax.scan(round_of_updates, population.replace(episodes=pack(population.episodes)), keys)
     after = after.replace(episodes=unpack(after.episodes))
     losses, finished = jax.tree.unflatten(_REPORT, jnp.moveaxis(reports, 1, 0))
-    after = freeze_non_finite(population, after, ("teachers", "episodes"))
+    after = freeze_non_finite(population, after)
     losses = state.mean_reported(losses).replace(alpha=jnp.exp(after.teachers.log_alpha))
     return after, state.chunk_metrics(losses, state.total(finished))
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from raptor_jax.config import Config
+from raptor_jax.population.state import Population
 
 
 def teacher_key(config: Config, teacher_id: jax.Array, attempt: jax.Array | int) -> jax.Array:
@@ -13,7 +14,7 @@ def teacher_key(config: Config, teacher_id: jax.Array, attempt: jax.Array | int)
     return jax.random.fold_in(jax.random.fold_in(jax.random.key(config.training.seed), teacher_id), attempt)
 
 
-def revive(population: Any, broken: jax.Array, times: jax.Array) -> Any:
+def revive(population: Population, broken: jax.Array, times: jax.Array) -> Population:
     """Reseeds and reactivates teachers that were rolled back.
 
     Args:
@@ -21,25 +22,23 @@ def revive(population: Any, broken: jax.Array, times: jax.Array) -> Any:
         broken: [T] bool, the teachers to reactivate.
         times: [T] int32, how often each teacher has been rolled back so far.
     """
+    # Above the counters of updates and steps, which are below 2^31, so that no draw is repeated.
     fresh = jax.vmap(jax.random.fold_in)(population.keys, jnp.uint32(2**31) + times.astype(jnp.uint32))
     keys = select(broken, fresh, population.keys)
     return population.replace(keys=keys, active=population.active | broken)
 
 
-def freeze_non_finite(before: Any, after: Any, parts: tuple[str, ...]) -> Any:
-    """Rolls back teachers with non-finite numbers, and freezes them.
+def freeze_non_finite(before: Population, after: Population) -> Population:
+    """Rolls back teachers or episodes with non-finite numbers, and freezes these teachers.
 
     Args:
         before: the population before a chunk.
         after: the population after it.
-        parts: the fields that must stay finite and are rolled back; every array in them [T, ...].
     """
-
-    def of(population: Any) -> dict[str, Any]:
-        return {name: getattr(population, name) for name in parts}
-
-    active = before.active & jax.vmap(_all_finite)(of(after))
-    return after.replace(**select(active, of(after), of(before)), active=active)
+    (teachers, episodes), old = (after.teachers, after.episodes), (before.teachers, before.episodes)
+    active = before.active & jax.vmap(_all_finite)((teachers, episodes))
+    teachers, episodes = select(active, (teachers, episodes), old)
+    return after.replace(teachers=teachers, episodes=episodes, active=active)
 
 
 def _all_finite(tree: Any) -> jax.Array:

@@ -49,9 +49,10 @@ def recorded(flight: Flight, steps: Rollout) -> Recording:
     return Recording(*map(np.asarray, (*shown, episode.length, episode.total_reward, flight.terminated)))
 
 
-def pack(recording: Recording) -> list[PackedFlight]:
-    """Returns the flights of a recording, each as a JSON object."""
-    return [_pack_one(Recording(*of_one)) for of_one in zip(*recording, strict=True)]
+def pack(recording: Recording) -> list[PackedFlight | None]:
+    """Returns the flights of a recording, each as a JSON object; None where its numbers are not finite."""
+    flights = (Recording(*of_one) for of_one in zip(*recording, strict=True))
+    return [_pack_one(flight) if np.isfinite(flight.total_reward) else None for flight in flights]
 
 
 def _pack_one(flight: Recording) -> PackedFlight:

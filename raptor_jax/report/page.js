@@ -12,14 +12,14 @@ function showSummary() {
   const returns = sortedNumbers(teachers.return), lengths = sortedNumbers(teachers.episode_length);
   const passed = teachers.passed.includes(null) ? "not evaluated" : `${teachers.passed.filter(Boolean).length} of ${count}`;
   const at = (values, p) => (values.length ? quantile(values, p).toFixed(0) : "–");
-  const crashed = sortedNumbers(teachers.share_terminated);
+  const terminated = sortedNumbers(teachers.share_terminated);
   const tiles = [
     [`passed (return above ${data.pass_return})`, passed],
     ["median return", at(returns, 0.5)],
     ["5th percentile", at(returns, 0.05)],
     ["worst", at(returns, 0)],
     ["median episode length", `${at(lengths, 0.5)} of ${data.episode_steps}`],
-    ["episodes that crash", crashed.length ? `${((100 * crashed.reduce((a, b) => a + b, 0)) / crashed.length).toFixed(1)} %` : "–"],
+    ["episodes terminated", terminated.length ? `${((100 * terminated.reduce((a, b) => a + b, 0)) / terminated.length).toFixed(1)} %` : "–"],
   ];
   const shares = sortedNumbers(teachers.ceiling_share);
   if (shares.length) tiles.push([`share of the ceiling, median (${data.ceiling_episodes} episodes)`, `${(100 * quantile(shares, 0.5)).toFixed(1)} %`]);
@@ -82,7 +82,7 @@ function showMap(choose) {
   const titled = (name) => `${parameters[name].title}${parameters[name].unit === "1" ? "" : ` [${parameters[name].unit}]`}`;
   const chart = axes(find("map"), {
     x: rangeOf(teachers[nameX], 0.03), y: rangeOf(teachers[nameY], 0.03), xLabel: titled(nameX),
-    label: `map of the drones: ${titled(nameX)} against ${titled(nameY)}`,
+    label: `map of the drones: ${titled(nameY)} against ${titled(nameX)}`,
   });
   const [low, high] = rangeOf(teachers.return);
   const radius = count > 300 ? 3.5 : 5;
@@ -119,7 +119,7 @@ const player = {
     this.packed = packed;
     find("flight").classList.toggle("empty", packed === null);
     if (packed === null) {
-      find("flight-text").textContent = `${nameOf(row)} was not flown: the report has flights of the ${data.flights.filter(Boolean).length} of ${count} teachers with the lowest returns`;
+      find("flight-text").textContent = `no flight of ${nameOf(row)}: the report has flights of the ${data.flights.filter(Boolean).length} of ${count} teachers with the lowest returns whose numbers are finite`;
       return;
     }
     const flight = unpack(packed);

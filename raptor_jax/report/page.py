@@ -73,7 +73,7 @@ def _returns_of_student(student: Path, population: analysis.Population) -> dict[
 
 
 def _fly(run: Path, population: analysis.Population) -> list[flights.PackedFlight | None]:
-    """Returns the packed flights [T]; None for teachers beyond FLIGHTS."""
+    """Returns the packed flights [T]; None for teachers beyond FLIGHTS, and for flights that are not finite."""
     kept = load_kept(run, {})
     rows = np.argsort(analysis.returns(population))[:FLIGHTS]
     actors, drones = jax.tree.map(lambda leaf: leaf[rows], (kept.actors, kept.drones))

@@ -152,7 +152,7 @@ def _read(run: Path) -> _Run:
     if curves["teacher_id"].tolist() != ids or len(drones) != len(ids):
         raise UserError(
             f"{run}: {layout.RESULTS} has {len(ids)} teachers, {layout.CURVES} {len(curves['teacher_id'])} and"
-            f" {layout.CHECKPOINTS}/dynamics {len(drones)}, or in another order; restore the files of one run"
+            f" {layout.CHECKPOINTS}/{layout.DYNAMICS} {len(drones)}, or in another order; restore the files of one run"
         )
     return _Run(results, curves, drones)
 

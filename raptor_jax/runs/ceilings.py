@@ -48,7 +48,7 @@ def record(run: Path, step: int, found: Sequence[TeacherCeiling]) -> str | None:
         UserError: `results.json` does not contain the results of a run, or cannot be written.
     """
     path = run / layout.RESULTS
-    with locked_if_free(run) as free:
+    with locked_if_free(run, "make it writable") as free:
         if not free:
             return "the run is in use"
         if read(path).run.step != step:

@@ -13,7 +13,7 @@ _MAX_BYTES = 1 << 30
 """The curves of a thousand teachers take some 20 MB."""
 
 MOST_POINTS = 2000
-"""Upper bound for the points of a curve, which bounds memory, files and the time to write them."""
+"""Most points of a curve, besides the one that each extra round repeats; bounds memory, files and the time to write."""
 
 
 class Curves:
@@ -22,7 +22,7 @@ class Curves:
     def __init__(self, teacher_ids: Sequence[int], most_steps: int = 0) -> None:
         """Creates empty curves for teachers with these identities [T], in a run of at most `most_steps` steps."""
         self._teacher_ids = np.asarray(teacher_ids, np.int32)
-        self._spacing = most_steps // MOST_POINTS
+        self._spacing = -(-most_steps // MOST_POINTS)
         self._points: dict[str, list[tuple[int, Mapping[str, np.ndarray]]]] = {}
 
     def counts(self) -> dict[str, int]:

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import IO
 
 import yaml
 from rich.console import Console
@@ -49,13 +50,17 @@ def require(output_dir: Path, overwrite: bool, resume: bool) -> bool:
         raise UserError(f"{output_dir}: is a file; name a directory with --output-dir")
     # The settings are the last input to be written before a run trains.
     begun = os.path.isfile(layout.config_file(output_dir))
-    if resume and not (begun or os.path.isfile(output_dir / layout.LOCK)):
+    is_run = begun or os.path.isfile(output_dir / layout.LOCK)
+    if resume and not is_run:
         raise UserError(f"{output_dir}: holds no run to resume; leave out --resume, or name one with --output-dir")
-    if not resume and holds_something(output_dir):
+    with writing(output_dir, FIX):
+        occupied = not resume and holds_something(output_dir)
+    if occupied:
         if not overwrite:
+            found = "already holds a run; continue it (--resume)," if is_run else "is not empty, but holds no run;"
             raise UserError(
-                f"{output_dir}: already holds a run; continue it (--resume), name another directory (--output-dir),"
-                " or move it aside and start again (--overwrite)"
+                f"{output_dir}: {found} name another directory (--output-dir), or move it aside and start again"
+                " (--overwrite)"
             )
         if output_dir.resolve() in (Path.cwd(), *Path.cwd().parents):
             raise UserError(f"{output_dir}: contains the working directory and cannot be moved aside; name another")
@@ -178,15 +183,29 @@ def locked(output_dir: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def locked_if_free(output_dir: Path) -> Iterator[bool]:
-    """Locks a directory as `locked` does, and returns whether no other process held it. Raises UserError."""
-    with writing(output_dir, FIX):
+def locked_if_free(output_dir: Path, fix: str = FIX) -> Iterator[bool]:
+    """Locks a directory as `locked` does, and yields whether no other process held it.
+
+    Args:
+        output_dir: the directory.
+        fix: how to fix a directory that cannot be written, for the error.
+
+    Raises:
+        UserError: the directory cannot be written.
+    """
+    with writing(output_dir, fix):
         output_dir.mkdir(parents=True, exist_ok=True)
         lock = open(output_dir / layout.LOCK, "a")  # noqa: SIM115 (kept open for as long as the lock is held)
     with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
+        with writing(output_dir, fix):
+            free = _locks(lock)
+        yield free
+
+
+def _locks(file: IO[str]) -> bool:
+    """Returns whether this process could lock a file; the lock ends when the file is closed."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

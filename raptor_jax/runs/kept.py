@@ -16,7 +16,6 @@ from raptor_jax.errors import UserError
 from raptor_jax.population import memory
 from raptor_jax.runs import checkpoints, layout, stored_config
 from raptor_jax.runs.results import EvaluationResults
-from raptor_jax.utils.console import readable_bytes
 from raptor_jax.utils.trees import take
 
 
@@ -60,12 +59,7 @@ def load_flights(asked: Flights) -> tuple[KeptRun, int]:
     if asked.teachers is not None:
         kept = only(kept, asked.run, asked.teachers)
     episodes = asked.episodes or kept.settings.training.final_eval_episodes
-    needed = memory.evaluation_bytes(kept.settings, kept.drones, len(kept.ids), episodes)
-    free = memory.available_bytes(jax.devices()[0])
-    if needed > free:
-        raise UserError(
-            f"{episodes} episodes need {readable_bytes(needed)}, and {readable_bytes(free)} are free; lower --episodes"
-        )
+    memory.require_for_episodes(memory.evaluation_bytes(kept.settings, kept.drones, len(kept.ids), episodes), episodes)
     return kept, episodes
 
 
@@ -96,7 +90,7 @@ def only(kept: KeptRun, run: Path, teachers: Sequence[range]) -> KeptRun:
         known = f"{min(kept.ids)} to {max(kept.ids)}"
         raise UserError(f"--teachers: {run} has no teacher {missing}, but {known}; name some of them")
     rows = [row for row, i in enumerate(kept.ids) if any(i in span for span in teachers)]
-    actors, drones = take((kept.actors, kept.drones), np.array(rows))
+    actors, drones = take((kept.actors, kept.drones), np.array(rows, int))
     kept.results.teachers = [kept.results.teachers[row] for row in rows]
     return kept._replace(actors=actors, drones=drones, drone_files=[kept.drone_files[row] for row in rows])
 

@@ -1,4 +1,4 @@
-"""The names of all files in the output directory of a run; no other module contains them.
+"""The names of all files in the output directory of a run; other modules take them from here.
 
 RUN/.lock                                held by the process that writes there
 RUN/results.json                         the results of each teacher
@@ -9,12 +9,16 @@ RUN/checkpoints/dynamics/0000.json ...   the drones under their own names; their
 RUN/checkpoints/best/STEP/default        the kept actor of each teacher, with its critics and alpha
 RUN/checkpoints/latest/STEP/default      the population in training at STEP
 RUN/checkpoints/latest/STEP/notes        JSON: the state of the run at STEP, and its results so far
+RUN/report.html                          written by the command `report`
+RUN/export/FORMAT/                       written by `export`: a file for each teacher, or teachers.npz for all
+RUN/rollouts/                            written by `rollout`: a file for each teacher, and dataset.json
 
 A distillation writes into a directory of its own:
 
 STUDENT/.lock, logs/, checkpoints/       as above; a step is an iteration, and the kept actor is the student's network
 STUDENT/student.npz                      the student
 STUDENT/student.json                     how it was made, and its results
+STUDENT/export/FORMAT/                   written by `export`
 """
 
 from pathlib import Path
@@ -36,6 +40,11 @@ KINDS = (BEST, LATEST)
 ARRAYS = "default"
 """The name that Orbax gives to the arrays of a checkpoint."""
 NOTES = "notes"
+REPORT = "report.html"
+EXPORT = "export"
+ALL_TEACHERS = "teachers.npz"
+ROLLOUTS = "rollouts"
+DATASET = "dataset.json"
 
 Kind = Literal["best", "latest"]
 

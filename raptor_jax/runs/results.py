@@ -40,7 +40,7 @@ def _require_pass_return(config: dict[str, Any]) -> dict[str, Any]:
 
 def _require_jax(versions: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(versions.get("jax"), str):
-        raise ValueError("jax should be a text")
+        raise ValueError("jax should be a string")
     return versions
 
 
@@ -104,7 +104,7 @@ class _Results(Model, Generic[_Run]):
     """A run, or an evaluation of one, and its teachers."""
 
     run: _Run
-    teachers: list[TeacherResult]
+    teachers: Annotated[list[TeacherResult], pydantic.Field(min_length=1)]
 
     def set_kept(self, mean_return: Any, step: Any) -> None:
         """Records the evaluation [T] that selected each kept actor, and its step [T]."""
@@ -199,8 +199,6 @@ class EvaluationResults(_Results[dict[str, Any]]):
             "device": jax.devices()[0].device_kind,
             "machine": machine(),
             "versions": versions(),
-            "rounds": [],
-            "timings": Timings().model_dump(),
         }
         return cls(run=run, teachers=untrained(ids, files))
 
@@ -233,7 +231,8 @@ def read_model(path: Path, model: type[_Read], of: str, fix: str) -> _Read:
     except pydantic.ValidationError as error:
         problem = error.errors(include_input=False)[0]
         field = ".".join(map(str, problem["loc"]))
-        raise UserError(f"{path}: not the results of {of}: {field}: {problem['msg']}; restore the file") from None
+        reason = problem["msg"].removeprefix("Value error, ")
+        raise UserError(f"{path}: not the results of {of}: {field}: {reason}; restore the file") from None
 
 
 def require_teacher(run: Path, ids: Sequence[int], teacher_id: int) -> None:

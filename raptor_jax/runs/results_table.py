@@ -11,6 +11,9 @@ from rich.text import Text
 from raptor_jax.errors import printable
 from raptor_jax.runs.teacher_result import TeacherResult
 
+MOST_ROWS = 40
+"""Most teachers or drones that a table shows."""
+
 
 def _verdict(entry: TeacherResult) -> tuple[str, str, str, str, str]:
     """Returns the texts of mean return, share of terminated episodes, offset, rounds and whether it passed."""
@@ -29,11 +32,14 @@ def _verdict(entry: TeacherResult) -> tuple[str, str, str, str, str]:
     )
 
 
-def print_table(teachers: Sequence[TeacherResult], pass_return: float, console: Console, longest: int = 40) -> None:
-    """Prints the teachers, or only the worst `longest` of a large population; then a summary."""
+def print_table(teachers: Sequence[TeacherResult], pass_return: float, console: Console) -> None:
+    """Prints the teachers, or only the worst MOST_ROWS of a large population; then a summary."""
     order = sorted(teachers, key=lambda entry: -np.inf if entry.mean_return is None else entry.mean_return)
-    shown = sorted(order[:longest], key=lambda entry: entry.teacher_id) if len(order) <= longest else order[:longest]
-    console.print("Teachers:" if len(order) <= longest else f"The {longest} lowest of {len(order)} teachers:")
+    if len(order) <= MOST_ROWS:
+        shown, title = sorted(order, key=lambda entry: entry.teacher_id), "Teachers:"
+    else:
+        shown, title = order[:MOST_ROWS], f"The {MOST_ROWS} lowest of {len(order)} teachers:"
+    console.print(title)
     table = Table()
     numbers = ("thrust/weight", "mass [kg]", "mean return", "terminated", "offset [m]", "rounds", "passed")
     for heading in ("teacher", "drone", *numbers):

@@ -25,7 +25,7 @@ class Returns(pydantic.BaseModel):
     drones: int
 
     @classmethod
-    def of(cls, mean_return: np.ndarray, bar: float) -> "Returns":
+    def of(cls, mean_return: np.ndarray, pass_return: float) -> "Returns":
         """Returns the summary of mean returns [D]."""
         low, median = np.percentile(mean_return, [5, 50])
         return cls(
@@ -33,7 +33,7 @@ class Returns(pydantic.BaseModel):
             median=json_number(median),
             percentile_5=json_number(low),
             worst=json_number(mean_return.min()),
-            passed=int(np.sum(mean_return > bar)),
+            passed=int(np.sum(mean_return > pass_return)),
             drones=mean_return.size,
         )
 
@@ -107,7 +107,7 @@ class StudentResults(pydantic.BaseModel):
         self.iteration, self.timings, self.curve = before.iteration, before.timings, before.curve
 
     @property
-    def bar(self) -> float:
+    def pass_return(self) -> float:
         """Returns the mean return above which a teacher passed."""
         return float(self.config["training"]["pass_return"])
 

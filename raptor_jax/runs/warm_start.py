@@ -34,7 +34,7 @@ def load(config: Config) -> sac.Parameters | None:
     mlp: dict[str, Any] = {layer: {} for layer in _LAYERS}
     for name in _WEIGHTS:
         layer, kind = name.split("/")
-        fix = "set sac.actor_hidden_dim to the start's, or name another start"
+        fix = "set sac.actor_hidden_dim to that of the warm start, or name another one"
         weights_file.require(path, name, arrays[name], expected[layer][kind].shape, fix)
         mlp[layer][kind] = arrays[name]
     return {"params": {"mlp": mlp}}
@@ -45,9 +45,17 @@ def provenance(start: str) -> dict[str, Any]:
     return read(_path(start))[1]
 
 
-def read(path: Path) -> weights_file.Content:
-    """Returns the weights of a start by LAYER/KIND, and its provenance. Raises UserError if the file is not a start."""
-    return weights_file.read(path, "start", _FIX, _WEIGHTS)
+def read(path: Path, fix: str = _FIX) -> weights_file.Content:
+    """Returns the weights of a warm start by LAYER/KIND, and its provenance.
+
+    Args:
+        path: the file.
+        fix: what the user can do if it is not one, for the error.
+
+    Raises:
+        UserError: the file is not a warm start.
+    """
+    return weights_file.read(path, "warm start", fix, _WEIGHTS)
 
 
 def save(path: Path, actor: sac.Parameters, made: dict[str, Any]) -> None:

@@ -62,11 +62,11 @@ def holds(path: Path, name: str) -> bool:
 
 def require(path: Path, name: str, array: np.ndarray, shape: tuple[int, ...], fix: str) -> None:
     """Raises UserError unless a weight has this shape and finite float32 numbers."""
-    if array.shape != shape or array.dtype != np.float32 or not np.isfinite(array).all():
-        raise UserError(
-            f"{path}: {name} should hold finite float32 numbers of shape {shape}, and is"
-            f" {array.dtype} of shape {array.shape}; {fix}"
-        )
+    if array.shape != shape or array.dtype != np.float32:
+        found = f"{array.dtype} of shape {array.shape}"
+        raise UserError(f"{path}: {name} should be float32 of shape {shape}, and is {found}; {fix}")
+    if not np.isfinite(array).all():
+        raise UserError(f"{path}: {name} contains NaN or infinity; {fix}")
 
 
 def save(path: Path, arrays: dict[str, np.ndarray], provenance: dict[str, Any]) -> None:

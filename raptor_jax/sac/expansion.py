@@ -16,7 +16,6 @@ from raptor_jax.sac.rollout import learned_penalty
 from raptor_jax.sac.teacher import Losses, Teacher, update_alpha, update_critics
 from raptor_jax.sac.window import Value, Window
 from raptor_jax.simulator.episode import Episode
-from raptor_jax.utils.numbers import largest_divisor
 
 _MOST_STEPS_AT_ONCE = 32
 """Steps of a window whose values are computed together."""
@@ -89,8 +88,8 @@ def _with_targets(config: Config, teacher: Teacher, windows: Window) -> Experien
 
     Soft TD(lambda) (Sutton 1988, with the entropy bonus of SAC in each value): from the last step of a window back,
     y_k = r_k + gamma (1 - terminated_k) ((1 - lambda) V_{k+1} + lambda (y_{k+1} - alpha log pi_{k+1})),
-    V_k = min_j Q'_j(s_k, a_k) - alpha log pi_k, all of it times (1 - gamma). The last step has the value after it in
-    full, as a truncated episode has: only a termination ends the returns.
+    V_k = min_j Q'_j(s_k, a_k) - alpha log pi_k, all of it times (1 - gamma). The last step bootstraps
+    fully from the value after it, as a truncated episode does: only a termination ends a return.
     """
     steps = windows.steps
 
@@ -104,9 +103,10 @@ def _with_targets(config: Config, teacher: Teacher, windows: Window) -> Experien
     def following(values: jax.Array, last: jax.Array) -> jax.Array:
         return jnp.concatenate([values[:, 1:], last[:, None]], axis=1)
 
-    part_steps = largest_divisor(config.sac.horizon, _MOST_STEPS_AT_ONCE)
+    horizon = config.sac.horizon
+    part_steps = max(steps for steps in range(1, _MOST_STEPS_AT_ONCE + 1) if horizon % steps == 0)
     # [parts, E, steps]: the hidden layers of all steps at once would take most of the memory of a training.
-    values = jax.lax.map(values_of_part, jnp.arange(0, config.sac.horizon, part_steps))
+    values = jax.lax.map(values_of_part, jnp.arange(0, horizon, part_steps))
     values = jnp.moveaxis(values, 0, 1).reshape(steps.reward.shape)
     log_probability = following(steps.log_probability, windows.last_log_probability)
     reward = jnp.where(steps.terminated, learned_penalty(config, steps.reward), steps.reward)

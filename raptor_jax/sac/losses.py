@@ -18,7 +18,7 @@ def bellman_target(
     """Returns the critics' regression target, all arrays [B].
 
     `reference` (RLtools): r + gamma (1 - terminated) min Q' - alpha log pi, whose last term is never masked;
-    `textbook` (equation 3 of the SAC paper): r + gamma (1 - terminated) (min Q' - alpha log pi).
+    `textbook` (equations 2 and 3 of the SAC paper): r + gamma (1 - terminated) (min Q' - alpha log pi).
     A truncated episode is not terminated, so it bootstraps.
 
     Args:
@@ -73,13 +73,14 @@ def critic_loss(
 ) -> tuple[jax.Array, jax.Array]:
     """Returns the sum over both critics of half the mean squared error [], and their mean value [].
 
-    All arrays [B, ...]; each error is multiplied by its weight, if weights are given.
+    All arrays [B, ...]. If weights are given, each error is multiplied by its own, and the mean value is weighted.
     """
     values = critic_values(config, critic, observation, action)
     square = (values - target[None]) ** 2
-    if weight is not None:
-        square = weight[None] * square
-    return 0.5 * jnp.sum(jnp.mean(square, axis=-1)), jnp.mean(values)
+    if weight is None:
+        return 0.5 * jnp.sum(jnp.mean(square, axis=-1)), jnp.mean(values)
+    loss = 0.5 * jnp.sum(jnp.mean(weight[None] * square, axis=-1))
+    return loss, jnp.sum(weight[None] * values) / (values.shape[0] * jnp.sum(weight))
 
 
 def actor_loss(

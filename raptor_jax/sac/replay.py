@@ -5,9 +5,9 @@ contiguous slice of an array with an explicit teacher axis (under `vmap` it woul
 
 An observation is stored once: the next observation of a row is in the row that the same environment writes one insert
 later. The rows of the newest insert have no next observation yet and are not sampled. At the end of an episode the
-following row belongs to a new episode, so the last observation before the step replaces the next observation. The
-effect is small: at a termination the value is masked, and only the entropy term of RLtools' target uses an observation
-that is 10 ms old; at a truncation, which is one transition per episode, the value does too.
+following row belongs to the next episode, so the observation before the step stands in for the next observation. At a
+termination only the entropy term of RLtools' target uses it; at a truncation, once per episode, the value does too. It
+is one step old.
 """
 
 import jax

@@ -46,7 +46,7 @@ class Transition(struct.PyTreeNode):
     terminated: jax.Array
     """[B] 1 if the step terminated the episode; 0 also if it was truncated."""
     next_observation: jax.Array
-    """[B, 26] observation of the next state, before any reset."""
+    """[B, 26] observation after the step; at the end of an episode, that before it (see `replay`)."""
 
 
 class Losses(struct.PyTreeNode):
@@ -98,7 +98,7 @@ def update(
         teacher: the teacher before the update.
         batch: B = critic_batch_size transitions; the actor uses the first actor_batch_size.
         key: random key of the two noise draws.
-        with_actor: whether actor and alpha are also updated; otherwise their losses are NaN.
+        with_actor: whether actor and alpha are also updated; otherwise actor_loss and entropy are NaN.
     """
     chex.assert_shape(batch.observation, (config.critic_batch_size, OBSERVATION_DIM))
     chex.assert_shape(batch.action, (config.critic_batch_size, ACTION_DIM))

@@ -99,7 +99,7 @@ def fly(
         key: random key of the window.
 
     Returns:
-        J []; and the episode for the next window, a new one if this one was terminated or truncated, with the window.
+        J []; the episode in which the next window begins, a new one if this one ended; and the window.
     """
     fresh_key, noise_key, flight_key = jax.random.split(key, 3)
     horizon, gamma = config.sac.horizon, config.sac.gamma

@@ -5,7 +5,7 @@ axes. The operations have the same order as in L2F, so that the code can be comp
 """
 
 from raptor_jax.simulator.noise import Noise, draw_noise
-from raptor_jax.simulator.observation import ACTION_DIM, OBSERVATION_DIM, observe
+from raptor_jax.simulator.observation import ACTION_DIM, OBSERVATION_DIM, WITHOUT_ROTORS, observe
 from raptor_jax.simulator.reset import reset
 from raptor_jax.simulator.reward import alive_reward, limit_ratio, reward, terminated
 from raptor_jax.simulator.state import State, Target
@@ -14,6 +14,7 @@ from raptor_jax.simulator.step import step
 __all__ = [
     "ACTION_DIM",
     "OBSERVATION_DIM",
+    "WITHOUT_ROTORS",
     "Noise",
     "State",
     "Target",

@@ -74,7 +74,7 @@ def kept_together(function: Callable[..., _Result]) -> Callable[..., _Result]:
 
 @contextlib.contextmanager
 def compiling_for(platform: str) -> Iterator[None]:
-    """Sets the platform that code within is compiled for: "cpu", "cuda" or another.
+    """Sets the platform that code within is compiled for: "cpu", "gpu" or another, as jax names it.
 
     Without it, both forms are traced and JAX selects one when it compiles, which is correct but takes 4 s more for a
     training. JAX caches the traces of jitted functions: to compile one for two platforms in the same process, call

@@ -11,6 +11,8 @@ from raptor_jax.simulator.state import State
 
 ACTION_DIM = 4
 OBSERVATION_DIM = 26
+WITHOUT_ROTORS = 22
+"""The first numbers of the observation: all but the rotor states, which no autopilot measures."""
 
 
 def observe(drone: Drone, state: State, noise: jax.Array | None) -> jax.Array:

@@ -68,7 +68,7 @@ def from_axis_angle(axis: jax.Array, angle: jax.Array) -> jax.Array:
     return jnp.concatenate([jnp.cos(angle / 2)[None], jnp.sin(angle / 2) * axis])
 
 
-def yaw(orientation: jax.Array) -> jax.Array:
-    """Returns the heading [] in rad, from -pi to pi, of a unit orientation [4]."""
+def heading(orientation: jax.Array) -> jax.Array:
+    """Returns the horizontal part [2] of the body's x axis, world frame, for a unit orientation [4]."""
     w, x, y, z = orientation
-    return jnp.arctan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z))
+    return jnp.stack([1 - 2 * (y * y + z * z), 2 * (w * z + x * y)])

@@ -54,13 +54,15 @@ def alive_reward(drone: Drone, state: State, action: jax.Array, next_state: Stat
     """Returns the reward [] of a step without the termination penalty.
 
     It is constant - scale * cost of `state`, clipped at 0 if non_negative. All costs are norms, except for the squared
-    cost of the action; as in L2F, the cost of the orientation includes only yaw.
+    cost of the action, and that of the orientation (w, x, y, z), 2 arccos(1 - |z|): as in L2F, it depends only on z,
+    and is about 2 sqrt(yaw) for a small yaw.
     """
     weights = drone.mdp.reward
     position = _norm(state.position - state.target.position)
     clip = jnp.where(weights.position_clip > 0, weights.position_clip, jnp.inf)
     dt = drone.integration.dt
     off_hover = (action + 1) / 2 - drone.dynamics.hovering_throttle_relative
+    # The slope of the arccos is infinite at z = 0; `_limit_gradient` in `sac.rollout` limits it, and discards NaN.
     cost = (
         weights.position * jnp.minimum(position, clip)
         + weights.orientation * 2 * jnp.arccos(1 - jnp.abs(state.orientation[3]))

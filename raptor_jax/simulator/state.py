@@ -34,7 +34,7 @@ class State(struct.PyTreeNode):
     angular_velocity: jax.Array
     """[3] rad/s, body frame."""
     rotor_state: jax.Array
-    """[4] current relative throttle of each rotor, within the action limits ("rpm" in L2F)."""
+    """[4] state of each rotor, within and in the unit of `action_limit` ("rpm" in L2F)."""
     force: jax.Array
     """[3] N, external force of this episode, world frame."""
     torque: jax.Array

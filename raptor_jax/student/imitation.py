@@ -79,7 +79,7 @@ def train(
     learner: Learner,
     actors: sac.Parameters,
     drones: Drone,
-    devices: str | None = None,
+    axis_name: str | None = None,
 ) -> tuple[Learner, Metrics]:
     """Runs `iterations` iterations.
 
@@ -89,7 +89,7 @@ def train(
         learner: the student.
         actors: weights of the teachers, each [T, ...].
         drones: their drones, every array [T, ...].
-        devices: the name of the axis over which this function is mapped; None for a single device.
+        axis_name: the name of the axis over which this function is mapped; None for a single device.
 
     Returns:
         The student after them, and the means of their metrics.
@@ -98,8 +98,8 @@ def train(
 
     def iterate(learner: Learner, _: None) -> tuple[Learner, Metrics]:
         key = jax.random.fold_in(jax.random.key(config.distillation.seed), learner.iteration)
-        lessons, metrics = _fly_batches(config, learner, actors, drones, key, devices)
-        learner, losses = _learn(config.distillation, optimizer, learner, lessons, devices)
+        lessons, metrics = _fly_batches(config, learner, actors, drones, key, axis_name)
+        learner, losses = _learn(config.distillation, optimizer, learner, lessons, axis_name)
         return learner.replace(iteration=learner.iteration + 1), metrics.replace(loss=losses[0].mean())
 
     after, metrics = jax.lax.scan(iterate, learner, length=iterations)
@@ -125,7 +125,7 @@ def loss(weights: Weights, lessons: Lesson) -> jax.Array:
 
 
 def _fly_batches(
-    config: Config, learner: Learner, actors: sac.Parameters, drones: Drone, key: jax.Array, devices: str | None
+    config: Config, learner: Learner, actors: sac.Parameters, drones: Drone, key: jax.Array, axis_name: str | None
 ) -> tuple[Lesson, Metrics]:
     """Flies this device's share of the episodes of an iteration.
 
@@ -138,7 +138,7 @@ def _fly_batches(
     chosen = jax.random.choice(choice_key, teachers, (settings.episodes,), replace=settings.episodes > teachers)
     episodes = (chosen, jax.random.split(flight_key, settings.episodes))
     batches = jax.tree.map(lambda leaf: leaf.reshape(-1, settings.batch_episodes), episodes)
-    chosen, keys = jax.tree.map(lambda leaf: _share(leaf, devices), batches)
+    chosen, keys = jax.tree.map(lambda leaf: _share(leaf, axis_name), batches)
     guided = learner.iteration < settings.guided_iterations
 
     def fly(teacher: jax.Array, key: jax.Array) -> tuple[Lesson, jax.Array, jax.Array]:
@@ -148,7 +148,7 @@ def _fly_batches(
     flat = chosen.reshape(-1), keys.reshape(-1)
     lessons, returns, terminated = jax.vmap(fly)(*flat)
     lessons = jax.tree.map(lambda leaf: leaf.reshape(*chosen.shape, *leaf.shape[1:]), lessons)
-    mean_return, share_terminated = _mean_over(devices, (returns.mean(), terminated.mean()))
+    mean_return, share_terminated = _mean_over(axis_name, (returns.mean(), terminated.mean()))
     return lessons, Metrics(jnp.zeros(()), mean_return, share_terminated)
 
 
@@ -184,12 +184,12 @@ def _learn(
     optimizer: optax.GradientTransformation,
     learner: Learner,
     lessons: Lesson,
-    devices: str | None,
+    axis_name: str | None,
 ) -> tuple[Learner, jax.Array]:
     """Returns the student after all epochs, and the losses [epochs, batches]."""
 
     def update(before: Learner, batch: Lesson) -> tuple[Learner, jax.Array]:
-        value, gradient = _mean_over(devices, jax.value_and_grad(loss)(before.weights, batch))
+        value, gradient = _mean_over(axis_name, jax.value_and_grad(loss)(before.weights, batch))
         step, state = optimizer.update(gradient, before.optimizer, before.weights)
         return before.replace(weights=optax.apply_updates(before.weights, step), optimizer=state), value
 
@@ -199,17 +199,17 @@ def _learn(
     return jax.lax.scan(epoch, learner, length=settings.epochs)
 
 
-def _share(batches: jax.Array, devices: str | None) -> jax.Array:
+def _share(batches: jax.Array, axis_name: str | None) -> jax.Array:
     """Returns the share of this device in every batch, [batches, B / devices], of values [batches, B]."""
-    if devices is None:
+    if axis_name is None:
         return batches
-    size = batches.shape[1] // jax.lax.axis_size(devices)
-    return jax.lax.dynamic_slice_in_dim(batches, jax.lax.axis_index(devices) * size, size, axis=1)
+    size = batches.shape[1] // jax.lax.axis_size(axis_name)
+    return jax.lax.dynamic_slice_in_dim(batches, jax.lax.axis_index(axis_name) * size, size, axis=1)
 
 
-def _mean_over(devices: str | None, values: _Values) -> _Values:
+def _mean_over(axis_name: str | None, values: _Values) -> _Values:
     """Returns the means of values over the devices."""
-    return values if devices is None else jax.lax.pmean(values, devices)
+    return values if axis_name is None else jax.lax.pmean(values, axis_name)
 
 
 def _optimizer(settings: DistillationConfig) -> optax.GradientTransformation:

@@ -10,11 +10,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from raptor_jax.simulator import ACTION_DIM
+from raptor_jax.simulator import ACTION_DIM, WITHOUT_ROTORS
 
-INPUTS = 22
-"""The student observes the first part of a teacher's observation: all but the rotor states, which no autopilot
-measures."""
+INPUTS = WITHOUT_ROTORS
+"""The student observes what a teacher does, except for the rotor states."""
 
 Weights = Any
 """The network's weights: {params: {input, gru, output}}, nested dictionaries of arrays as flax makes them."""

@@ -7,9 +7,7 @@ before the chunk and marked the teacher as inactive. This module decides whether
 import jax
 import numpy as np
 from jax.sharding import Mesh
-from rich.markup import escape
 
-from raptor_jax.errors import printable
 from raptor_jax.population import sharding
 from raptor_jax.population.per_teacher import revive
 from raptor_jax.population.state import Population
@@ -17,6 +15,7 @@ from raptor_jax.sac import replay as replays
 from raptor_jax.training.output import Output
 from raptor_jax.training.setup import Setup
 from raptor_jax.training.state import RunState
+from raptor_jax.utils.console import say
 
 RESTARTS = 3
 """How often a teacher is rolled back in a round before it is frozen."""
@@ -45,10 +44,11 @@ def _report(setup: Setup, output: Output, state: RunState, place: int) -> None:
     else:
         entry.frozen_at_step = state.step
         outcome = "frozen"
-    setup.console.print(
-        f"[red]teacher {entry.teacher_id:04d} ({escape(printable(entry.drone))}): its numbers became non-finite"
-        f" before step {state.step}; rolled back to the previous chunk and {outcome}; the others continue[/]",
-        soft_wrap=True,
+    say(
+        setup.console,
+        f"teacher {entry.teacher_id:04d} ({entry.drone}): its numbers became non-finite before step {state.step};"
+        f" rolled back to the previous chunk and {outcome}; the others continue",
+        "red",
     )
 
 

@@ -19,7 +19,7 @@ from raptor_jax.utils.trees import take
 
 
 def evaluate_and_keep(setup: Setup, output: Output, state: RunState, bar: progress.Bar) -> None:
-    """Evaluates the actors in training, and keeps each with a higher return than its teacher's best; writes no file."""
+    """Evaluates the actors in training, and keeps each with a higher return than its teacher's best; no checkpoint."""
     teachers = state.population.teachers
     with output.timed("evaluating"):
         found = state.round.programs.select(teachers.actor, state.round.drones)

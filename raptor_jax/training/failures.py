@@ -20,7 +20,7 @@ def reported(job: Job, step: Callable[[], int] = lambda: 0) -> Iterator[None]:
         job: the training.
         step: returns the current step, in environment steps per teacher.
     """
-    remedy = f"train fewer teachers (--num-teachers), or lower {memory.largest(job.config)}"
+    remedy = f"train fewer teachers (--num-teachers), or lower {memory.memory_options(job.config)}"
     with converted(job.output_dir, lambda: f"after step {step()}; {remedy}"):
         yield
 
@@ -34,7 +34,7 @@ def converted(output_dir: Path, memory_ended: Callable[[], str]) -> Iterator[Non
         memory_ended: returns when the device ran out of memory, and how to fix it.
     """
     try:
-        with writing(output_dir, "the last checkpoint is undamaged: make room and continue with --resume"):
+        with writing(output_dir, "finished checkpoints are undamaged: make room and continue with --resume"):
             yield
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):

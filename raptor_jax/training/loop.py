@@ -25,7 +25,7 @@ def train(job: Job, console: Console, overwrite: bool = False, resume: bool = Fa
     """Trains one teacher for each drone, on all devices, and writes everything under `job.output_dir`.
 
     Args:
-        job: what to train; its output directory must not contain a run, unless `overwrite` or `resume` is set.
+        job: what to train; its output directory must be empty, unless `overwrite` or `resume` is set.
         console: where the progress is printed, by the main process only.
         overwrite: rename the existing run.
         resume: continue the existing run from its newest undamaged checkpoint.

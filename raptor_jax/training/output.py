@@ -12,6 +12,7 @@ from raptor_jax.runs.results import Purpose, Results
 from raptor_jax.runs.tensorboard import TensorBoard
 from raptor_jax.training import failures
 from raptor_jax.training.setup import Setup
+from raptor_jax.utils.console import say
 from raptor_jax.utils.files import write_json
 
 
@@ -43,10 +44,11 @@ class Output:
         if self._tensorboard is None:
             return
         if self._tensorboard.reopen_deleted():
-            self._console.print(
-                f"[yellow]{self._job.output_dir / layout.LOGS}: files were deleted; TensorBoard continues in new files"
-                f" from step {step:,}, and {layout.CURVES} has all points[/]",
-                soft_wrap=True,
+            say(
+                self._console,
+                f"{self._job.output_dir / layout.LOGS}: files were deleted; TensorBoard continues in new files from"
+                f" step {step:,}, and {layout.CURVES} has all points",
+                "yellow",
             )
         self._tensorboard.add(step, values)
 

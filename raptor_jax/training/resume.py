@@ -5,7 +5,6 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from rich.markup import escape
 
 from raptor_jax.errors import UserError
 from raptor_jax.population import sharding
@@ -18,6 +17,7 @@ from raptor_jax.training.output import Output
 from raptor_jax.training.rounds import Round
 from raptor_jax.training.setup import Setup
 from raptor_jax.training.state import RunState
+from raptor_jax.utils.console import say
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +47,7 @@ def newest_point(setup: Setup) -> ResumePoint | None:
         try:
             return _read(setup, step)
         except UserError as error:
-            console.print(f"[yellow]{escape(str(error))}; using the previous one[/]", soft_wrap=True)
+            say(console, f"{error}; using the previous one", "yellow")
     if steps:
         raise UserError(
             f"{output_dir}: all of its checkpoints are damaged; restore its files, or start again with --overwrite,"
@@ -64,11 +64,14 @@ def resume_from(setup: Setup, output: Output, point: ResumePoint) -> RunState:
     try:
         output.curves.restore(setup.job.output_dir / layout.CURVES, notes.curves)
     except UserError as error:
-        console.print(f"[yellow]{escape(str(error))}; the curves start again at step {step:,}[/]", soft_wrap=True)
+        say(console, f"{error}; the curves start again at step {step:,}", "yellow")
     output.checkpoints.delete_after(step)
     console.print(f"resumed from step {step:,}")
     began_with = np.array([-np.inf if value is None else value for value in notes.began_with])
     state = RunState(point.round, point.population, point.best, began_with, step, notes.began, notes.teacher_updates)
+    state.active = point.round.of_real_teachers(point.population.active)
+    if notes.restarts is not None:
+        state.restarts = np.array(notes.restarts)
     _refill_replay(setup, state, notes.replay_rows)
     return state
 

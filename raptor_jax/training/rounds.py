@@ -20,7 +20,7 @@ from raptor_jax.population.state import ChunkMetrics, Population
 from raptor_jax.utils.trees import take, tree_bytes
 
 
-class Everyone(NamedTuple):
+class AllTeachers(NamedTuple):
     """All T teachers of a run, from which a round takes its own."""
 
     mesh: Mesh
@@ -132,17 +132,17 @@ def most_steps(config: Config) -> int:
     return steps
 
 
-def everyone(
+def all_teachers(
     mesh: Mesh, config: Config, drones: Drone, teacher_ids: np.ndarray, warm_start: sac.Parameters | None
-) -> Everyone:
-    """Returns the teachers of a run; arguments as in `Everyone`."""
+) -> AllTeachers:
+    """Returns the teachers of a run; arguments as in `AllTeachers`."""
     create = functools.partial(populations.create, config, warm_start=warm_start)
     one = jax.eval_shape(create, take(drones, slice(1)), teacher_ids[:1])
-    found = Everyone(mesh, config, drones, teacher_ids, warm_start, one, block=1)
+    found = AllTeachers(mesh, config, drones, teacher_ids, warm_start, one, block=1)
     return found._replace(block=block_size(found, teacher_ids.size))
 
 
-def block_size(everyone: Everyone, teachers: int) -> int:
+def block_size(everyone: AllTeachers, teachers: int) -> int:
     """Returns how many of a round's teachers a device trains at once."""
     of_device, of_everyone = (-(-count // everyone.mesh.size) for count in (teachers, everyone.teacher_ids.size))
     learner_bytes = tree_bytes(everyone.one.teachers)
@@ -150,7 +150,7 @@ def block_size(everyone: Everyone, teachers: int) -> int:
 
 
 def prepare(
-    everyone: Everyone, attempt: int, rows: np.ndarray, kept: Best | None = None, before: Round | None = None
+    everyone: AllTeachers, attempt: int, rows: np.ndarray, kept: Best | None = None, before: Round | None = None
 ) -> Round:
     """Puts the drones of a round on the devices and compiles its programs.
 
@@ -190,7 +190,7 @@ def compiled(
         config: settings of the round.
         drones: every array [R', ...], or its shape.
         teacher_ids: [R'], or its shape.
-        warm_start: see `Everyone`.
+        warm_start: see `AllTeachers`.
         block: see `Round`.
         kept: see `Round`, or its shape.
         before: programs with the same settings and chunks, which are reused for blocks of the same shapes.

@@ -26,6 +26,7 @@ def save_checkpoint(setup: Setup, output: Output, state: RunState) -> None:
         replay_rows=int(replay.filled) if replay is not None else 0,
         curves=output.curves.counts(),
         results=output.results.content(),
+        restarts=state.restarts.tolist(),
     )
     ids = setup.job.teacher_ids[state.round.rows[state.round.places]]
     with_replay = _saves_replay(setup.config.training, state.population)

@@ -15,7 +15,7 @@ from raptor_jax.population import best, sharding
 from raptor_jax.population.best import Best
 from raptor_jax.runs import warm_start
 from raptor_jax.training import rounds
-from raptor_jax.training.rounds import Everyone
+from raptor_jax.training.rounds import AllTeachers
 
 
 class Job(NamedTuple):
@@ -34,7 +34,7 @@ class Setup:
     """The part of the state that does not change during a training."""
 
     job: Job
-    everyone: Everyone
+    everyone: AllTeachers
     """All teachers, from which a round takes its own."""
     most_steps: int
     """Environment steps of a teacher that is trained in all rounds."""
@@ -62,5 +62,5 @@ def set_up(job: Job, console: Console) -> Setup:
     mesh = sharding.mesh()
     most_steps = rounds.most_steps(job.config)
     drones = stack_for_training(job.files, job.config.environment)
-    everyone = rounds.everyone(mesh, job.config, drones, job.teacher_ids, warm_start.load(job.config))
+    everyone = rounds.all_teachers(mesh, job.config, drones, job.teacher_ids, warm_start.load(job.config))
     return Setup(job, everyone, most_steps, sharding.replicate(mesh, best.keep), console)

@@ -8,6 +8,8 @@ from types import FrameType
 
 from rich.console import Console
 
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
 
 class Requests:
     """Whether this process was asked to stop."""
@@ -28,14 +30,14 @@ def on_signals(console: Console) -> Iterator[Requests]:
 
     def ask(number: int, frame: FrameType | None) -> None:
         requests.stop = True
-        for each in before:
+        for each in _SIGNALS:
             # The default handler ends the process even inside a call that takes minutes.
             signal.signal(each, signal.SIG_DFL)
         message = f"{signal.Signals(number).name}: saves and stops after this chunk; a second signal stops at once"
         # From another thread: the signal may arrive inside a print, and the console is not reentrant.
         threading.Thread(target=console.print, args=(message,)).start()
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.signal(number, ask) for number in _SIGNALS}
     try:
         yield requests
     finally:

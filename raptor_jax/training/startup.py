@@ -14,6 +14,7 @@ from raptor_jax.training.output import Output
 from raptor_jax.training.resume import newest_point, resume_from
 from raptor_jax.training.setup import Job, Setup, set_up
 from raptor_jax.training.state import RunState
+from raptor_jax.utils.console import say
 
 
 def begin(
@@ -69,10 +70,7 @@ def require_directory(job: Job, console: Console, overwrite: bool, resume: bool)
     if begun:
         directory.require_same_run(job.output_dir, job.config, job.files)
     elif resume:
-        console.print(
-            f"the run in {job.output_dir} was stopped before it began to train: starts from the beginning",
-            soft_wrap=True,
-        )
+        say(console, f"the run in {job.output_dir} was stopped before it began to train: starts from the beginning")
     return begun
 
 

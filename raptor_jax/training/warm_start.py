@@ -36,8 +36,10 @@ def train_start(config: Config, files: Sequence[DroneFile], path: Path, console:
         console: where the progress is printed.
 
     Raises:
-        UserError: the file exists, or cannot be written.
+        UserError: the horizon is 0, or the file exists or cannot be written.
     """
+    if config.sac.horizon == 0:
+        raise UserError("sac.horizon: 0 learns without a warm start; train one with a horizon above 0")
     if os.path.lexists(path):
         raise UserError(f"{path}: already exists; name another file with --output, or remove it")
     # Checked before the training, which takes minutes.

@@ -12,9 +12,15 @@ def make_console(quiet: bool = False) -> Console:
     return Console(width=None if sys.stdout.isatty() else 140, quiet=quiet)
 
 
-def say(console: Console, text: str) -> None:
-    """Prints a line that may quote arbitrary names: without markup, and with control characters as escapes."""
-    console.print(printable(text), markup=False, soft_wrap=True)
+def say(console: Console, text: str, style: str = "") -> None:
+    """Prints a line that may quote arbitrary names: without markup, and with control characters as escapes.
+
+    Args:
+        console: where it is printed.
+        text: the line.
+        style: colour of the line, in rich's notation.
+    """
+    console.print(printable(text), style=style, markup=False, soft_wrap=True)
 
 
 def readable_bytes(count: int) -> str:

@@ -18,6 +18,16 @@ import yaml
 from raptor_jax.errors import UserError, first_line
 
 
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+_UMASK = _umask()
+"""Read once, because reading changes it for a moment, in all threads."""
+
+
 class Unreadable(Exception):
     """A file that cannot be read; the message says why, and the caller adds the path and how to fix it."""
 
@@ -97,7 +107,7 @@ def read_object(path: Path, most: int) -> dict[str, Any]:
     except ValueError as error:  # not UTF-8, or an integer with thousands of digits
         raise Unreadable(f"not JSON: {error}") from None
     if not isinstance(value, dict):
-        raise Unreadable(f"holds a JSON {type(value).__name__}, not an object")
+        raise Unreadable("holds JSON, but not an object, {...}")
     return cast(dict[str, Any], value)
 
 
@@ -147,6 +157,13 @@ def require_writable(option: str, path: Path | None) -> None:
         pass
 
 
+def write_requested(option: str, path: Path | None, write: Callable[[Path], object]) -> None:
+    """Writes the file that an option names, if it names one. Raises UserError if the file cannot be written."""
+    if path is not None:
+        with writing(path, "name another file", option):
+            write(path)
+
+
 @contextlib.contextmanager
 def writing(path: Path, fix: str, option: str = "") -> Iterator[None]:
     """Converts an OSError within, from writing `path`, into a one-line UserError.
@@ -173,7 +190,7 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
             file.flush()
             os.fsync(file.fileno())
         # mkstemp creates private files; results follow the umask.
-        os.chmod(temporary, 0o666 & ~_umask())
+        os.chmod(temporary, 0o666 & ~_UMASK)
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
@@ -203,15 +220,10 @@ def write_json(path: Path, value: object) -> None:
 
 def move_aside(directory: Path) -> Path:
     """Renames a directory to the first free NAME.previous-N, and returns the new path."""
-    directory = directory.resolve()
+    # Not resolved: a link is renamed, not what it links to.
+    directory = Path(os.path.abspath(directory))
     number = 1
     while (aside := directory.with_name(f"{directory.name}.previous-{number}")).exists():
         number += 1
     directory.rename(aside)
     return aside
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

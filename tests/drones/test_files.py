@@ -168,6 +168,8 @@ def test_thrust_to_weight_replaces_a_thrust_curve(content, tmp_path):
         ("dynamics.rotor_positions", [[0, 0]] * 4),
         ("dynamics.rotor_time_constants_rising", [0.1, 0.1, 0.1, 0]),
         ("dynamics.rotor_time_constants_falling", [0.1, 0.1, 0.1, -0.1]),
+        # 0 in float32.
+        ("dynamics.rotor_time_constants_rising", [0.1, 0.1, 0.1, 1e-50]),
         ("dynamics.rotor_thrust_directions", [[0, 0, 2]] * 4),
         ("dynamics.rotor_torque_directions", [[0, 0, 0]] * 4),
         ("dynamics.rotor_thrust_coefficients", [[0, 0, 1e-4]] * 4),

@@ -9,10 +9,11 @@ from scipy.spatial.transform import Rotation
 from raptor_jax import evaluation, sac, simulator
 from raptor_jax.config import Config
 from raptor_jax.drones.parameters import Drone, stack
-from raptor_jax.evaluation import FINAL, SELECTION, Evaluation
+from raptor_jax.evaluation import FINAL, SELECTION, Evaluation, flights
 from raptor_jax.evaluation.foundation import FoundationPolicy
 from raptor_jax.population import sac as population
 from raptor_jax.simulator import episode
+from raptor_jax.simulator.episode import Outcome
 from tests.sac.networks import actor_output, constant_actor
 from validation.drones import calm, on_device, replaced, sampled_drones, take
 
@@ -147,7 +148,7 @@ def test_equals_a_plain_loop_over_the_simulator(config, actors, drones, found):
     position = 2
     drone, actor = take(drones, position), take(actors, position)
     step, reward, terminated = (jax.jit(f) for f in (simulator.step, simulator.reward, simulator.terminated))
-    returns, lengths, crashes, errors, late_positions, late_yaws = [], [], [], [], [], []
+    returns, lengths, crashes, errors, late_positions, late_headings = [], [], [], [], [], []
     stream_key = jax.random.fold_in(jax.random.key(config.training.seed), 2**31 + SELECTION)
     for episode_key in jax.random.split(stream_key, EPISODES):
         state = episode.start(drone, jax.random.split(episode_key)[0]).state
@@ -162,14 +163,28 @@ def test_equals_a_plain_loop_over_the_simulator(config, actors, drones, found):
             state, length = following, length + 1
             if length > STEPS / 2:
                 late_positions.append(state.position - state.target.position)
-                late_yaws.append(Rotation.from_quat(state.orientation, scalar_first=True).as_euler("ZYX")[0])
+                late_headings.append(Rotation.from_quat(state.orientation, scalar_first=True).apply([1, 0, 0]))
         returns.append(total)
         lengths.append(length)
         crashes.append(crashed)
         errors.append(np.linalg.norm(state.position - state.target.position))
-    offsets = np.linalg.norm(np.mean(late_positions, axis=0)), np.abs(np.mean(late_yaws))
+    north, west, _ = np.mean(late_headings, axis=0)
+    offsets = np.linalg.norm(np.mean(late_positions, axis=0)), np.abs(np.arctan2(west, north))
     plain = Evaluation(np.mean(returns), np.std(returns), np.mean(lengths), np.mean(crashes), np.mean(errors), *offsets)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a[position], b, rtol=1e-3, atol=1e-3), found, plain)
+
+
+def test_the_yaw_offset_of_headings_around_the_opposite_direction_is_pi(drones):
+    def backwards(angle):
+        drone = calm(take(drones, 0))
+        flight = flights.reset(drone, jax.random.key(0))
+        orientation = jnp.array([np.cos(angle / 2), 0, 0, np.sin(angle / 2)])
+        state = flight.episode.state.replace(orientation=orientation)
+        outcome = Outcome(0.0, False, False, flight.episode.replace(state=state, length=2))
+        return flights.accumulate(Config.model_validate({"environment": {"episode_steps": 2}}), flight, outcome)
+
+    both = jax.tree.map(lambda *leaves: jnp.stack(leaves)[None], backwards(3.1), backwards(-3.1))
+    np.testing.assert_allclose(flights.summary(both).yaw_offset, [np.pi], atol=1e-5)
 
 
 def test_the_first_rollout_is_the_first_evaluated_episode(config, actors, drones):

@@ -50,6 +50,15 @@ def test_a_thousand_fit_16_mb_and_each_is_described(run, path):
     assert provenance["run"]["versions"] == results["run"]["versions"]
 
 
+def test_inspect_shows_the_weights_of_all_teachers(path, capsys):
+    assert cli.main(["inspect", str(path), "--json"]) == exit_status.PASSED
+    found = json.loads(capsys.readouterr().out)
+    assert found["kind"] == "teachers"
+    assert found["arrays"][0]["name"] == "hidden_0/bias"
+    assert found["arrays"][0]["shape"][0] == len(NAMES)
+    assert len(found["provenance"]["teachers"]) == len(NAMES)
+
+
 def test_one_teacher_is_refused(run, tmp_path, capsys):
     command = ["export", str(run), "--format", "npz-all", "--teacher", "1", "--output", str(tmp_path / "none")]
     assert cli.main(command) == exit_status.USAGE

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from raptor_jax import cli, evaluation, sac
+from raptor_jax import cli, sac
 from raptor_jax.commands import exit_status
 from raptor_jax.drones import files
 from raptor_jax.runs import layout
@@ -49,6 +49,14 @@ def require_equal(entries: list[dict], teachers: list[dict[str, np.ndarray]], ev
         assert entry["share_terminated"] == pytest.approx(expected["share_terminated"])
         assert entry["steps"] == arrays["length"].sum()
         assert entry["drone"] == expected["drone"]
+
+
+def test_more_episodes_than_fit_into_memory_are_refused(run, tmp_path, capsys):
+    arguments = ["rollout", str(run), "--device", "cpu", "--output", str(tmp_path), "--episodes", "1000000000"]
+    assert cli.main(arguments) == exit_status.USAGE
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "1000000000 episodes need" in line
+    assert "lower --episodes" in line
 
 
 def test_returns_are_those_of_the_final_evaluation(run, dataset):
@@ -132,15 +140,15 @@ def test_the_drone_is_the_one_that_flew(run, tmp_path):
 
 def test_an_interrupted_rollout_leaves_whole_files_and_no_index(run, tmp_path, monkeypatch):
     """This shows that a teacher's flights are on disk before the next teacher flies."""
-    fly, calls = evaluation.roll_out, []
+    copy, calls = jax.device_get, []
 
-    def interrupted(*arguments, **options):
-        calls.append(arguments)
+    def interrupted(flights):
+        calls.append(flights)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return fly(*arguments, **options)
+        return copy(flights)
 
-    monkeypatch.setattr(evaluation, "roll_out", interrupted)
+    monkeypatch.setattr(jax, "device_get", interrupted)
     arguments = ["rollout", str(run), "--device", "cpu", "--output", str(tmp_path / "out")]
     assert cli.main(arguments) == exit_status.INTERRUPTED
     written = sorted((tmp_path / "out").iterdir())

@@ -114,7 +114,7 @@ def sparse(path):
         ("a.tar", sparse, "holds no weights of an actor"),
         ("a.tar", lambda path: path.mkdir(), "contains no results.json"),
         ("a.npz", lambda path: np.savez(path, **{"input/bias": np.zeros(3)}), "not a student: holds no"),
-        ("a.npz", lambda path: np.savez(path, a=1), "not a start: holds no"),
+        ("a.npz", lambda path: np.savez(path, a=1), "not a warm start: holds no"),
     ],
 )
 def test_invalid_files_are_refused_by_name(capsys, tmp_path, name, make, expected):

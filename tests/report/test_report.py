@@ -28,6 +28,19 @@ def shown(text: str) -> dict:
     return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)[1])
 
 
+def test_a_path_in_brackets_is_printed_as_it_is(run_of_4, tmp_path, capsys):
+    (tmp_path / "a[").mkdir()
+    path = tmp_path / "a[" / "old]b[red].html"
+    assert cli.main(["report", str(run_of_4), "--output", str(path), "--device", "cpu"]) == exit_status.PASSED
+    assert str(path) in capsys.readouterr().out
+
+
+def test_a_flight_that_is_not_finite_is_left_out():
+    recording = made_up(3, 5, moving=False)
+    recording.total_reward[1] = np.nan
+    assert [flight is None for flight in flights.pack(recording)] == [False, True, False]
+
+
 def test_it_shows_the_run(report, run_of_4):
     data = shown(report)
     results = json.loads((run_of_4 / "results.json").read_text())

@@ -103,7 +103,7 @@ def test_several_devices_learn_the_same(actors, drones):
     alone, metrics = trainer(3)(student.start(CONFIG), actors, drones)
 
     def on_a_device(learner, _):
-        return student.train(CONFIG, 3, learner, actors, drones, devices="devices")
+        return student.train(CONFIG, 3, learner, actors, drones, axis_name="devices")
 
     shared = jax.jit(jax.vmap(on_a_device, in_axes=(None, 0), axis_name="devices"))
     learners, reported = shared(student.start(CONFIG), jnp.arange(2))

@@ -32,6 +32,8 @@ class Notes(NamedTuple):
     """Number of points of each group of curves."""
     results: dict[str, Any]
     """The content of results.json."""
+    restarts: list[int] | None = None
+    """[R] how often each teacher of the round was rolled back; None in checkpoints of older versions."""
 
 
 class StudentNotes(NamedTuple):

@@ -32,9 +32,9 @@ def load_notes(output_dir: Path, step: int, kind: type[_Notes]) -> _Notes:
     """Returns the notes of a checkpoint, which are of this kind. Raises UserError if they are damaged."""
     path = layout.checkpoint(output_dir, layout.LATEST, step) / layout.NOTES
     notes, _ = _read_notes(path)
-    if missing := [name for name in kind._fields if name not in notes]:
+    if missing := [name for name in kind._fields if name not in notes and name not in kind._field_defaults]:
         raise UserError(f"{path}: not the notes of a checkpoint: {missing[0]} is missing; restore the files of the run")
-    return kind(**{name: notes[name] for name in kind._fields})
+    return kind(**{name: notes[name] for name in kind._fields if name in notes})
 
 
 def load_latest(output_dir: Path, step: int) -> dict[str, Any]:

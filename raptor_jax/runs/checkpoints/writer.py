@@ -85,8 +85,8 @@ class Writer:
             yield
         except (ValueError, OSError, RuntimeError) as error:
             raise UserError(
-                f"{self._root}: a checkpoint cannot be written: {first_line(error)}; the previous one is undamaged:"
-                " make room and continue with --resume"
+                f"{self._root}: a checkpoint cannot be written: {first_line(error)}; finished checkpoints are"
+                " undamaged: make room and continue with --resume"
             ) from None
 
 

@@ -1,5 +1,6 @@
 """A population that is small enough to compile quickly, model-free, for the tests of everything that learns."""
 
+import json
 import os
 from collections import Counter
 from pathlib import Path
@@ -8,7 +9,8 @@ import jax
 import pytest
 
 from benchmarks import gpu_cards
-from raptor_jax import config
+from raptor_jax import cli, config
+from raptor_jax.commands import exit_status
 from raptor_jax.config import Config
 from raptor_jax.drones.parameters import Drone, stack
 from tests import compilation
@@ -75,6 +77,31 @@ def compiled_anew():
     """For tests that observe the compiler or the disk: the cache of programs is disabled."""
     with compilation.compiling_anew():
         yield
+
+
+@pytest.fixture
+def refused(capsys):
+    """A function that runs a command that must be refused, and returns its one line."""
+
+    def run(*arguments) -> str:
+        assert cli.main([str(argument) for argument in arguments]) == exit_status.USAGE
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("error: ")
+        return line
+
+    return run
+
+
+@pytest.fixture
+def numbers(tmp_path):
+    """A function that runs a command on a processor, and returns what its --json writes."""
+
+    def run(*arguments, status: int = exit_status.PASSED) -> dict:
+        path = tmp_path / "numbers.json"
+        assert cli.main([*map(str, arguments), "--device", "cpu", "--json", str(path)]) == status
+        return json.loads(path.read_text())
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """Writes runs as a training would, without training."""
 
+import json
 from pathlib import Path
 
 import jax
@@ -19,6 +20,11 @@ CHUNK = 1000
 """Environment steps between two evaluations."""
 POINTS = 5
 """Evaluations in the main round, the one before it included; an extra round has as many again."""
+
+
+def results_of(run: Path) -> dict:
+    """Returns the content of a run's results."""
+    return json.loads((run / layout.RESULTS).read_text())
 
 
 def write_run(run: Path, teachers: int, seed: int = 0, settings: Config | None = None) -> np.ndarray:

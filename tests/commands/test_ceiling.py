@@ -1,19 +1,18 @@
 """The command `ceiling`: its output and files, its values in the report, and the input that it refuses."""
 
-import json
-import re
 import shutil
 from pathlib import Path
 
 import pytest
 
-from raptor_jax import cli
 from raptor_jax.commands import exit_status
 from raptor_jax.evaluation import ceilings
 from raptor_jax.evaluation.ceilings import Effort
 from raptor_jax.report import content
 from raptor_jax.runs import analysis, layout, results, teacher_result
 from raptor_jax.runs.directory import locked
+from raptor_jax.utils.files import write_json
+from tests.runs.builder import results_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unoptimized_module")]
 
@@ -31,17 +30,15 @@ def run(run_of_4, tmp_path, monkeypatch) -> Path:
     return copy
 
 
-def searched(run: Path, *arguments: str) -> dict:
-    """Returns what `ceiling --json` writes."""
-    path = run.parent / "numbers.json"
-    options = ("--episodes", str(EPISODES), "--device", "cpu", "--json", str(path))
-    assert cli.main(["ceiling", str(run), *options, *arguments]) == exit_status.PASSED
-    return json.loads(path.read_text())
+@pytest.fixture
+def searched(run, numbers):
+    """A function that returns what `ceiling --json` writes about the run."""
+    return lambda *arguments: numbers("ceiling", run, "--episodes", EPISODES, *arguments)
 
 
-def test_the_ceiling_is_printed_written_and_shown_in_the_report(capsys, run):
-    before = json.loads((run / layout.RESULTS).read_text())
-    found = searched(run, "--teachers", "1,3")
+def test_the_ceiling_is_printed_written_and_shown_in_the_report(capsys, run, searched):
+    before = results_of(run)
+    found = searched("--teachers", "1,3")
     text = capsys.readouterr().out
     assert found["run"]["episodes"] == EPISODES
     assert [one["teacher_id"] for one in found["teachers"]] == [1, 3]
@@ -49,38 +46,29 @@ def test_the_ceiling_is_printed_written_and_shown_in_the_report(capsys, run):
         assert one["ceiling"] > one["ceiling_return"]
         assert one["ceiling_share"] == pytest.approx(one["ceiling_return"] / one["ceiling"])
         line = next(line for line in text.splitlines() if f"{one['teacher_id']:04d}" in line)
-        assert f"{one['ceiling_return']:.1f}" in line
-        assert f"{one['ceiling']:.1f}" in line
-        assert f"{one['ceiling_share']:.3f}" in line
+        for shown in (f"{one['ceiling_return']:.1f}", f"{one['ceiling']:.1f}", f"{one['ceiling_share']:.3f}"):
+            assert shown in line
     shares = [one["ceiling_share"] for one in found["teachers"]]
     assert f"median {sum(shares) / 2:.3f}, lowest {min(shares):.3f}" in text
     assert "lower bound" in text
 
-    after = json.loads((run / layout.RESULTS).read_text())
+    after = results_of(run)
     assert after["run"] == before["run"]
-    for entry, old in zip(after["teachers"], before["teachers"], strict=True):
-        one = next((one for one in found["teachers"] if one["teacher_id"] == entry["teacher_id"]), None)
-        added = {name: one[name] for name in teacher_result.CEILING} if one else {}
-        assert entry == old | added
+    added = {one["teacher_id"]: {name: one[name] for name in teacher_result.CEILING} for one in found["teachers"]}
+    assert after["teachers"] == [old | added.get(old["teacher_id"], {}) for old in before["teachers"]]
 
     shown = content.of(analysis.load(run), [None] * 4)
-    assert shown["teachers"]["ceiling"] == [
-        None,
-        pytest.approx(after["teachers"][1]["ceiling"]),
-        None,
-        *shown["teachers"]["ceiling"][3:],
-    ]
+    ceilings = [teacher["ceiling"] for teacher in after["teachers"]]
+    assert shown["teachers"]["ceiling"] == [one and pytest.approx(one) for one in ceilings]
     assert shown["teachers"]["ceiling_share"][1] == pytest.approx(shares[0], abs=1e-6)
     assert shown["ceiling_episodes"] == str(EPISODES)
 
 
 @pytest.mark.slow
-def test_the_return_is_that_of_the_same_episodes_in_evaluate(run):
-    found = searched(run)
-    path = run.parent / "evaluated.json"
-    cli.main(["evaluate", str(run), "--episodes", str(EPISODES), "--device", "cpu", "--json", str(path)])
-    evaluated = json.loads(path.read_text())["teachers"]
-    for one, other in zip(found["teachers"], evaluated, strict=True):
+def test_the_return_is_that_of_the_same_episodes_in_evaluate(run, searched, numbers):
+    found = searched()["teachers"]
+    evaluated = numbers("evaluate", run, "--episodes", EPISODES, statuses=[exit_status.NOT_PASSED])["teachers"]
+    for one, other in zip(found, evaluated, strict=True):
         assert one["ceiling_return"] == pytest.approx(other["mean_return"], rel=1e-4)
         assert one["share_terminated"] == other["share_terminated"]
         # What `evaluate` finds is not a part of the run, and neither has a ceiling that was not searched for.
@@ -88,27 +76,26 @@ def test_the_return_is_that_of_the_same_episodes_in_evaluate(run):
 
 
 @pytest.mark.slow
-def test_a_run_in_use_is_not_changed(capsys, run):
-    before = (run / layout.RESULTS).read_bytes()
+def test_a_run_in_use_is_not_changed(capsys, run, searched):
+    before = results_of(run)
     with locked(run):
-        found = searched(run, "--teachers", "0")
+        found = searched("--teachers", "0")
     assert found["teachers"][0]["ceiling"] is not None
-    assert (run / layout.RESULTS).read_bytes() == before
-    assert re.search("results.json was not changed: the run is in use", capsys.readouterr().out)
+    assert results_of(run) == before
+    assert "results.json was not changed: the run is in use" in capsys.readouterr().out
 
 
-def test_results_of_another_step_are_not_changed(capsys, run):
-    path = run / layout.RESULTS
-    changed = json.loads(path.read_text())
+def test_results_of_another_step_are_not_changed(capsys, run, searched):
+    changed = results_of(run)
     changed["run"]["step"] += 1
-    path.write_text(json.dumps(changed))
-    searched(run, "--teachers", "0")
-    assert json.loads(path.read_text()) == changed
+    write_json(run / layout.RESULTS, changed)
+    searched("--teachers", "0")
+    assert results_of(run) == changed
     assert "it does not belong to the kept actors of step" in capsys.readouterr().out
 
 
-def test_teachers_that_are_trained_further_have_no_ceiling(run):
-    searched(run, "--teachers", "0")
+def test_teachers_that_are_trained_further_have_no_ceiling(run, searched):
+    searched("--teachers", "0")
     found = results.read(run / layout.RESULTS)
     assert found.teachers[0].ceiling is not None
     found.restore(found.content())
@@ -125,13 +112,9 @@ def test_teachers_that_are_trained_further_have_no_ceiling(run):
         (("--seed", "1"), "--seed: unknown option"),
     ],
 )
-def test_wrong_options_are_refused_in_one_line(capsys, run_of_4, arguments, problem):
-    assert cli.main(["ceiling", str(run_of_4), "--device", "cpu", *arguments]) == exit_status.USAGE
-    message = capsys.readouterr().err
-    assert message.count("\n") == 1
-    assert problem in message
+def test_wrong_options_are_refused_in_one_line(refused, run_of_4, arguments, problem):
+    assert problem in refused("ceiling", run_of_4, "--device", "cpu", *arguments)
 
 
-def test_a_path_that_is_not_a_run_is_refused(capsys, tmp_path):
-    assert cli.main(["ceiling", str(tmp_path), "--device", "cpu"]) == exit_status.USAGE
-    assert "results.json: no such file" in capsys.readouterr().err
+def test_a_path_that_is_not_a_run_is_refused(refused, tmp_path):
+    assert "results.json: no such file" in refused("ceiling", tmp_path, "--device", "cpu")

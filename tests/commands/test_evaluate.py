@@ -1,8 +1,6 @@
 """The command `evaluate`: which teachers fly, in which simulator, on which drones."""
 
-import json
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +8,7 @@ import pytest
 from raptor_jax import cli
 from raptor_jax.commands import exit_status
 from raptor_jax.config import SamplingConfig
-from raptor_jax.drones import files, sampling
+from raptor_jax.drones import sampling
 from raptor_jax.runs import layout
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unoptimized_module")]
@@ -18,30 +16,28 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unoptimized_module")]
 EPISODES = 4
 
 
-def evaluated(run: Path, tmp_path: Path, *arguments: str) -> dict:
-    """Returns what `evaluate --json` writes."""
-    path = tmp_path / "numbers.json"
-    options = ["--episodes", str(EPISODES), "--device", "cpu", "--json", str(path)]
-    assert cli.main(["evaluate", str(run), *options, *arguments]) in (exit_status.PASSED, exit_status.NOT_PASSED)
-    return json.loads(path.read_text())
-
-
-def refused(capsys, *arguments: str) -> str:
-    assert cli.main(["evaluate", "--device", "cpu", *arguments]) == exit_status.USAGE
-    message = capsys.readouterr().err
-    assert message.count("\n") == 1
-    return message
+@pytest.fixture
+def evaluated(numbers):
+    """A function that returns what `evaluate --json` writes, whether teachers pass or not."""
+    either = (exit_status.PASSED, exit_status.NOT_PASSED)
+    return lambda run, *arguments: numbers("evaluate", run, "--episodes", EPISODES, *arguments, statuses=either)
 
 
 @pytest.mark.parametrize(("selection", "ids"), [("0:2", [0, 1]), ("3", [3]), ("3,0:1", [0, 3]), ("1:3,2:4", [1, 2, 3])])
-def test_only_selected_teachers_fly(run_of_4, tmp_path, selection, ids):
-    everyone = evaluated(run_of_4, tmp_path)["teachers"]
-    found = evaluated(run_of_4, tmp_path, "--teachers", selection)["teachers"]
+def test_only_selected_teachers_fly(run_of_4, evaluated, selection, ids):
+    everyone = evaluated(run_of_4)["teachers"]
+    found = evaluated(run_of_4, "--teachers", selection)["teachers"]
     assert [teacher["teacher_id"] for teacher in found] == ids
     for teacher in found:
         # The same episodes as among all of them.
         assert teacher["mean_return"] == pytest.approx(everyone[teacher["teacher_id"]]["mean_return"], rel=1e-5)
         assert teacher["drone"] == everyone[teacher["teacher_id"]]["drone"]
+
+
+def test_a_run_is_compared_with_the_foundation_policy(run_of_4, capsys):
+    arguments = ["--policy", "foundation", "--episodes", str(EPISODES), "--device", "cpu"]
+    assert cli.main(["evaluate", str(run_of_4), *arguments]) == exit_status.NOT_PASSED
+    assert "higher than the foundation policy on" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -56,22 +52,22 @@ def test_only_selected_teachers_fly(run_of_4, tmp_path, selection, ids):
         (("--matrix", "nowhere/m.png"), "--matrix: nowhere/m.png: cannot be written"),
     ],
 )
-def test_wrong_options_are_refused_in_one_line(capsys, run_of_4, arguments, problem):
-    assert problem in refused(capsys, str(run_of_4), *arguments)
+def test_wrong_options_are_refused_in_one_line(refused, run_of_4, arguments, problem):
+    assert problem in refused("evaluate", run_of_4, "--device", "cpu", *arguments)
 
 
 @pytest.mark.l2f
 @pytest.mark.parametrize("task", ["default", "raptor"])
-def test_the_original_simulator_gives_the_same_returns(capsys, run_of_4, tmp_path, task):
+def test_the_original_simulator_gives_the_same_returns(capsys, run_of_4, evaluated, tmp_path, task):
     pytest.importorskip("l2f")
     run = tmp_path / "run"
     shutil.copytree(run_of_4, run)
     settings = layout.config_file(run)
     settings.write_text(settings.read_text().replace("task: file", f"task: {task}"))
     assert f"task: {task}" in settings.read_text()
-    ours = evaluated(run, tmp_path)["teachers"]
+    ours = evaluated(run)["teachers"]
     capsys.readouterr()
-    found = evaluated(run, tmp_path, "--simulator", "l2f")
+    found = evaluated(run, "--simulator", "l2f")
     assert found["run"]["simulator"] == "l2f"
     for one, other in zip(ours, found["teachers"], strict=True):
         # The very episodes, a moving target's path included: float32 alone tells them apart.
@@ -85,20 +81,20 @@ def test_the_original_simulator_gives_the_same_returns(capsys, run_of_4, tmp_pat
 
 
 @pytest.mark.l2f
-def test_more_episodes_than_the_original_holds_are_refused(capsys, run_of_4):
+def test_more_episodes_than_the_original_holds_are_refused(refused, run_of_4):
     pytest.importorskip("l2f")
-    arguments = (str(run_of_4), "--simulator", "l2f", "--teachers", "0", "--episodes", "9000")
-    assert "at most 8192 episodes, not 9000" in refused(capsys, *arguments)
+    arguments = ("--simulator", "l2f", "--teachers", "0", "--episodes", "9000", "--device", "cpu")
+    assert "at most 8192 episodes, not 9000" in refused("evaluate", run_of_4, *arguments)
 
 
-def test_every_teacher_flies_every_drone(capsys, run_of_4, tmp_path):
+def test_every_teacher_flies_every_drone(capsys, run_of_4, evaluated, tmp_path):
     picture = tmp_path / "matrix.png"
-    found = evaluated(run_of_4, tmp_path, "--matrix", str(picture))
+    found = evaluated(run_of_4, "--matrix", picture)
     assert picture.read_bytes().startswith(b"\x89PNG")
     returns = np.array(found["mean_return"])
     assert returns.shape == (4, 4)
     assert found["own"] == [0, 1, 2, 3]
-    own = [teacher["mean_return"] for teacher in evaluated(run_of_4, tmp_path)["teachers"]]
+    own = [teacher["mean_return"] for teacher in evaluated(run_of_4)["teachers"]]
     np.testing.assert_allclose(np.diag(returns), own, rtol=1e-4)
     # All four have the packaged start for their actor: what differs is the drone.
     np.testing.assert_allclose(returns, np.tile(returns[:1], (4, 1)), rtol=1e-4)
@@ -107,15 +103,12 @@ def test_every_teacher_flies_every_drone(capsys, run_of_4, tmp_path):
     assert "other drones:" in text
 
 
-def test_drones_on_which_no_teacher_was_trained(capsys, run_of_4, tmp_path):
+def test_drones_on_which_no_teacher_was_trained(run_of_4, evaluated, tmp_path):
     drones = tmp_path / "others"
     sampling.write_drones(drones, SamplingConfig(seed=9), 2)
     # One of them is a teacher's own under another name.
-    own = layout.drones(run_of_4) / "0001.json"
-    shutil.copy(own, drones / "0002.json")
-    arguments = ("--teachers", "0:2", "--drones", str(drones), "--matrix", str(tmp_path / "matrix.png"))
-    found = evaluated(run_of_4, tmp_path, *arguments)
-    assert found["drones"] == [file.path.name for file in files.load_directory(drones)]
+    shutil.copy(layout.drones(run_of_4) / "0001.json", drones / "0002.json")
+    found = evaluated(run_of_4, "--teachers", "0:2", "--drones", drones, "--matrix", tmp_path / "matrix.png")
+    assert found["drones"] == ["0000.json", "0001.json", "0002.json"]
     assert found["own"] == [None, 2]
     assert np.shape(found["share_terminated"]) == (2, 3)
-    capsys.readouterr()

@@ -25,14 +25,16 @@ def trained(tmp_path_factory):
     directory = tmp_path_factory.mktemp("quickstart")
     for name, seed, count in (("own", 0, TEACHERS), ("foreign", 1, FOREIGN)):
         sampling.write_drones(directory / name, SamplingConfig(seed=seed), count)
-    short = [
-        "--training.steps-per-teacher=80000",
-        "--training.eval-frequency=40000",
-        "--training.extra-rounds=0",
-        "--training.final-eval-episodes=8",
-    ]
-    arguments = ["--dynamics-dir", directory / "own", "--output-dir", directory / "run", "--device", "cpu", *short]
-    status = cli.main(["train", *map(str, arguments)])
+    settings = {
+        "dynamics-dir": directory / "own",
+        "output-dir": directory / "run",
+        "device": "cpu",
+        "training.steps-per-teacher": 80_000,
+        "training.eval-frequency": 40_000,
+        "training.extra-rounds": 0,
+        "training.final-eval-episodes": 8,
+    }
+    status = cli.main(["train", *(f"--{name}={value}" for name, value in settings.items())])
     assert status in (exit_status.PASSED, exit_status.NOT_PASSED)
     return directory
 
@@ -45,15 +47,12 @@ def distilled(trained):
     return trained
 
 
-def test_the_student_beats_its_average_teacher_on_unseen_drones(distilled, capsys):
-    flown = ["--drones", str(distilled / "foreign"), "--episodes", EPISODES, "--device", "cpu"]
-    matrix, numbers = distilled / "matrix.json", distilled / "student.json"
-    picture = ["--matrix", str(distilled / "matrix.png"), "--json", str(matrix)]
-    assert cli.main(["evaluate", str(distilled / "run"), *flown, *picture]) == exit_status.PASSED
-    cli.main(["evaluate", str(distilled / "student"), *flown, "--json", str(numbers)])
-    teachers = np.array(json.loads(matrix.read_text())["mean_return"])
-    found = np.array(json.loads(numbers.read_text())["student"]["mean_return"])
-    assert teachers.shape == (TEACHERS, FOREIGN)
+def test_the_student_beats_its_average_teacher_on_unseen_drones(distilled, numbers):
+    flown = ("--drones", distilled / "foreign", "--episodes", EPISODES)
+    teachers = numbers("evaluate", distilled / "run", *flown, "--matrix", distilled / "matrix.png")["mean_return"]
+    either = (exit_status.PASSED, exit_status.NOT_PASSED)
+    found = numbers("evaluate", distilled / "student", *flown, statuses=either)["student"]["mean_return"]
+    assert np.shape(teachers) == (TEACHERS, FOREIGN)
     assert np.mean(found) > np.mean(teachers)
     assert np.median(found) > np.median(teachers)
 
@@ -70,10 +69,9 @@ def test_the_report_shows_the_student_next_to_its_teachers(distilled):
         assert value == (pytest.approx(found[number]) if number in found else None)
 
 
-def test_the_report_refuses_a_student_of_other_teachers(distilled, run_of_4, capsys):
-    arguments = ["report", str(run_of_4), "--student", str(distilled / "student"), "--device", "cpu"]
-    assert cli.main(arguments) == exit_status.USAGE
-    assert "learned from the teachers of" in capsys.readouterr().err
+def test_the_report_refuses_a_student_of_other_teachers(distilled, run_of_4, refused):
+    line = refused("report", run_of_4, "--student", distilled / "student", "--device", "cpu")
+    assert "learned from the teachers of" in line
 
 
 def test_tensorboard_has_the_students_curves(distilled):

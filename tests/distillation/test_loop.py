@@ -3,12 +3,11 @@
 import json
 import shutil
 
+import jax
 import numpy as np
 import pytest
 from rich.console import Console
 
-from raptor_jax import cli
-from raptor_jax.commands import exit_status
 from raptor_jax.distillation import Ending, Job, distill
 from raptor_jax.errors import UserError
 from raptor_jax.runs import checkpoints, layout, stored_config, student_file
@@ -33,31 +32,30 @@ SETTINGS = {
 }
 
 
-def job(run, output_dir, **settings) -> Job:
-    settings = {f"distillation.{key}": value for key, value in settings.items()}
-    config = stored_config.load(layout.config_file(run), {**SETTINGS, **settings})
-    return Job(run, config, output_dir)
+def run_job(run, output_dir, resume=False, **settings) -> Ending:
+    settings = SETTINGS | {f"distillation.{key}": value for key, value in settings.items()}
+    what = Job(run, stored_config.load(layout.config_file(run), settings), output_dir)
+    return distill(what, Console(quiet=True), resume=resume)
 
 
-def run_job(what: Job, **options) -> Ending:
-    return distill(what, Console(quiet=True), **options)
+def weights_of(directory):
+    return student_file.load(directory)[0]
+
+
+def student_results(directory) -> dict:
+    return json.loads((directory / layout.STUDENT_RESULTS).read_text())
 
 
 @pytest.fixture(scope="module")
 def finished(run_of_4, tmp_path_factory):
     """A finished distillation of three teachers; the fourth did not pass."""
     output = tmp_path_factory.mktemp("student") / "student"
-    assert run_job(job(run_of_4, output)) is Ending.FINISHED
+    assert run_job(run_of_4, output) is Ending.FINISHED
     return output
 
 
-def weights_of(directory) -> dict[str, np.ndarray]:
-    with np.load(directory / layout.STUDENT) as arrays:
-        return {name: arrays[name] for name in arrays.files if name != "provenance"}
-
-
 def test_only_teachers_that_passed_are_distilled(finished):
-    results = json.loads((finished / layout.STUDENT_RESULTS).read_text())
+    results = student_results(finished)
     assert (results["status"], results["teachers"], results["left_out"]) == ("finished", [0, 1, 2], [3])
     assert [entry["teacher_id"] for entry in results["drones"]] == [0, 1, 2]
     assert [point["iteration"] for point in results["curve"]] == [4, 8]
@@ -66,7 +64,7 @@ def test_only_teachers_that_passed_are_distilled(finished):
 
 def test_the_students_file_holds_the_best_student_and_how_it_was_made(finished):
     weights, provenance = student_file.load(finished)
-    results = json.loads((finished / layout.STUDENT_RESULTS).read_text())
+    results = student_results(finished)
     best = max(results["curve"], key=lambda point: point["returns"]["mean"])
     assert provenance["iteration"] == best["iteration"]
     assert provenance["mean_return"] == pytest.approx(best["returns"]["mean"], rel=1e-6)
@@ -79,18 +77,16 @@ def test_a_stopped_and_resumed_distillation_gives_the_same_student(finished, run
         def __init__(self) -> None:
             self.stop = True
 
+    student = tmp_path / "student"
     with monkeypatch.context() as patched:
         patched.setattr("raptor_jax.training.signals.Requests", StopAtOnce)
-        assert run_job(job(run_of_4, tmp_path / "student")) is Ending.STOPPED
-    assert checkpoints.resumable_steps(tmp_path / "student") == [2]
-    assert json.loads((tmp_path / "student" / layout.STUDENT_RESULTS).read_text())["status"] == "interrupted"
-    assert run_job(job(run_of_4, tmp_path / "student"), resume=True) is Ending.FINISHED
-    found = weights_of(tmp_path / "student")
-    for name, array in weights_of(finished).items():
-        np.testing.assert_array_equal(array, found[name])
-    both = [json.loads((path / layout.STUDENT_RESULTS).read_text()) for path in (finished, tmp_path / "student")]
-    assert both[0]["curve"] == both[1]["curve"]
-    assert both[0]["final"] == both[1]["final"]
+        assert run_job(run_of_4, student) is Ending.STOPPED
+    assert checkpoints.resumable_steps(student) == [2]
+    assert student_results(student)["status"] == "interrupted"
+    assert run_job(run_of_4, student, resume=True) is Ending.FINISHED
+    jax.tree.map(np.testing.assert_array_equal, weights_of(student), weights_of(finished))
+    for name in ("curve", "final"):
+        assert student_results(student)[name] == student_results(finished)[name]
 
 
 def test_a_damaged_checkpoint_falls_back_to_the_previous_one(finished, run_of_4, tmp_path):
@@ -98,21 +94,20 @@ def test_a_damaged_checkpoint_falls_back_to_the_previous_one(finished, run_of_4,
     shutil.copytree(finished, student)
     for path in layout.checkpoint(student, layout.LATEST, 8).rglob("d/*"):
         path.write_bytes(b"damaged")
-    assert run_job(job(run_of_4, student), resume=True) is Ending.FINISHED
-    for name, array in weights_of(finished).items():
-        np.testing.assert_array_equal(array, weights_of(student)[name])
+    assert run_job(run_of_4, student, resume=True) is Ending.FINISHED
+    jax.tree.map(np.testing.assert_array_equal, weights_of(student), weights_of(finished))
 
 
 def test_conflicting_requests_are_refused(finished, run_of_4, tmp_path):
     with pytest.raises(UserError, match="already holds a run"):
-        run_job(job(run_of_4, finished))
+        run_job(run_of_4, finished)
     with pytest.raises(UserError, match=r"other settings: distillation\.width 5 \(was 4\)"):
-        run_job(job(run_of_4, finished, width=5), resume=True)
+        run_job(run_of_4, finished, width=5, resume=True)
     other = tmp_path / "other"
     write_run(other, 4, seed=1)
     write_actors(other)
     with pytest.raises(UserError, match="was distilled from other teachers"):
-        run_job(job(other, finished), resume=True)
+        run_job(other, finished, resume=True)
     assert weights_of(finished)
 
 
@@ -122,7 +117,7 @@ def test_a_run_without_a_teacher_that_passed_is_refused(run_of_4, tmp_path):
     settings = layout.config_file(run)
     settings.write_text(settings.read_text().replace("pass_return: 200.0", "pass_return: 9000.0"))
     with pytest.raises(UserError, match=r"no teacher has a mean return above training\.pass_return 9000"):
-        run_job(job(run, tmp_path / "student"))
+        run_job(run, tmp_path / "student")
     assert not (tmp_path / "student").exists()
 
 
@@ -135,10 +130,7 @@ def test_a_run_without_a_teacher_that_passed_is_refused(run_of_4, tmp_path):
         (["RUN", "--resume", "--output-dir", "nothing"], "nothing: holds no run to resume"),
     ],
 )
-def test_the_command_refuses_in_one_line(run_of_4, capsys, monkeypatch, tmp_path, arguments, problem):
+def test_the_command_refuses_in_one_line(run_of_4, refused, monkeypatch, tmp_path, arguments, problem):
     monkeypatch.chdir(tmp_path)
-    named = [str(run_of_4) if argument == "RUN" else argument for argument in arguments]
-    assert cli.main(["distill", *named, "--device", "cpu"]) == exit_status.USAGE
-    message = capsys.readouterr().err
-    assert problem in message
-    assert message.count("\n") == 1
+    named = [run_of_4 if argument == "RUN" else argument for argument in arguments]
+    assert problem in refused("distill", *named, "--device", "cpu")

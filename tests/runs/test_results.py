@@ -6,6 +6,7 @@ import pytest
 
 from raptor_jax.errors import UserError
 from raptor_jax.runs import layout, results, teacher_result
+from raptor_jax.utils.files import write_json
 from tests.runs.builder import write_run
 
 RUN = [
@@ -34,7 +35,7 @@ def path(tmp_path):
 def change(path, edit):
     content = json.loads(path.read_text())
     edit(content)
-    path.write_text(json.dumps(content))
+    write_json(path, content)
 
 
 def test_the_order_of_the_fields(path):
@@ -51,9 +52,7 @@ def test_reading_returns_what_was_written(path):
 def test_a_file_without_newer_fields(path):
     change(path, lambda content: [content["teachers"][0].pop(name) for name in NEWER])
     teacher = results.read(path).teachers[0]
-    assert teacher.stochastic_mean_return is None
-    assert teacher.restarts == 0
-    assert teacher.ceiling is None
+    assert (teacher.stochastic_mean_return, teacher.restarts, teacher.ceiling) == (None, 0, None)
 
 
 def test_unknown_fields_are_kept(path):

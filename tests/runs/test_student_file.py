@@ -1,5 +1,7 @@
 """The student's file: saved weights are loaded again, also from the directory; invalid files are refused."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -91,12 +93,9 @@ def a_warm_start(path):
 def test_invalid_file_is_refused_by_name(tmp_path, make, expected):
     path = tmp_path / "wrong.npz"
     make(path)
-    with pytest.raises(UserError) as refusal:
+    message = rf"^.*{path}.*{re.escape(expected)}.*name a directory that distill wrote.*\Z"
+    with pytest.raises(UserError, match=message):
         student_file.load(path)
-    assert expected in str(refusal.value)
-    assert str(path) in str(refusal.value)
-    assert "name a directory that distill wrote" in str(refusal.value)
-    assert "\n" not in str(refusal.value)
 
 
 def test_a_directory_without_a_student_is_refused_by_its_file(tmp_path):

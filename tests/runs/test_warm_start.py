@@ -1,19 +1,18 @@
 """The actor with which a training begins: the packaged one, one's own, and invalid files."""
 
-import json
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from raptor_jax import cli, sac
 from raptor_jax.commands import exit_status
-from raptor_jax.config import Config, build
+from raptor_jax.config import Config, SacConfig, build
 from raptor_jax.drones import sampling
 from raptor_jax.errors import UserError
 from raptor_jax.runs import stored_config, warm_start
+from tests.runs.builder import results_of
 
 SETTINGS = {
     "sac.actor-hidden-dim": 8,
@@ -32,6 +31,10 @@ def named(start):
     return build({}, {"training.start": str(start)}, "test")
 
 
+def actor(**settings):
+    return sac.create(SacConfig(**settings), jax.random.key(1)).actor
+
+
 def test_the_shipped_start_fits_the_default_settings_and_has_provenance():
     actor = warm_start.load(Config())
     expected = jax.eval_shape(lambda: sac.create(Config().sac, jax.random.key(0)).actor)
@@ -48,9 +51,8 @@ def test_nothing_is_loaded_if_no_start_is_needed(overrides):
 
 
 def test_what_is_saved_is_what_is_loaded(tmp_path):
-    actor = sac.create(Config().sac, jax.random.key(1)).actor
-    warm_start.save(tmp_path / "own.npz", actor, {"seed": 1})
-    jax.tree.map(np.testing.assert_array_equal, warm_start.load(named(tmp_path / "own.npz")), actor)
+    warm_start.save(tmp_path / "own.npz", actor(), {"seed": 1})
+    jax.tree.map(np.testing.assert_array_equal, warm_start.load(named(tmp_path / "own.npz")), actor())
     assert warm_start.provenance(str(tmp_path / "own.npz")) == {"seed": 1}
 
 
@@ -61,24 +63,13 @@ class Harmful:
         return (pytest.fail, ("a start ran code",))
 
 
-def small(path):
-    warm_start.save(
-        path, sac.create(Config().sac.model_copy(update={"actor_hidden_dim": 8}), jax.random.key(0)).actor, {}
-    )
-
-
-def not_finite(path):
-    actor = jax.tree.map(lambda leaf: jnp.full_like(leaf, jnp.nan), sac.create(Config().sac, jax.random.key(0)).actor)
-    warm_start.save(path, actor, {})
-
-
 def lone_array(path):
     with path.open("wb") as file:
         np.save(file, np.zeros(3))
 
 
 def damaged(path):
-    warm_start.save(path, sac.create(Config().sac, jax.random.key(0)).actor, {})
+    warm_start.save(path, actor(), {})
     content = bytearray(path.read_bytes())
     content[200:400] = bytes(200)
     path.write_bytes(content)
@@ -99,23 +90,20 @@ def pickled(path):
         (lone_array, "not a NumPy archive"),
         (damaged, "not a NumPy archive"),
         (pickled, "not a NumPy archive"),
-        (small, "sac.actor_hidden_dim"),
-        (not_finite, "finite float32"),
+        (lambda path: warm_start.save(path, actor(actor_hidden_dim=8), {}), "sac.actor_hidden_dim"),
+        (lambda path: warm_start.save(path, jax.tree.map(lambda leaf: leaf * np.nan, actor()), {}), "finite float32"),
     ],
 )
 def test_invalid_file_is_refused_by_name(tmp_path, make, expected):
     path = tmp_path / "wrong.npz"
     make(path)
-    with pytest.raises(UserError) as refusal:
+    with pytest.raises(UserError, match=rf"^.*{path}.*{expected}.*\Z"):
         warm_start.load(named(path))
-    assert expected in str(refusal.value)
-    assert str(path) in str(refusal.value)
-    assert "\n" not in str(refusal.value)
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("unoptimized")
-def test_train_start_writes_what_train_begins_with(tmp_path, monkeypatch, capsys):
+def test_train_start_writes_what_train_begins_with(tmp_path, monkeypatch, capsys, refused):
     monkeypatch.chdir(tmp_path)
     sampling.write_drones(tmp_path / "dynamics", Config().sampling, 3)
     command = ["train-start", "--dynamics-dir", "dynamics", "--output", "own.npz", *OPTIONS]
@@ -124,37 +112,23 @@ def test_train_start_writes_what_train_begins_with(tmp_path, monkeypatch, capsys
     made = warm_start.provenance("own.npz")
     assert (made["drones"], made["updates"]) == (3, 4)
     assert [point["step"] for point in made["curve"]] == [32, 64]
-    assert cli.main(command) == exit_status.USAGE
-    assert "own.npz: already exists" in capsys.readouterr().err
+    assert "own.npz: already exists" in refused(*command)
 
     training = ["--dynamics-dir", "dynamics", "--output-dir", "run", "--training.start", "own.npz", *OPTIONS]
     status = cli.main(["train", *training, "--training.pass-return=-1e6", "--training.final-eval-episodes=2"])
     assert status == exit_status.PASSED
     with np.load("run/curves.npz") as curves:
         assert np.all(np.isfinite(curves["eval_reward"]))
-    assert (
-        json.loads((tmp_path / "run" / "results.json").read_text())["run"]["config"]["training"]["start"] == "own.npz"
-    )
-
-
-def in_a_file(directory):
-    (directory / "file").write_text("")
-    return directory / "file" / "own.npz"
-
-
-def below_a_file(directory):
-    (directory / "file").write_text("")
-    return directory / "file" / "starts" / "own.npz"
+    assert results_of(Path("run"))["run"]["config"]["training"]["start"] == "own.npz"
 
 
 # Root may write into any directory but one of the kernel.
-@pytest.mark.parametrize("place", [in_a_file, below_a_file, lambda directory: Path("/proc/own.npz")])
-def test_an_output_that_cannot_be_written_is_refused_before_the_training(tmp_path, monkeypatch, capsys, place):
+@pytest.mark.parametrize("output", ["file/own.npz", "file/starts/own.npz", "/proc/own.npz"])
+def test_an_output_that_cannot_be_written_is_refused_before_the_training(tmp_path, monkeypatch, refused, output):
     monkeypatch.setattr("raptor_jax.training.warm_start.pooled.create", lambda *_: pytest.fail("trains"))
     sampling.write_drones(tmp_path / "dynamics", Config().sampling, 1)
-    output = place(tmp_path)
-    command = ["train-start", "--dynamics-dir", str(tmp_path / "dynamics"), "--output", str(output), *OPTIONS]
-    assert cli.main(command) == exit_status.USAGE
-    (line,) = capsys.readouterr().err.splitlines()
+    (tmp_path / "file").write_text("")
+    output = tmp_path / output
+    line = refused("train-start", "--dynamics-dir", tmp_path / "dynamics", "--output", output, *OPTIONS)
     assert line.startswith(f"error: --output: {output}: cannot be written")
     assert "name" in line

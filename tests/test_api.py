@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -14,11 +15,12 @@ import pytest
 import raptor_jax
 from raptor_jax import api, gymnasium_env
 from raptor_jax.errors import UserError
-from raptor_jax.export.teacher import Teacher
 from raptor_jax.runs.analysis import Population
 from raptor_jax.simulator import episode
+from tests.sac.networks import mlp
 from validation.drones import replaced
 
+RUN = "experiments/pre_training"
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "library.md"
 TINY = """
@@ -47,8 +49,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unoptimized_module")]
 def here(tmp_path, monkeypatch, run_of_4) -> Path:
     """The working directory, with settings that train in a moment, and a finished run where a training leaves it."""
     (tmp_path / "tiny.yaml").write_text(TINY)
-    (tmp_path / "experiments").mkdir()
-    (tmp_path / "experiments" / "pre_training").symlink_to(run_of_4)
+    (tmp_path / RUN).parent.mkdir()
+    (tmp_path / RUN).symlink_to(run_of_4)
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -92,10 +94,9 @@ def test_the_page_runs(here):
 def test_drones_in_memory_are_those_on_disk(here):
     in_memory, written = raptor_jax.sample_drones(3), raptor_jax.sample_drones(3, directory="drones")
     for drones in (written, raptor_jax.load_drones("drones"), raptor_jax.load_drones(here / "drones")):
-        jax.tree.map(np.testing.assert_array_equal, [one.drone for one in drones], [one.drone for one in in_memory])
-        assert [(one.name, one.path.name, one.metadata) for one in drones] == [
-            (one.name, one.path.name, one.metadata) for one in in_memory
-        ]
+        for one, expected in zip(drones, in_memory, strict=True):
+            jax.tree.map(np.testing.assert_array_equal, one.drone, expected.drone)
+            assert (one.name, one.path.name, one.metadata) == (expected.name, expected.path.name, expected.metadata)
     (second,) = raptor_jax.load_drones("drones/0001.json")
     assert second.name == "0001"
 
@@ -137,44 +138,27 @@ def test_a_training_returns_what_it_wrote(here, capsys):
     assert len(raptor_jax.load("run", "run.previous-1")) == 4
 
 
-class Controller:
-    """A teacher as a custom policy, outside of JAX; it has no memory."""
-
-    def __init__(self, teacher: Teacher) -> None:
-        self.teacher = teacher
-
-    def reset(self) -> None:
-        pass
-
-    def evaluate_step(self, observation: np.ndarray) -> np.ndarray:
-        return np.asarray(self.teacher.action(observation))
-
-
 def test_a_custom_policy_flies_the_same_episodes(here):
-    # All teachers of this run are the same.
-    teacher = raptor_jax.load_teacher("experiments/pre_training", 0)
-    kept = raptor_jax.evaluate("experiments/pre_training", episodes=2)
-    own = raptor_jax.evaluate("experiments/pre_training", Controller(teacher), episodes=2)
+    # All teachers of this run are the same, and have no memory.
+    teacher = raptor_jax.load_teacher(RUN, 0)
+    policy = SimpleNamespace(reset=lambda: None, evaluate_step=lambda observed: np.asarray(teacher.action(observed)))
+    kept, own = raptor_jax.evaluate(RUN, episodes=2), raptor_jax.evaluate(RUN, policy, episodes=2)
     assert isinstance(own.mean_return, np.ndarray)
     np.testing.assert_allclose(own.mean_return, kept.mean_return, rtol=1e-3)
 
 
 def test_a_teacher_acts_as_its_network(here):
-    teacher = raptor_jax.load_teacher("experiments/pre_training", 2)
+    teacher = raptor_jax.load_teacher(RUN, 2)
     assert teacher.teacher_id == 2
     observation = np.random.default_rng(0).normal(size=(5, 26))
-    hidden = observation
-    for layer in ("hidden_0", "hidden_1"):
-        hidden = np.maximum(hidden @ teacher.mean_layers[layer]["kernel"] + teacher.mean_layers[layer]["bias"], 0)
-    mean = hidden @ teacher.mean_layers["output"]["kernel"] + teacher.mean_layers["output"]["bias"]
-    np.testing.assert_allclose(teacher.action(observation), np.tanh(mean), atol=1e-5)
-    np.testing.assert_allclose(teacher.action(observation[3]), np.tanh(mean[3]), atol=1e-5)
+    expected = np.tanh(mlp(teacher.mean_layers, observation))
+    np.testing.assert_allclose(teacher.action(observation), expected, atol=1e-5)
+    np.testing.assert_allclose(teacher.action(observation[3]), expected[3], atol=1e-5)
 
 
 def test_a_student_learns_from_the_named_teachers_and_is_loaded_again(here, capsys):
     config = raptor_jax.load_config("tiny.yaml")
-    run, output = "experiments/pre_training", "student"
-    student = raptor_jax.distill(run, output, config, teachers=[0, 2], quiet=True)
+    student = raptor_jax.distill(RUN, "student", config, teachers=[0, 2], quiet=True)
     assert capsys.readouterr().out == ""
     assert student.provenance["teachers"] == 2
     again = raptor_jax.load_student(here / "student" / "student.npz")
@@ -185,13 +169,12 @@ def test_a_student_learns_from_the_named_teachers_and_is_loaded_again(here, caps
     for observation, expected in zip(observations, student.fly(observations), strict=True):
         memory, action = student.act(memory, observation)
         np.testing.assert_allclose(action, np.clip(expected, -1, 1), atol=1e-5)
-    raptor_jax.distill(run, output, config, teachers=[0, 2], resume=True)
+    raptor_jax.distill(RUN, "student", config, teachers=[0, 2], resume=True)
     assert "resumed from iteration 2" in capsys.readouterr().out
 
 
 def test_refusals(here):
     drones = raptor_jax.sample_drones(3)
-    run = "experiments/pre_training"
     weightless = drones[0]._replace(drone=replaced(drones[0].drone, dynamics__mass=np.float64(0)))
     for refused, expected in (
         (lambda: raptor_jax.sample_drones(0), "num: 0 should be at least 1"),
@@ -200,13 +183,14 @@ def test_refusals(here):
         (lambda: raptor_jax.train([], "run"), "drones: there are none"),
         # A run's drones are read back in the order of their names: teacher 0 would be shown with another's drone.
         (lambda: raptor_jax.train(drones[::-1], "run"), "drones: 0002 is out of order"),
-        (lambda: raptor_jax.train([*drones, drones[2]], "run"), "drones: 0002 is out of order or there twice"),
+        (lambda: raptor_jax.train([*drones, drones[2]], "run"), "drones: 0002 is out of order or occurs twice"),
         (lambda: raptor_jax.train([weightless], "run"), r"0000\.json: dynamics\.mass: 0"),
         (lambda: raptor_jax.evaluate("nowhere"), "nowhere: holds no checkpoints"),
-        (lambda: raptor_jax.evaluate(run, episodes=0), "episodes: 0 should be at least 1"),
-        (lambda: raptor_jax.load_teacher(run, 7), "has the teachers 0 to 3"),
+        (lambda: raptor_jax.evaluate(RUN, episodes=0), "episodes: 0 should be at least 1"),
+        (lambda: raptor_jax.load_teacher(RUN, 7), "has the teachers 0 to 3"),
         (lambda: raptor_jax.distill("nowhere", "run"), "nowhere: holds no checkpoints"),
-        (lambda: raptor_jax.distill(run, "run", teachers=[7]), "teacher 7"),
+        (lambda: raptor_jax.distill(RUN, "run", teachers=[7]), "teacher 7"),
+        (lambda: raptor_jax.distill(RUN, "run", teachers=[]), "teachers: there are none"),
         (lambda: raptor_jax.load_student("nowhere"), "nowhere: no such file"),
         (lambda: raptor_jax.load_config(overrides={"sac.gama": 1}), "did you mean sac.gamma"),
     ):

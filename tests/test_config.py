@@ -27,20 +27,6 @@ def test_the_reference_names_every_constant():
     assert set(written["sac"]) == set(config.SacConfig.model_fields) - of_windows
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("apg:\n  horizon: 100", "apg: no longer a setting; use sac.*, and environment.environments_per_teacher"),
-        ("training:\n  algorithm: sac", "training.algorithm: no longer a setting; use sac.horizon"),
-        ("sac:\n  learning_rate: 1e-3", "sac.learning_rate: no longer a setting; use sac.actor_learning_rate and"),
-    ],
-)
-def test_the_error_of_an_old_key_names_the_new_one(tmp_path, text, expected):
-    (tmp_path / "old.yaml").write_text(text)
-    with pytest.raises(UserError, match=re.escape(f"old.yaml: {expected}")):
-        config.load(tmp_path / "old.yaml")
-
-
 def test_overrides_win_over_the_file_and_may_be_text(tmp_path):
     path = tmp_path / "a.yaml"
     path.write_text("sac:\n  gamma: 0.9\n  tau: 1e-2\n")
@@ -67,6 +53,9 @@ def test_overrides_win_over_the_file_and_may_be_text(tmp_path):
         ("environment:\n  task: fly", "environment.task: 'fly' should be 'file', 'default' or 'raptor'"),
         ("environment:\n  dt: -1", "environment.dt: -1 should be greater than 0"),
         ("sampling:\n  mass_min: 9", "mass_min 9.0 is above mass_max 5.0"),
+        ("apg:\n  horizon: 100", "apg: no longer a setting; use sac.*, and environment.environments_per_teacher"),
+        ("training:\n  algorithm: sac", "training.algorithm: no longer a setting; use sac.horizon"),
+        ("sac:\n  learning_rate: 1e-3", "sac.learning_rate: no longer a setting; use sac.actor_learning_rate and"),
         ("- a\n- b", "should hold sections"),
         ("sac: 3", "should hold sections"),
         ("a: [", "not readable as YAML"),
@@ -76,12 +65,8 @@ def test_overrides_win_over_the_file_and_may_be_text(tmp_path):
 def test_an_invalid_file_is_named_in_one_line(tmp_path, text, expected):
     path = tmp_path / "wrong.yaml"
     path.write_text(text)
-    with pytest.raises(UserError) as refusal:
+    with pytest.raises(UserError, match=rf"^.*{path}.*{re.escape(expected)}.*\Z"):
         config.load(path)
-    message = str(refusal.value)
-    assert expected in message
-    assert str(path) in message
-    assert "\n" not in message
 
 
 def test_a_wrong_override_names_the_option():

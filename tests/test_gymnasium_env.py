@@ -30,6 +30,13 @@ def file_of(drone: Drone, name: str = "0000") -> DroneFile:
     return DroneFile(name, Path(f"{name}.json"), drone, {})
 
 
+def started(drone: Drone = DRONES[0], config: Config | None = None) -> QuadrotorEnv:
+    """Returns an environment after a reset with seed 0."""
+    environment = QuadrotorEnv(file_of(drone), config)
+    environment.reset(seed=0)
+    return environment
+
+
 def confined(drone: Drone) -> Drone:
     """Returns the drone with limits that some of its steps leave."""
     return replaced(drone, mdp__termination__linear_velocity_threshold=0.8)
@@ -44,41 +51,32 @@ def test_it_passes_gymnasiums_checker():
     check_env(gymnasium.make(gymnasium_env.ID, drone=file_of(DRONES[0])).unwrapped)
 
 
-def test_every_step_is_the_simulators():
-    file = file_of(DRONES[0])
-    environment = QuadrotorEnv(file)
-    seen = [environment.reset(seed=3)]
-    rewards, ends = [], []
-    for action in actions(40):
-        observation, reward, terminated, truncated, info = environment.step(action)
-        seen.append((observation, info))
-        rewards.append(reward)
-        ends.append((terminated, truncated))
+def require_shown(observation: np.ndarray, info: dict, now: episode.Episode) -> None:
+    """Compares what is returned with an episode of the simulator."""
+    names = ("position", "orientation", "linear_velocity", "angular_velocity", "rotor_state", "force")
+    shown = [observation, info["target_position"], *(info[name] for name in names)]
+    flown = [now.observation, now.state.target.position, *(getattr(now.state, name) for name in names)]
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), shown, flown)
 
-    drone = on_device(file.drone)
+
+def test_every_step_is_the_simulators():
+    environment, drone = QuadrotorEnv(file_of(DRONES[0])), on_device(DRONES[0])
     key, start_key = jax.random.split(jax.random.key(seeding.np_random(3)[0].integers(2**32, dtype=np.uint32)))
     now = episode.start(drone, start_key)
-    expected, expected_rewards, expected_ends = [now], [], []
+    require_shown(*environment.reset(seed=3), now)
     advance = jax.jit(episode.advance, static_argnums=3)
     for action in actions(40):
         key, step_key = jax.random.split(key)
         outcome = advance(drone, now, action, 500, draw_noise(drone, step_key))
         now = outcome.episode
-        expected.append(now)
-        expected_rewards.append(outcome.reward)
-        expected_ends.append((bool(outcome.terminated), bool(outcome.finished & ~outcome.terminated)))
-    np.testing.assert_allclose(rewards, expected_rewards, rtol=1e-6)
-    assert ends == expected_ends
-    for (observation, info), flown in zip(seen, expected, strict=True):
-        np.testing.assert_allclose(observation, flown.observation, rtol=1e-5, atol=1e-6)
-        for name in ("position", "orientation", "linear_velocity", "angular_velocity", "rotor_state", "force"):
-            np.testing.assert_allclose(info[name], getattr(flown.state, name), rtol=1e-5, atol=1e-6)
-        np.testing.assert_allclose(info["target_position"], flown.state.target.position, rtol=1e-5, atol=1e-6)
+        observation, reward, terminated, truncated, info = environment.step(action)
+        require_shown(observation, info, now)
+        np.testing.assert_allclose(reward, outcome.reward, rtol=1e-6)
+        assert (terminated, truncated) == (outcome.terminated, outcome.finished & ~outcome.terminated)
 
 
 def test_the_observation_follows_from_the_info():
-    environment = QuadrotorEnv(file_of(replaced(DRONES[0], trajectory__mixture=[0.0, 1.0])))
-    environment.reset(seed=0)
+    environment = started(replaced(DRONES[0], trajectory__mixture=[0.0, 1.0]))
     for action in actions(5):
         observation, *_, info = environment.step(action)
     assert np.linalg.norm(info["target_position"]) > 0
@@ -87,16 +85,12 @@ def test_the_observation_follows_from_the_info():
 
 
 def test_limits_terminate_and_length_truncates():
-    endless = replaced(DRONES[0], mdp__termination__enabled=False)
-    environment = QuadrotorEnv(file_of(endless), SHORT)
-    environment.reset(seed=0)
-    ends = [environment.step(action)[2:4] for action in actions(5)]
+    endless = started(replaced(DRONES[0], mdp__termination__enabled=False), SHORT)
+    ends = [endless.step(action)[2:4] for action in actions(5)]
     assert ends == [(False, False)] * 4 + [(False, True)]
 
     crashing = replaced(DRONES[0], mdp__init__guidance=0.0, mdp__termination__position_threshold=1e-6)
-    environment = QuadrotorEnv(file_of(crashing), SHORT)
-    environment.reset(seed=0)
-    _, reward, *ends, _ = environment.step(actions(1)[0])
+    _, reward, *ends, _ = started(crashing, SHORT).step(actions(1)[0])
     assert ends == [True, False]
     assert reward == float(crashing.mdp.reward.termination_penalty)
 
@@ -146,10 +140,9 @@ def require_equal(found, expected):
 
 
 def test_gymnasium_makes_and_wraps_it():
-    environments = gymnasium.make_vec(
-        f"raptor_jax.gymnasium_env:{gymnasium_env.ID}", num_envs=4, drones=[file_of(DRONES[0])], config=SHORT
-    )
-    environments = RecordEpisodeStatistics(environments)
+    name = f"raptor_jax.gymnasium_env:{gymnasium_env.ID}"
+    made = gymnasium.make_vec(name, num_envs=4, drones=[file_of(DRONES[0])], config=SHORT)
+    environments = RecordEpisodeStatistics(made)
     environments.reset(seed=0)
     total = np.zeros(4)
     for action in actions(5, 4):
@@ -168,11 +161,8 @@ def test_drones_may_be_given_as_files(tmp_path):
 
 def test_the_settings_choose_the_task():
     raptor = Config.model_validate({"environment": {"task": "raptor"}})
-    environment = QuadrotorEnv(file_of(sampled_drones(1)[0]), raptor)
-    environment.reset(seed=0)
-    hover = QuadrotorEnv(file_of(sampled_drones(1, "raptor")[0]))
-    hover.reset(seed=0)
-    assert environment.step(np.zeros(4))[1] == hover.step(np.zeros(4))[1]
+    chosen, own = started(sampled_drones(1)[0], raptor), started(sampled_drones(1, "raptor")[0])
+    assert chosen.step(np.zeros(4))[1] == own.step(np.zeros(4))[1]
 
 
 def test_refusals():
@@ -197,10 +187,7 @@ def test_without_the_package_the_error_names_the_extra():
 
 
 def test_the_bounds_hold_where_the_simulator_clamps():
-    environment = QuadrotorEnv(
-        file_of(replaced(DRONES[0], mdp__init__max_linear_velocity=1e30, mdp__init__guidance=0.0))
-    )
-    environment.reset(seed=0)
+    environment = started(replaced(DRONES[0], mdp__init__max_linear_velocity=1e30, mdp__init__guidance=0.0))
     observation = environment.step(np.ones(4))[0]
     assert np.abs(observation[12:15]).max() == STATE_LIMIT
     assert observation in environment.observation_space

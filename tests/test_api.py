@@ -71,7 +71,6 @@ def test_every_name_exists_and_is_documented():
         raptor_jax.fly  # noqa: B018 (the look-up is what is refused)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("module", [api, gymnasium_env], ids=lambda module: module.__name__)
 def test_doctests(here, module):
     found = doctest.testmod(module)
@@ -79,7 +78,6 @@ def test_doctests(here, module):
     assert found.failed == 0
 
 
-@pytest.mark.slow
 def test_the_page_runs(here):
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     assert len(blocks) == 5

@@ -64,7 +64,6 @@ def test_the_ceiling_is_printed_written_and_shown_in_the_report(capsys, run, sea
     assert shown["ceiling_episodes"] == str(EPISODES)
 
 
-@pytest.mark.slow
 def test_the_return_is_that_of_the_same_episodes_in_evaluate(run, searched, numbers):
     found = searched()["teachers"]
     evaluated = numbers("evaluate", run, "--episodes", EPISODES, statuses=[exit_status.NOT_PASSED])["teachers"]
@@ -75,7 +74,6 @@ def test_the_return_is_that_of_the_same_episodes_in_evaluate(run, searched, numb
         assert other["ceiling"] is None
 
 
-@pytest.mark.slow
 def test_a_run_in_use_is_not_changed(capsys, run, searched):
     before = results_of(run)
     with locked(run):
@@ -92,14 +90,6 @@ def test_results_of_another_step_are_not_changed(capsys, run, searched):
     searched("--teachers", "0")
     assert results_of(run) == changed
     assert "it does not belong to the kept actors of step" in capsys.readouterr().out
-
-
-def test_teachers_that_are_trained_further_have_no_ceiling(run, searched):
-    searched("--teachers", "0")
-    found = results.read(run / layout.RESULTS)
-    assert found.teachers[0].ceiling is not None
-    found.restore(found.content())
-    assert {getattr(found.teachers[0], name) for name in teacher_result.CEILING} == {None}
 
 
 @pytest.mark.parametrize(

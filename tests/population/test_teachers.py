@@ -82,7 +82,6 @@ def test_the_same_run_twice_is_the_same(config, drones, reference):
     assert_equal(of(trained(config, untrained(config, drones), drones), ALL), of(reference, ALL))
 
 
-@pytest.mark.slow
 def test_two_chunks_equal_one_of_twice_the_length(tiny_config, drones):
     halves, whole = (
         trained(tiny_config, untrained(tiny_config, drones), drones, chunks, iterations)
@@ -92,7 +91,6 @@ def test_two_chunks_equal_one_of_twice_the_length(tiny_config, drones):
     assert (halves.flown, halves.updates) == (whole.flown, whole.updates)
 
 
-@pytest.mark.slow
 def test_a_teacher_alone_is_the_same_as_among_others(config, drones, reference):
     for row, identity in enumerate(IDS):
         own = take(drones, [row])
@@ -194,7 +192,6 @@ def test_a_teacher_that_breaks_later_keeps_what_it_had_learnt(tiny_config, drone
     assert_equal(of(now, [FAULTY], "teachers"), before)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("environments", "steps_per_update", "interval", "capacity"), [(2, 1, 2, 1000), (1, 3, 1, 1000), (3, 2, 3, 30)]
 )

@@ -75,8 +75,11 @@ def test_a_damaged_field_is_named(path, edit, field):
         results.read(path)
 
 
-def test_restored_results_have_no_final_evaluation(path):
+def test_results_of_a_teacher_that_is_trained_further_have_no_final_evaluation_and_no_ceiling(path):
+    change(path, lambda content: content["teachers"][0].update(dict.fromkeys(results.CEILING, 1)))
     found = results.read(path)
+    assert found.teachers[0].ceiling == 1
     found.restore(found.content())
+    assert {getattr(found.teachers[0], name) for name in results.CEILING} == {None}
     assert [teacher.passed for teacher in found.teachers] == [None, None]
     assert [teacher.rounds for teacher in found.teachers] == [1, 2]

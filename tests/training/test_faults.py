@@ -130,7 +130,6 @@ def stop_at(monkeypatch, step, number=signal.SIGTERM):
 # Kills
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "moment",
     [faults.after(1.0), faults.nth(3, faults.inside_a_save), faults.nth(9, faults.inside_a_write)],
@@ -185,7 +184,6 @@ def test_stop_request_saves_and_can_be_resumed(directory, resumed, monkeypatch, 
     resumed(run)
 
 
-@pytest.mark.slow
 def test_second_signal_ends_the_run_at_once(directory):
     run = directory / "twice"
     endless = ["--training.steps-per-teacher=1000000000", f"--sac.replay-capacity={STEPS}"]
@@ -394,7 +392,6 @@ def test_resume_refuses_a_changed_drone(directory, copy, refused):
     assert "cannot resume with other drones: 0001" in refused(*arguments_of(directory, "copy", "--resume"))
 
 
-@pytest.mark.slow
 def test_resumed_run_may_be_longer(directory, copy, capsys):
     end = STEPS + 256
     more = [f"--training.steps-per-teacher={end}", "--training.eval-frequency=128"]
@@ -415,7 +412,6 @@ def test_resume_without_a_run_is_refused(directory, refused):
 # Long runs
 
 
-@pytest.mark.slow
 def test_memory_files_and_threads_do_not_grow(directory):
     samples = faults.watch(directory, chunks=400)
     half = len(samples) // 2

@@ -177,7 +177,6 @@ def test_something_is_due_at_every_multiple(before, after, expected):
     assert is_due(before, after, 10) is expected
 
 
-@pytest.mark.slow
 def test_extra_rounds_train_failing_teachers_further_and_for_longer(tmp_path, drones, monkeypatch):
     # The second teacher's drone is blown away; the others start level and at rest.
     files = [file._replace(drone=calm(file.drone)) for file in drones]
@@ -222,7 +221,6 @@ def without_last_checkpoint(run):
         shutil.rmtree(run / "checkpoints" / kind / "256")
 
 
-@pytest.mark.slow
 def test_run_killed_in_an_extra_round_repeats_it(tmp_path, drones):
     windows = settings("windows", extra_rounds=1, pass_return=1e6, checkpoint_frequency=1000)
     train(windows, drones, tmp_path / "run")

@@ -42,7 +42,6 @@ FAST_ROTORS = np.full(4, 0.03)
 """s; the drone is easy, and within tight limits a crash is one soon."""
 
 
-@pytest.mark.slow
 def test_teachers_learn_to_stay_in_the_air():
     drone = replaced(
         sampled_drones(1)[0],

@@ -29,6 +29,7 @@ SHORT = [f"--training.steps-per-teacher={STEPS}", f"--sac.replay-capacity={STEPS
 LONGER_RESUME = ["--training.steps-per-teacher=320", "--resume"]
 EVALUATIONS = [32, 64, 128, 192, STEPS]
 TAGS = {"critic_loss", "actor_loss", "alpha", "q_value", "entropy", "episode_reward", "episode_length"}
+SCALARS = {"eval/reward", *(f"train/{tag}" for tag in TAGS)}
 
 
 def arguments_of(directory, output_dir, *more):
@@ -156,39 +157,24 @@ def test_tensorboard_shows_the_first_teachers_and_the_population(run):
     assert runs == {"teacher_0000", *(f"population_{name}" for name in ("min", "q05", "q50", "q95", "max"))}
     for name in ("teacher_0000", "population_q50"):
         events, names = scalars(run, name)
-        assert names == {"eval/reward", *(f"train/{tag}" for tag in TAGS)}
+        assert names == SCALARS
         assert [point.step for point in events.Scalars("eval/reward")] == EVALUATIONS
 
 
 @pytest.mark.slow
-def test_the_default_settings_log_what_sac_learns_and_keep_its_critics(directory):
-    # Two updates of the quickstart's settings, and their own horizon.
-    run = directory / "quick"
-    settings = {
-        "config": "configs/quickstart.yaml",
-        "num-teachers": 2,
-        "training.steps-per-teacher": 1600,
-        "training.log-frequency": 800,
-        "training.eval-frequency": 1600,
-        "training.eval-episodes": 2,
-        "training.final-eval-episodes": 2,
-        "training.extra-rounds": 0,
-        "training.pass-return": -1e6,
-        "dynamics-dir": directory / "dynamics",
-        "output-dir": run,
-        "device": "cpu",
-    }
-    assert cli.main(["train", *(f"--{name}={value}" for name, value in settings.items())]) == exit_status.PASSED
-    assert scalars(run, "teacher_0000")[1] == {"eval/reward", *(f"train/{tag}" for tag in TAGS)}
+def test_a_training_through_windows_logs_what_sac_learns_and_keeps_its_critics(directory):
+    run, once = directory / "windows", ("--training.extra-rounds=0", "--training.pass-return=-1e6")
+    assert cli.main(faults.arguments_of(directory, "windows", run.name, *once)) == exit_status.PASSED
+    assert scalars(run, "teacher_0000")[1] == SCALARS
     with np.load(run / "curves.npz") as curves:
-        assert {curves[f"train_{tag}"].shape for tag in TAGS} == {(2, 2)}
+        assert {curves[f"train_{tag}"].shape for tag in TAGS} == {(16, 3)}
         for tag in TAGS - {"episode_reward", "episode_length"}:
             assert np.all(np.isfinite(curves[f"train_{tag}"]))
     assert all(np.isfinite(teacher["stochastic_mean_return"]) for teacher in results_of(run)["teachers"])
-    best, latest = checkpoints.load_best(run)[1], checkpoints.load_latest(run, 1600)
-    assert best["critic"]["hidden_0"]["kernel"].shape == (2, 2, 36, 32)
-    assert best["alpha"].shape == (2,)
-    assert latest["teachers"]["target_critic"]["params"]["mlp"]["hidden_0"]["kernel"].shape == (2, 2, 36, 32)
+    best, latest = checkpoints.load_best(run)[1], checkpoints.load_latest(run, 512)
+    assert best["critic"]["hidden_0"]["kernel"].shape == (3, 2, 36, 32)
+    assert best["alpha"].shape == (3,)
+    assert latest["teachers"]["target_critic"]["params"]["mlp"]["hidden_0"]["kernel"].shape == (3, 2, 36, 32)
     assert "replay" not in latest
 
 

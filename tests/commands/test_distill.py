@@ -39,6 +39,12 @@ def trained(tmp_path_factory):
     return directory
 
 
+def test_the_default_settings_log_finite_numbers(trained):
+    with np.load(trained / "run" / layout.CURVES) as curves:
+        for tag in ("critic_loss", "actor_loss", "alpha", "q_value", "entropy"):
+            assert np.all(np.isfinite(curves[f"train_{tag}"])), tag
+
+
 @pytest.fixture(scope="module")
 def distilled(trained):
     arguments = [trained / "run", "--config", "configs/quickstart_distill.yaml", "--output-dir", trained / "student"]

@@ -1,4 +1,4 @@
-"""A finished run to export from: three teachers that differ, on drones of which one often crashes."""
+"""What is exported: a finished run of three teachers, on drones of which one often crashes, and a student."""
 
 from pathlib import Path
 
@@ -7,12 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from raptor_jax import config, evaluation, sac
+from raptor_jax import config, evaluation, sac, student
 from raptor_jax.drones import files
-from raptor_jax.runs import layout, warm_start
+from raptor_jax.runs import layout, student_file, warm_start
 from raptor_jax.runs.results import Results
 from raptor_jax.utils.files import write_json, write_text
 from tests.export.run import CRASHING, NAMES, SETTINGS, STEP
+from tests.export.student.networks import PROVENANCE, Flight, fly, random_student
 from tests.runs.builder import write_kept
 from validation.drones import replaced, sampled_drones
 
@@ -23,8 +24,7 @@ def actors() -> sac.Parameters:
     random = np.random.default_rng(1)
 
     def varied(leaf: jax.Array) -> jax.Array:
-        leaf = np.asarray(leaf)
-        return jnp.asarray(leaf * random.normal(1, 0.05, (len(NAMES), *leaf.shape)), jnp.float32)
+        return jnp.asarray(np.asarray(leaf) * random.normal(1, 0.05, (len(NAMES), *leaf.shape)), jnp.float32)
 
     return jax.tree.map(varied, warm_start.load(SETTINGS))
 
@@ -51,3 +51,27 @@ def run(actors: sac.Parameters, tmp_path_factory: pytest.TempPathFactory) -> Pat
     write_json(run / layout.RESULTS, results.content())
     write_kept(run, SETTINGS, actors, kept, STEP)
     return run
+
+
+@pytest.fixture(scope="session")
+def weights() -> student.Weights:
+    """The student's, with a width of 16."""
+    return random_student(16)
+
+
+@pytest.fixture(scope="session")
+def home(weights: student.Weights, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory that `distill` would have written; not to be written into."""
+    directory = tmp_path_factory.mktemp("students") / "distilled"
+    student_file.save(directory / student_file.NAME, weights, PROVENANCE)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def flight(weights: student.Weights) -> Flight:
+    """A flight of the student."""
+    observations = 0.5 * np.random.default_rng(1).standard_normal((500, 2, 22), np.float32)
+    actions = fly(weights, observations)
+    # Without its memory it must act differently, or a lost memory would not show.
+    assert np.abs(fly(weights, observations[-1:]) - actions[-1]).max() > 0.1
+    return Flight(observations, actions)

@@ -2,10 +2,7 @@
 
 import hashlib
 import json
-import re
-import subprocess
-import sys
-from importlib import resources
+import shutil
 from pathlib import Path
 
 import h5py
@@ -18,10 +15,10 @@ import pytest
 from raptor_jax import cli, sac
 from raptor_jax.commands import exit_status
 from raptor_jax.runs import layout, warm_start
-from tests.export.compilers import COMPILE, compiled_c
+from tests.export.files import compiled_actions, documented, export, listing, provenance
 from tests.export.run import NAMES, SETTINGS, STEP
+from tests.export.student.networks import PUBLISHED
 
-DOCUMENTATION = Path(__file__).parents[2] / "docs" / "export.md"
 OBSERVATIONS = 0.3 * np.random.default_rng(2).standard_normal((100, 26), np.float32)
 ENDINGS = {"npz": "npz", "onnx": "onnx", "rltools-h5": "h5", "c": "h"}
 
@@ -29,13 +26,10 @@ ENDINGS = {"npz": "npz", "onnx": "onnx", "rltools-h5": "h5", "c": "h"}
 @pytest.fixture(scope="module")
 def exported(run, tmp_path_factory) -> dict[str, list[Path]]:
     """The files of all teachers, by format."""
-    paths = {}
+    found = {format: export(run, format, tmp_path_factory.mktemp(format)) for format in ENDINGS}
     for format, ending in ENDINGS.items():
-        output = tmp_path_factory.mktemp(format)
-        assert cli.main(["export", str(run), "--format", format, "--output", str(output)]) == exit_status.PASSED
-        paths[format] = [output / f"teacher_{teacher:04d}.{ending}" for teacher in range(len(NAMES))]
-        assert sorted(output.iterdir()) == paths[format]
-    return paths
+        assert [path.name for path in found[format]] == [f"teacher_{row:04d}.{ending}" for row in range(len(NAMES))]
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -48,40 +42,20 @@ def actions(actors) -> np.ndarray:
     return np.asarray(found)
 
 
-def provenances(exported) -> dict[str, list[str]]:
-    texts: dict[str, list[str]] = {format: [] for format in ENDINGS}
-    for path in exported["npz"]:
-        with np.load(path) as arrays:
-            texts["npz"].append(str(arrays["provenance"]))
-    for path in exported["onnx"]:
-        texts["onnx"].append(onnxruntime.InferenceSession(path).get_modelmeta().custom_metadata_map["provenance"])
-    for path in exported["rltools-h5"]:
-        with h5py.File(path) as file:
-            texts["rltools-h5"].append(json.dumps(json.loads(file["actor"].attrs["meta"])["raptor_jax"]))
-    for path in exported["c"]:
-        texts["c"].append(re.search(r"^\{.*?^\}$", path.read_text(), re.DOTALL | re.MULTILINE).group())
-    return texts
-
-
-def test_every_file_contains_its_drone_returns_and_run(run, exported):
+@pytest.mark.parametrize("format", ENDINGS)
+def test_every_file_contains_its_drone_returns_and_run(run, exported, format):
     entries = json.loads((run / layout.RESULTS).read_text())["teachers"]
+    assert [entry["drone"] for entry in entries] == list(NAMES)
+    assert all(entry["mean_return"] is not None for entry in entries)
     digest = hashlib.sha256(layout.config_file(run).read_bytes()).hexdigest()
-    for texts in provenances(exported).values():
-        for text, entry, name in zip(texts, entries, NAMES, strict=True):
-            provenance = json.loads(text)
-            assert provenance["teacher"] == entry
-            assert provenance["teacher"]["drone"] == name
-            assert provenance["teacher"]["mean_return"] is not None
-            assert provenance["run"]["directory"] == "run"
-            assert provenance["run"]["step"] == STEP
-            assert provenance["run"]["config_sha256"] == digest
+    for path, entry in zip(exported[format], entries, strict=True):
+        found = provenance(path)
+        assert found["teacher"] == entry
+        assert found["run"].items() >= {"directory": "run", "step": STEP, "config_sha256": digest}.items()
 
 
 def test_one_teacher_is_written_into_the_run_by_default(run, exported, tmp_path, capsys):
-    copy = tmp_path / "copy"
-    copy.mkdir()
-    for name in (layout.RESULTS, layout.CHECKPOINTS):
-        (copy / name).symlink_to(run / name)
+    copy = shutil.copytree(run, tmp_path / "copy")
     assert cli.main(["export", str(copy), "--format", "c", "--teacher", "1"]) == exit_status.PASSED
     (path,) = (copy / "export" / "c").iterdir()
     assert path.name == "teacher_0001.h"
@@ -90,13 +64,11 @@ def test_one_teacher_is_written_into_the_run_by_default(run, exported, tmp_path,
 
 
 def test_the_documented_function_runs_the_numpy_archive(exported, actions):
-    code, _ = re.findall(r"```python\n(.*?)```", DOCUMENTATION.read_text(), re.DOTALL)
-    namespace: dict = {}
-    exec(code, namespace)
+    action = documented("export.md")["action"]
     for path, expected in zip(exported["npz"], actions, strict=True):
         with np.load(path) as teacher:
-            np.testing.assert_allclose(namespace["action"](teacher, OBSERVATIONS), expected, atol=1e-5)
-            np.testing.assert_allclose(namespace["action"](teacher, OBSERVATIONS[0]), expected[0], atol=1e-5)
+            np.testing.assert_allclose(action(teacher, OBSERVATIONS), expected, atol=1e-5)
+            np.testing.assert_allclose(action(teacher, OBSERVATIONS[0]), expected[0], atol=1e-5)
 
 
 def test_a_training_can_begin_with_a_numpy_archive(exported, actors):
@@ -116,44 +88,16 @@ def test_onnxruntime_runs_the_model_at_any_batch(run, exported, actions):
         assert (inputs.name, inputs.shape) == ("observation", ["batch", 26])
         assert (outputs.name, outputs.shape) == ("action", ["batch", 4])
         metadata = session.get_modelmeta().custom_metadata_map
-        assert metadata["drone"] == NAMES[teacher]
-        assert metadata["teacher_id"] == str(teacher)
+        assert (metadata["drone"], metadata["teacher_id"]) == (NAMES[teacher], str(teacher))
         assert float(metadata["mean_return"]) == entries[teacher]["mean_return"]
-
-
-MAIN = """
-#include <stdio.h>
-#include "HEADER"
-
-int main(void)
-{
-    float observation[26], action[4];
-    while (fread(observation, sizeof observation, 1, stdin) == 1) {
-        raptor_teacher_action(observation, action);
-        fwrite(action, sizeof action, 1, stdout);
-    }
-    return 0;
-}
-"""
 
 
 @pytest.mark.parametrize("teacher", range(len(NAMES)))
 def test_the_compiled_header_acts_as_the_actor(exported, actions, tmp_path, teacher):
-    program = compiled_c(tmp_path, MAIN.replace("HEADER", str(exported["c"][teacher])))
-    broken = np.full((1, 26), np.nan, np.float32)
-    given = np.concatenate([OBSERVATIONS, broken]).tobytes()
-    out = subprocess.run([program], input=given, capture_output=True, check=True).stdout
-    acted = np.frombuffer(out, np.float32).reshape(-1, 4)
+    given = np.concatenate([OBSERVATIONS, np.full_like(OBSERVATIONS[:1], np.nan)])
+    acted = compiled_actions(exported["c"][teacher], tmp_path, given, "raptor_teacher_action(observation, action);")
     np.testing.assert_allclose(acted[:-1], actions[teacher], atol=1e-5, rtol=0)
     assert np.isnan(acted[-1]).all()
-
-
-def test_the_header_needs_the_mathematics_of_c_only(exported, tmp_path):
-    text = exported["c"][0].read_text()
-    assert re.findall(r"#include.*", text) == ["#include <math.h>"]
-    # A file that includes it and does not call it compiles without a warning, too.
-    (tmp_path / "other.c").write_text(f'#include "{exported["c"][0]}"\nint unrelated(void);\n')
-    subprocess.run([*COMPILE, "-c", str(tmp_path / "other.c"), "-o", str(tmp_path / "other.o")], check=True)
 
 
 def matrix(rows: int, columns: int) -> tuple:
@@ -190,12 +134,6 @@ LISTING = {
 }
 
 
-def listing(file: h5py.File) -> dict:
-    found = {}
-    file.visititems(lambda name, item: found.update({name: (getattr(item, "shape", None), dict(item.attrs))}))
-    return found
-
-
 def test_an_rltools_checkpoint_has_the_groups_and_attributes_of_rltools(exported):
     for path in exported["rltools-h5"]:
         with h5py.File(path) as file:
@@ -218,8 +156,7 @@ def test_an_rltools_checkpoint_stores_as_the_published_one_does(exported):
             kinds.append((text.is_variable_str(), text.get_cset(), dataset.attrs.get_id("rows").shape))
         return [*kinds, sorted(layer.attrs), sorted(layer)]
 
-    published = resources.files("foundation_policy") / "blob" / "checkpoint.h5"
-    with h5py.File(str(published)) as theirs, h5py.File(exported["rltools-h5"][0]) as ours:
+    with h5py.File(PUBLISHED) as theirs, h5py.File(exported["rltools-h5"][0]) as ours:
         assert storage(ours["actor/layers/0/input_layer"]) == storage(theirs["actor/layers/0"])
         assert sorted(ours["actor"].attrs) == sorted(theirs["actor"].attrs)
         assert ours["example/input"].dtype == theirs["example/input"].dtype
@@ -242,38 +179,8 @@ def test_an_rltools_checkpoint_computes_its_example_and_our_actions(exported, ac
             np.testing.assert_allclose(network(example["input"][0]), example["output"][0], atol=1e-5)
 
 
-def refusal(capsys, *arguments) -> str:
-    """Runs a command that must be refused, and returns its one line."""
-    assert cli.main([str(argument) for argument in arguments]) == exit_status.USAGE
-    (line,) = capsys.readouterr().err.splitlines()
-    return line
-
-
-def test_a_teacher_that_the_run_does_not_have(run, capsys):
-    line = refusal(capsys, "export", run, "--format", "npz", "--teacher", 3)
-    assert f"--teacher 3: {run} has the teachers 0 to 2" in line
-
-
-@pytest.mark.parametrize(("format", "package"), [("onnx", "onnx"), ("rltools-h5", "h5py")])
-def test_a_package_that_is_not_installed(run, capsys, monkeypatch, tmp_path, format, package):
-    monkeypatch.setitem(sys.modules, package, None)
-    for module in ("onnx_model", "rltools_checkpoint"):
-        monkeypatch.delitem(sys.modules, f"raptor_jax.export.{module}", raising=False)
-    line = refusal(capsys, "export", run, "--format", format, "--output", tmp_path / "out")
-    assert f"--format {format}: needs the package {package}; install raptor-jax[export]" in line
-    assert not (tmp_path / "out").exists()
-
-
-def test_a_directory_that_cannot_be_written(run, capsys, tmp_path):
-    (tmp_path / "file").write_text("")
-    line = refusal(capsys, "export", run, "--format", "c", "--output", tmp_path / "file")
-    assert f"--output: {tmp_path / 'file'}: cannot be written" in line
-
-
 @pytest.mark.parametrize("content", ['{"run": {}, "teachers": []}', '{"run": {"versions": {}}, "teachers": [1]}', "{}"])
-def test_results_of_other_teachers(run, capsys, tmp_path, content):
-    copy = tmp_path / "copy"
-    copy.mkdir()
-    (copy / layout.CHECKPOINTS).symlink_to(run / layout.CHECKPOINTS)
+def test_results_of_other_teachers(run, refused, tmp_path, content):
+    copy = shutil.copytree(run, tmp_path / "copy")
     (copy / layout.RESULTS).write_text(content)
-    assert f"{copy / layout.RESULTS}: not the results of " in refusal(capsys, "export", copy, "--format", "c")
+    assert f"{copy / layout.RESULTS}: not the results of " in refused("export", copy, "--format", "c")

@@ -1,32 +1,31 @@
 """The drone sheet of `inspect`: derived quantities, computed by hand, and warnings."""
 
+import json
+
 import numpy as np
 import pytest
 
-from raptor_jax import cli
-from raptor_jax.commands import exit_status
 from raptor_jax.drones import platforms
 from raptor_jax.drones.files import load_drone
 from raptor_jax.inspection.drone_sheet import describe_sheet
+from tests.inspection.test_inspection import shown
 
 # A square of 0.2 m with simple numbers, so that derived quantities are easy to compute by hand.
-MASS, ARM, THRUST, TORQUE_CONSTANT = 1.0, 0.1, 9.81, 0.02
-DRONE = f"""
-dynamics:
-  mass: {MASS}
-  rotor_positions: [[{ARM}, -{ARM}, 0], [-{ARM}, -{ARM}, 0], [-{ARM}, {ARM}, 0], [{ARM}, {ARM}, 0]]
-  rotor_thrust_coefficients: [0, 0, {THRUST}]
-  rotor_torque_constants: {TORQUE_CONSTANT}
-  rotor_time_constants_rising: 0.05
-  rotor_time_constants_falling: 0.1
-  J: [4e-3, 4e-3, 6e-3]
-"""
+ARM, THRUST, TORQUE_CONSTANT = 0.1, 9.81, 0.02
+DRONE = {
+    "mass": 1.0,
+    "rotor_positions": [[ARM, -ARM, 0], [-ARM, -ARM, 0], [-ARM, ARM, 0], [ARM, ARM, 0]],
+    "rotor_thrust_coefficients": [0, 0, THRUST],
+    "rotor_torque_constants": TORQUE_CONSTANT,
+    "rotor_time_constants_rising": 0.05,
+    "rotor_time_constants_falling": 0.1,
+    "J": [4e-3, 4e-3, 6e-3],
+}
 
 
-def sheet_of(tmp_path, line="", instead=""):
-    assert line in DRONE
-    (tmp_path / "a.yaml").write_text(DRONE.replace(line, instead))
-    return describe_sheet(load_drone(tmp_path / "a.yaml").drone)
+def sheet_of(tmp_path, **changes):
+    (tmp_path / "a.json").write_text(json.dumps({"dynamics": DRONE | changes}))
+    return describe_sheet(load_drone(tmp_path / "a.json").drone)
 
 
 def test_derived_quantities_match_hand_computed_values(tmp_path):
@@ -40,19 +39,15 @@ def test_derived_quantities_match_hand_computed_values(tmp_path):
         # Two rotors from a quarter of full thrust to rest, the other two up by as much.
         "yaw_acceleration": 4 * TORQUE_CONSTANT * THRUST / 4 / 6e-3,
     }
-    for name, value in expected.items():
-        np.testing.assert_allclose(found[name]["value"], value, rtol=1e-12)
+    assert {name: found[name]["value"] for name in expected} == pytest.approx(expected, rel=1e-12)
     assert (found["thrust_to_weight"]["least"], found["thrust_to_weight"]["most"]) == (1.5, 5)
     assert sheet["warnings"] == []
 
 
 def test_rotors_have_place_rotation_and_thrust(tmp_path):
     # The centre of mass a quarter of the way from the front axle to the back: the front rotors carry three quarters.
-    rotors = sheet_of(
-        tmp_path,
-        "rotor_positions:",
-        "rotor_positions: [[0.05, -0.1, 0], [-0.15, -0.1, 0], [-0.15, 0.1, 0], [0.05, 0.1, 0]] #",
-    )["rotors"]
+    positions = [[0.05, -0.1, 0], [-0.15, -0.1, 0], [-0.15, 0.1, 0], [0.05, 0.1, 0]]
+    rotors = sheet_of(tmp_path, rotor_positions=positions)["rotors"]
     assert [rotor["place"] for rotor in rotors] == ["front right", "back right", "back left", "front left"]
     # Props in, as Betaflight's default: the front right propeller turns counter-clockwise.
     assert [rotor["turns"] for rotor in rotors] == ["counter-clockwise", "clockwise"] * 2
@@ -61,44 +56,34 @@ def test_rotors_have_place_rotation_and_thrust(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("line", "instead", "warning"),
+    ("changes", "warning"),
     [
-        (f"mass: {MASS}", "mass: 3.5", "thrust-to-weight 1.143: little thrust remains"),
-        ("rising: 0.05", "rising: 0.5", "0.5 s is above 0.3 s, the largest in the default distribution"),
-        ("falling: 0.1", "falling: 100", "a time constant of 100 s is above 0.3 s"),
-        ("rising: 0.05", "rising: 0.003", "makes the simulation unstable; use at least 0.0036 s"),
-        (f"constants: {TORQUE_CONSTANT}", "constants: 1e-4", "yaw control is very weak"),
-        (f"constants: {TORQUE_CONSTANT}", "constants: 0", "the rotors cannot control each axis"),
-        ("6e-3", "9e-3", "J: physically impossible"),
-        ("[4e-3, 4e-3, 6e-3]", "[4, 4, 6]", "J: a radius of gyration of 2.45 m about the vertical axis"),
+        ({"mass": 3.5}, "thrust-to-weight 1.143: little thrust remains"),
+        ({"rotor_time_constants_rising": 0.5}, "0.5 s is above 0.3 s, the largest in the default distribution"),
+        ({"rotor_time_constants_falling": 100}, "a time constant of 100 s is above 0.3 s"),
+        ({"rotor_time_constants_rising": 0.003}, "makes the simulation unstable; use at least 0.0036 s"),
+        ({"rotor_torque_constants": 1e-4}, "yaw control is very weak"),
+        ({"rotor_torque_constants": 0}, "the rotors cannot control each axis"),
+        ({"J": [4e-3, 4e-3, 9e-3]}, "J: physically impossible"),
+        ({"J": [4, 4, 6]}, "J: a radius of gyration of 2.45 m about the vertical axis"),
         (
-            f"[{ARM}, -{ARM}, 0], [-{ARM}, -{ARM}, 0]",
-            f"[-{ARM}, -{ARM}, 0], [{ARM}, -{ARM}, 0]",
+            {"rotor_positions": [[-0.1, -0.1, 0], [0.1, -0.1, 0], [-0.1, 0.1, 0], [0.1, 0.1, 0]]},
             "the order is not L2F's",
         ),
-        (
-            "rotor_positions:",
-            "rotor_positions: [[9, -9, 0], [-9, -9, 0], [-9, 9, 0], [9, 9, 0]] #",
-            "check that they are in m",
-        ),
-        (
-            "rotor_positions:",
-            "rotor_positions: [[.4, -.1, 0], [.1, -.1, 0], [.1, .1, 0], [.4, .1, 0]] #",
-            "hover level",
-        ),
-        ("[0, 0, 9.81]", "[-0.5, 0, 10]", "pushes down with 0.5 N at the lowest throttle"),
-        ("[0, 0, 9.81]", "[0, 30, -20]", "the thrust decreases with the throttle"),
+        ({"rotor_positions": [[9, -9, 0], [-9, -9, 0], [-9, 9, 0], [9, 9, 0]]}, "check that they are in m"),
+        ({"rotor_positions": [[0.4, -0.1, 0], [0.1, -0.1, 0], [0.1, 0.1, 0], [0.4, 0.1, 0]]}, "hover level"),
+        ({"rotor_thrust_coefficients": [-0.5, 0, 10]}, "pushes down with 0.5 N at the lowest throttle"),
+        ({"rotor_thrust_coefficients": [0, 30, -20]}, "the thrust decreases with the throttle"),
     ],
 )
-def test_an_implausible_value_causes_a_warning(tmp_path, line, instead, warning):
-    assert any(warning in found for found in sheet_of(tmp_path, line, instead)["warnings"])
+def test_an_implausible_value_causes_a_warning(tmp_path, changes, warning):
+    assert any(warning in found for found in sheet_of(tmp_path, **changes)["warnings"])
 
 
 def test_rotors_of_a_plus_have_places(tmp_path):
-    plus = "rotor_positions: [[0.1, 0, 0], [0, -0.1, 0], [-0.1, 0, 0], [0, 0.1, 0]] #"
-    sheet = sheet_of(tmp_path, "rotor_positions:", plus)
-    assert [rotor["place"] for rotor in sheet["rotors"]] == ["front", "right", "back", "left"]
-    np.testing.assert_allclose([rotor["hover_thrust"] for rotor in sheet["rotors"]], 9.81 / 4)
+    rotors = sheet_of(tmp_path, rotor_positions=[[0.1, 0, 0], [0, -0.1, 0], [-0.1, 0, 0], [0, 0.1, 0]])["rotors"]
+    assert [rotor["place"] for rotor in rotors] == ["front", "right", "back", "left"]
+    np.testing.assert_allclose([rotor["hover_thrust"] for rotor in rotors], 9.81 / 4)
 
 
 @pytest.mark.parametrize(
@@ -112,10 +97,7 @@ def test_the_platforms_are_plausible(name, warnings):
 
 
 def test_inspect_shows_a_platform_by_its_name(capsys):
-    assert cli.main(["inspect", "crazyflie"]) == exit_status.PASSED
-    shown = capsys.readouterr().out
-    assert "outside" in shown
-    assert "position [m]" in shown
-    assert "warning: thrust-to-weight 1.467: little thrust remains" in shown
-    assert cli.main(["inspect", "fs"]) == exit_status.PASSED
-    assert "no unusual values" in capsys.readouterr().out
+    text = shown(capsys, "crazyflie")
+    for part in ("outside", "position [m]", "warning: thrust-to-weight 1.467: little thrust remains"):
+        assert part in text
+    assert "no unusual values" in shown(capsys, "fs")

@@ -4,32 +4,31 @@ import io
 import json
 import sys
 import tarfile
-from importlib import resources
 
 import h5py
 import jax
 import numpy as np
 import pytest
 
-from raptor_jax import cli, student
-from raptor_jax.commands import exit_status
+from raptor_jax import student
 from raptor_jax.runs import student_file
-from tests.export.test_formats import refusal
+from tests.export.files import export
+from tests.export.student.networks import PUBLISHED
 from tests.inspection.test_inspection import described, shown
 
 WIDTH = 16
 PARAMETERS = 2036
 PROVENANCE = {"run": {"directory": "r"}, "seconds": 1.5}
-FILES = {"onnx": "student.onnx", "rltools-h5": "student.h5", "c": "student.h", "px4": "policy.tar"}
+FORMATS = ("onnx", "rltools-h5", "c", "px4")
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    """The directory of a student, with its exported files."""
+    """The directory of a student, with an exported file of each format in a directory of its name."""
     home = tmp_path_factory.mktemp("inspected") / "student"
     student_file.save(home / student_file.NAME, student.create(WIDTH, jax.random.key(0)), PROVENANCE)
-    for format in FILES:
-        assert cli.main(["export", str(home), "--format", format, "--output", str(home)]) == exit_status.PASSED
+    for format in FORMATS:
+        export(home, format, home / format)
     return home
 
 
@@ -47,9 +46,9 @@ def test_a_student_shows_its_width_weights_and_provenance(capsys, home, place):
     assert json.dumps(PROVENANCE) in text.replace("\n", "")
 
 
-@pytest.mark.parametrize("format", FILES)
+@pytest.mark.parametrize("format", FORMATS)
 def test_an_exported_student_shows_the_same(capsys, home, format):
-    path = home / FILES[format]
+    (path,) = (home / format).iterdir()
     found = described(capsys, path)
     assert (found["kind"], found["policy"], found["format"]) == ("exported", "student", format)
     assert (found["width"], found["parameters"], found["provenance"]) == (WIDTH, PARAMETERS, PROVENANCE)
@@ -57,33 +56,21 @@ def test_an_exported_student_shows_the_same(capsys, home, format):
     assert f"a student with a width of 16 as {format}, 2,036 parameters" in shown(capsys, path)
 
 
-@pytest.mark.parametrize(("format", "ending"), [("onnx", "onnx"), ("rltools-h5", "h5"), ("c", "h")])
-def test_an_exported_teacher(capsys, run_of_4, tmp_path, format, ending):
-    assert cli.main(["export", str(run_of_4), "--format", format, "--output", str(tmp_path)]) == exit_status.PASSED
+@pytest.mark.parametrize(("format", "outputs"), [("onnx", 4), ("rltools-h5", 8), ("c", 4)])
+def test_an_exported_teacher(capsys, run_of_4, tmp_path, format, outputs):
+    path = export(run_of_4, format, tmp_path)[1]
     capsys.readouterr()
-    found = described(capsys, tmp_path / f"teacher_0001.{ending}")
+    found = described(capsys, path)
     assert (found["policy"], found["format"], found["width"]) == ("teacher", format, None)
     assert found["provenance"]["teacher"]["teacher_id"] == 1
-    outputs = 8 if format == "rltools-h5" else 4
     assert found["parameters"] == (26 + 1) * 64 + (64 + 1) * 64 + (64 + 1) * outputs
 
 
 def test_the_published_policy_is_recognised_as_foreign(capsys):
-    found = described(capsys, resources.files("foundation_policy") / "blob" / "checkpoint.h5")
+    found = described(capsys, PUBLISHED)
     assert (found["policy"], found["provenance"], found["width"]) == (None, None, 16)
     assert found["parameters"] == 2084
-    shown_text = shown(capsys, resources.files("foundation_policy") / "blob" / "checkpoint.h5")
-    assert "a policy that is not from raptor_jax with a width of 16" in shown_text
-
-
-def damaged_h5(path):
-    with h5py.File(path, "w") as file:
-        file["other"] = 1
-
-
-def no_actor(path):
-    with tarfile.open(path, "w"):
-        pass
+    assert "a policy that is not from raptor_jax with a width of 16" in shown(capsys, PUBLISHED)
 
 
 def sparse(path):
@@ -103,29 +90,32 @@ def sparse(path):
 @pytest.mark.parametrize(
     ("name", "make", "expected"),
     [
-        *((f"a{suffix}", lambda path: None, "no such file") for suffix in (".onnx", ".h5", ".h", ".tar")),
         *(
-            (f"a{suffix}", lambda path: path.write_bytes(b"\xff\x00 cut"), "not readable as")
+            (f"a{suffix}", make, expected)
             for suffix in (".onnx", ".h5", ".h", ".tar")
+            for make, expected in (
+                (lambda path: None, "no such file"),
+                (lambda path: path.write_bytes(b"\xff\x00 cut"), "not readable as"),
+            )
         ),
-        ("a.h5", damaged_h5, "not readable as rltools-h5"),
+        ("a.h5", lambda path: h5py.File(path, "w").close(), "not readable as rltools-h5"),
         ("a.h", lambda path: path.write_text("int x;\n"), "does not begin with a comment of raptor_jax"),
-        ("a.tar", no_actor, "holds no weights of an actor"),
+        ("a.tar", lambda path: tarfile.open(path, "w").close(), "holds no weights of an actor"),
         ("a.tar", sparse, "holds no weights of an actor"),
         ("a.tar", lambda path: path.mkdir(), "contains no results.json"),
         ("a.npz", lambda path: np.savez(path, **{"input/bias": np.zeros(3)}), "not a student: holds no"),
         ("a.npz", lambda path: np.savez(path, a=1), "not a warm start: holds no"),
     ],
 )
-def test_invalid_files_are_refused_by_name(capsys, tmp_path, name, make, expected):
+def test_invalid_files_are_refused_by_name(refused, tmp_path, name, make, expected):
     make(tmp_path / name)
-    line = refusal(capsys, "inspect", tmp_path / name)
+    line = refused("inspect", tmp_path / name)
     assert str(tmp_path / name) in line
     assert expected in line
 
 
 @pytest.mark.parametrize(("format", "package"), [("onnx", "onnx"), ("rltools-h5", "h5py")])
-def test_a_package_that_is_not_installed(capsys, home, monkeypatch, format, package):
+def test_a_package_that_is_not_installed(refused, home, monkeypatch, format, package):
     monkeypatch.setitem(sys.modules, package, None)
-    line = refusal(capsys, "inspect", home / FILES[format])
-    assert f"needs the package {package}; install raptor-jax[export]" in line
+    (path,) = (home / format).iterdir()
+    assert f"needs the package {package}; install raptor-jax[export]" in refused("inspect", path)

@@ -5,6 +5,7 @@ numbers in the end, bit for bit: every teacher in results.json, every curve, eve
 both kinds. Where a kill hit is read from what it left on disk.
 """
 
+import glob
 import json
 import os
 import shutil
@@ -13,13 +14,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import orbax.checkpoint as ocp
 import psutil
+from flax import traverse_util
 
 from raptor_jax.config import SamplingConfig
 from raptor_jax.drones import sampling
@@ -108,28 +110,20 @@ def numbers(run: Path) -> dict[str, np.ndarray]:
         newest = max((run / layout.CHECKPOINTS / kind).iterdir(), key=lambda path: int(path.name))
         with ocp.StandardCheckpointer() as checkpointer:
             tree = checkpointer.restore((newest / "default").absolute())
-        found |= {f"{kind} {newest.name} {'/'.join(path)}": array for path, array in _leaves(tree)}
+        arrays = traverse_util.flatten_dict(tree, sep="/")
+        found |= {f"{kind} {newest.name} {name}": np.asarray(array) for name, array in arrays.items()}
     return found
 
 
 def differences(run: Path, undisturbed: Path) -> list[str]:
     """Returns the names of what differs between two runs, in any bit."""
     ours, theirs = numbers(run), numbers(undisturbed)
-    return sorted(
+    same = {
         name
-        for name in ours.keys() | theirs.keys()
-        if name not in ours
-        or name not in theirs
-        or not np.array_equal(ours[name], theirs[name], equal_nan=ours[name].dtype.kind == "f")
-    )
-
-
-def _leaves(tree: dict, prefix: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], np.ndarray]]:
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            yield from _leaves(value, (*prefix, key))
-        else:
-            yield (*prefix, key), np.asarray(value)
+        for name in ours.keys() & theirs.keys()
+        if np.array_equal(ours[name], theirs[name], equal_nan=ours[name].dtype.kind == "f")
+    }
+    return sorted((ours.keys() | theirs.keys()) - same)
 
 
 def kill(directory: Path, kind: str, output_dir: str, moment: Callable[[Path], bool], *arguments: str) -> bool:
@@ -174,20 +168,14 @@ def nth(number: int, inside: Callable[[Path], bool]) -> Callable[[Path], bool]:
 def inside_a_save(run: Path) -> bool:
     """Returns whether there is a checkpoint that is not finished."""
     return any(
-        "orbax-checkpoint-tmp" in name for kind in layout.KINDS for name in _names(run / layout.CHECKPOINTS / kind)
+        glob.glob("*orbax-checkpoint-tmp*", root_dir=layout.checkpoints(run, kind), include_hidden=True)
+        for kind in layout.KINDS
     )
 
 
 def inside_a_write(run: Path) -> bool:
     """Returns whether there are results or curves that are not finished."""
-    return any(name.startswith((f".{layout.RESULTS}.", f".{layout.CURVES}.")) for name in _names(run))
-
-
-def _names(directory: Path) -> list[str]:
-    try:
-        return os.listdir(directory)
-    except FileNotFoundError:
-        return []
+    return any(glob.glob(f".{name}.*", root_dir=run) for name in (layout.RESULTS, layout.CURVES))
 
 
 def place(run: Path) -> str:

@@ -20,27 +20,10 @@ from numpy.lib import format as npy
 Keys = tuple[str | int, ...]
 
 NASTY_TEXT = (
-    "",
-    "nan",
-    "1e999",
-    "0x10",
-    "-",
-    "~",
-    "../../outside",
-    "/dev/zero",
-    "[/red]",
-    "[red]",
-    "[link=file:///]",
-    "a\nb",
-    "a\r\x1b[2Jb",
-    "\x00",
-    "\u2028\u0085",
-    "\ud800",
-    "\N{RIGHT-TO-LEFT OVERRIDE}\N{COMBINING ACUTE ACCENT}",
-    "٣",
-    "%s%n{0}",
-    "x" * 3000,
-    "__class__",
+    *("", "nan", "1e999", "0x10", "-", "~", "../../outside", "/dev/zero"),
+    # Markup, control characters, and what no encoding or no font has.
+    *("[/red]", "[red]", "[link=file:///]", "a\nb", "a\r\x1b[2Jb", "\x00", "\u2028\u0085", "\ud800"),
+    *("\N{RIGHT-TO-LEFT OVERRIDE}\N{COMBINING ACUTE ACCENT}", "٣", "%s%n{0}", "x" * 3000, "__class__"),
 )
 NASTY_NUMBERS = (
     *(0, -1, 1, 2**31, 2**63, -(2**63), 10**30, 10**400, 0.0, -0.0, 1e-320, 1e38, 1e39, 1e308, -1e308),
@@ -154,17 +137,8 @@ def damaged(random: Random, whole: bytes, snippets: Sequence[bytes] = ()) -> byt
 
 
 JSON_SNIPPETS = (
-    b"NaN",
-    b"-Infinity",
-    b"1e999",
-    b"{",
-    b"[",
-    b"[" * 500,
-    b'"',
-    b"\\ud800",
-    b"\xff\xfe",
-    b"9" * 5000,
-    b"\0",
+    *(b"NaN", b"-Infinity", b"1e999", b"{", b"[", b"[" * 500),
+    *(b'"', b"\\ud800", b"\xff\xfe", b"9" * 5000, b"\0"),
 )
 
 
@@ -176,40 +150,19 @@ def json_file(random: Random, content: Any) -> bytes:
 
 
 YAML_SCALARS = (
-    "!!python/object/apply:os.system ['touch outside']",
-    "!!python/object/new:subprocess.Popen [['touch', 'outside']]",
-    "!!python/name:os.system",
-    "!!python/module:antigravity",
-    "&a [*a]",
-    "*a",
-    "{<<: {tau: 1}}",
-    "2020-99-99",
-    "!!timestamp x",
-    "!!int ''",
-    "!!float x",
-    "!!binary '*'",
-    "!!set {a, b}",
-    "!!omap [a: 1]",
-    "!!null x",
-    "!unknown x",
-    "1:99:99",
-    "0b_",
-    "0x_",
-    "_",
-    "1_000",
-    ".inf",
-    "-.nan",
-    "9" * 5000,
-    "? [a]",
-    '"\\ud800"',
-    '"\\x1b[2J"',
-    "|\n    a\n    b",
-    "[" * 300,
-    "{a: " * 300,
-    "'",
-    "%YAML 9.9",
-    "\t",
-    "@",
+    # What an unsafe loader would run.
+    *(
+        "!!python/object/apply:os.system ['touch outside']",
+        "!!python/object/new:subprocess.Popen [['touch', 'outside']]",
+    ),
+    *("!!python/name:os.system", "!!python/module:antigravity"),
+    # Aliases and merges.
+    *("&a [*a]", "*a", "{<<: {tau: 1}}"),
+    # Values that are not of their type, or of an unusual one.
+    *("2020-99-99", "!!timestamp x", "!!int ''", "!!float x", "!!binary '*'", "!!set {a, b}", "!!omap [a: 1]"),
+    *("!!null x", "!unknown x", "1:99:99", "0b_", "0x_", "_", "1_000", ".inf", "-.nan", "9" * 5000, "? [a]"),
+    # Text, nesting, and characters with a meaning.
+    *('"\\ud800"', '"\\x1b[2J"', "|\n    a\n    b", "[" * 300, "{a: " * 300, "'", "%YAML 9.9", "\t", "@"),
 )
 YAML_SNIPPETS = (*map(str.encode, YAML_SCALARS), b"---\n", b"...\n", b"\x00", b"\xff\xfe", b": ", b"- ")
 
@@ -303,14 +256,7 @@ def array_file(random: Random, valid: np.ndarray) -> bytes:
 
 
 NAMES = (
-    "../outside.npy",
-    "/tmp/outside.npy",
-    "a\\b.npy",
-    "x",
-    "",
-    "\u2028.npy",
-    "__class__.npy",
-    "hidden_0.npy",
+    *("../outside.npy", "/tmp/outside.npy", "a\\b.npy", "x", "", "\u2028.npy", "__class__.npy", "hidden_0.npy"),
     "." * 300,
 )
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)

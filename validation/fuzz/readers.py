@@ -1,5 +1,6 @@
 """Every reader of the package, as something to try hostile input on."""
 
+import contextlib
 import functools
 import json
 import os
@@ -15,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 import yaml
+from flax import traverse_util
 
 from raptor_jax import config, evaluation, sac, student
 from raptor_jax.drones import files, sampling
@@ -48,7 +50,7 @@ class Reader(NamedTuple):
 
     name: str
     draw: Callable[[Random], Any]
-    put: Callable[[Any, Path], None]
+    put: Callable[[Any, Path], Any]
     """Lays an input into an empty directory."""
     read: Callable[[Any, Path], Any]
     """Reads what was laid there; UserError where it is refused."""
@@ -91,36 +93,69 @@ def all_readers(run: Path) -> list[Reader]:
     warm_start.save(start, sac.create(SETTINGS.sac, jax.random.key(0)).actor, {"seed": 1})
     policy = run.parent / student_file.NAME
     student_file.save(policy, student.create(16, jax.random.key(0)), {"seed": 1})
-    settings, curves, results = SETTINGS.model_dump(), run / layout.CURVES, run / layout.RESULTS
     return [
-        _of_file(
-            "configuration",
-            "settings.yaml",
-            lambda random: mutations.yaml_file(random, settings),
-            config.load,
-            0.2,
-            yaml.safe_dump(settings).encode(),
-        ),
-        _of_file("drone", "0.json", _json_drawer(drone), files.load_drone, 0.2, drone),
-        _of_file("repair", "0.json", _json_drawer(drone), _repair_drone, 0.05, drone),
-        _of_file(
-            "drone in YAML",
-            "0.yaml",
-            lambda random: mutations.yaml_drone(random, _DRONE_BY_HAND),
-            _keep_drone,
-            0.1,
-            yaml.safe_dump(_DRONE_BY_HAND).encode(),
-        ),
-        _of_run("results", layout.RESULTS, _json_drawer(results.read_bytes()), 0.1, run),
-        _of_run("curves", layout.CURVES, _npz_drawer(curves), 0.16, run),
-        _of_file("start", "start.npz", _npz_drawer(start), _load_start, 0.1, start.read_bytes()),
-        _of_file("student", student_file.NAME, _npz_drawer(policy), _inspect, 0.05, policy.read_bytes()),
+        _of_file("configuration", "settings.yaml", _yaml(mutations.yaml_file, SETTINGS.model_dump()), config.load, 0.2),
+        _of_file("drone", "0.json", _json(drone), files.load_drone, 0.2),
+        _of_file("repair", "0.json", _json(drone), _repair_drone, 0.05),
+        _of_file("drone in YAML", "0.yaml", _yaml(mutations.yaml_drone, _DRONE_BY_HAND), _keep_drone, 0.1),
+        _of_run("results", layout.RESULTS, _json((run / layout.RESULTS).read_bytes()), 0.1, run),
+        _of_run("curves", layout.CURVES, _npz(run / layout.CURVES), 0.16, run),
+        _of_file("start", "start.npz", _npz(start), _load_start, 0.1),
+        _of_file("student", student_file.NAME, _npz(policy), _inspect, 0.05),
         _exported_policies(policy),
         _drone_directories(drone),
-        Reader("command line", _command_line, _put_no_drones, _run_without_drones, 0.05),
+        _command_lines(),
         _checkpoint_files(run),
         _checkpoint_arrays(run),
     ]
+
+
+class _Content(NamedTuple):
+    """The content of a file: how it is drawn, and a valid one."""
+
+    draw: Callable[[Random], bytes]
+    example: bytes
+
+
+def _yaml(mutated: Callable[[Random, Any], bytes], valid: dict[str, Any]) -> _Content:
+    return _Content(lambda random: mutated(random, valid), yaml.safe_dump(valid).encode())
+
+
+def _json(valid: bytes) -> _Content:
+    content = json.loads(valid)
+    return _Content(lambda random: mutations.json_file(random, content), valid)
+
+
+def _npz(path: Path) -> _Content:
+    with np.load(path) as loaded:
+        arrays = dict(loaded)
+    return _Content(lambda random: mutations.npz_file(random, arrays), path.read_bytes())
+
+
+def _of_file(name: str, file: str, content: _Content, read: Callable[[Path], Any], share: float) -> Reader:
+    """Returns a reader whose input is the content of one file."""
+
+    def put(drawn: bytes, place: Path) -> None:
+        (place / file).write_bytes(drawn)
+
+    return Reader(name, content.draw, put, lambda _, place: read(place / file), share, content.example)
+
+
+def _of_run(name: str, file: str, content: _Content, share: float, run: Path) -> Reader:
+    """Returns a reader whose input is one file of a run; the rest of the run lies beside it, but for checkpoints."""
+
+    def put(drawn: bytes, place: Path) -> None:
+        shutil.copytree(layout.drones(run), layout.drones(place))
+        for other in (layout.RESULTS, layout.CURVES):
+            shutil.copy(run / other, place / other)
+        (place / file).write_bytes(drawn)
+
+    def read(drawn: bytes, place: Path) -> None:
+        ways = (lambda: analysis.load(place), *(functools.partial(_open_run, how, place) for how in _INSPECTIONS))
+        # By its content, so that an input can be tried again.
+        ways[zlib.crc32(drawn) % len(ways)]()
+
+    return Reader(name, content.draw, put, read, share, content.example)
 
 
 _DRONE_BY_HAND: dict[str, Any] = {
@@ -149,45 +184,6 @@ def _keep_drone(path: Path) -> None:
     files.to_json(file.drone, file.metadata)
 
 
-def _of_file(
-    name: str, file: str, draw: Callable[[Random], bytes], read: Callable[[Path], Any], share: float, example: bytes
-) -> Reader:
-    """Returns a reader whose input is the content of one file."""
-
-    def put(content: bytes, place: Path) -> None:
-        (place / file).write_bytes(content)
-
-    return Reader(name, draw, put, lambda _, place: read(place / file), share, example)
-
-
-def _of_run(name: str, file: str, draw: Callable[[Random], bytes], share: float, run: Path) -> Reader:
-    """Returns a reader whose input is one file of a run; the rest of the run lies beside it, but for checkpoints."""
-
-    def put(content: bytes, place: Path) -> None:
-        shutil.copytree(layout.drones(run), layout.drones(place))
-        for other in (layout.RESULTS, layout.CURVES):
-            shutil.copy(run / other, place / other)
-        (place / file).write_bytes(content)
-
-    def read(content: bytes, place: Path) -> None:
-        ways = (lambda: analysis.load(place), *(functools.partial(_open_run, how, place) for how in _INSPECTIONS))
-        # By its content, so that an input can be tried again.
-        ways[zlib.crc32(content) % len(ways)]()
-
-    return Reader(name, draw, put, read, share, (run / file).read_bytes())
-
-
-def _json_drawer(valid: bytes) -> Callable[[Random], bytes]:
-    content = json.loads(valid)
-    return lambda random: mutations.json_file(random, content)
-
-
-def _npz_drawer(path: Path) -> Callable[[Random], bytes]:
-    with np.load(path) as loaded:
-        arrays = dict(loaded)
-    return lambda random: mutations.npz_file(random, arrays)
-
-
 def _load_start(path: Path) -> None:
     warm_start.load(config.build({}, {"sac.actor_hidden_dim": 8, "training.start": str(path)}, "test"))
     warm_start.provenance(str(path))
@@ -199,11 +195,10 @@ def _inspect(path: Path) -> None:
 
 def _exported_policies(policy: Path) -> Reader:
     """Damaged files of the formats that a student is exported in."""
-    names = {"onnx": "student.onnx", "rltools-h5": "student.h5", "c": "student.h", "px4": "policy.tar"}
-    output = policy.parent / "exported"
-    for format in names:
-        command(["export", str(policy), "--format", format, "--output", str(output)])
-    valid = {name: (output / name).read_bytes() for name in names.values()}
+    output, valid = policy.parent / "exported", {}
+    for format in ("onnx", "rltools-h5", "c", "px4"):
+        command(["export", str(policy), "--format", format, "--output", str(output / format)])
+        valid |= {path.name: path.read_bytes() for path in (output / format).iterdir()}
 
     def draw(random: Random) -> tuple[str, bytes]:
         name = random.choice(sorted(valid))
@@ -217,6 +212,18 @@ def _exported_policies(policy: Path) -> Reader:
 
 NAMES = ("0", "0001", "[red]", "a\nb", "\x1b[2J", "-", "..", "\u0663", "\udcff", "x" * 250, "~", "$(touch x)", " ")
 LINKS = {"link": "../target", "dangling": "nowhere", "loop": "loop.json", "zero": "/dev/zero", "host": "/etc/hostname"}
+
+
+def _lay(path: Path, kind: str, content: bytes) -> None:
+    """Makes a file, or what only looks like one: a directory, a pipe, or one of `LINKS`."""
+    if kind == "file":
+        path.write_bytes(content)
+    elif kind == "directory":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to(LINKS[kind])
 
 
 def _drone_directories(valid: bytes) -> Reader:
@@ -234,15 +241,7 @@ def _drone_directories(valid: bytes) -> Reader:
         (place / "drones").mkdir()
         (place / "target").write_bytes(valid)
         for name, (kind, text) in entries.items():
-            path = place / "drones" / f"{name}.json"
-            if kind == "file":
-                path.write_bytes(text)
-            elif kind == "directory":
-                path.mkdir()
-            elif kind == "pipe":
-                os.mkfifo(path)
-            else:
-                path.symlink_to(LINKS[kind])
+            _lay(place / "drones" / f"{name}.json", kind, text)
 
     def read(_: Any, place: Path) -> None:
         """Reads and copies the drones as a training does."""
@@ -262,22 +261,8 @@ ON_A_RUN = COMMANDS[3:]
 OPTIONS = (
     *(f"--{key.replace('_', '-')}" for key in config.all_keys()),
     *("--config", "--dynamics-dir", "--drone", "--output-dir", "--num-teachers", "--num-drones", "--generate-dynamics"),
-    *(
-        "--overwrite",
-        "--output",
-        "--episodes",
-        "--policy",
-        "--seed",
-        "--json",
-        "--teacher",
-        "--format",
-        "--help",
-        "-h",
-        "--",
-        "--c",
-        "-x",
-        "@f",
-    ),
+    *("--overwrite", "--output", "--episodes", "--policy", "--seed", "--json", "--teacher", "--format", "--help"),
+    *("-h", "--", "--c", "-x", "@f"),
 )
 
 
@@ -297,18 +282,17 @@ def _word(random: Random) -> str:
     return os.fsdecode(str(mutations.scalar(random)).replace("\0", "").encode("utf-8", "surrogatepass"))
 
 
-def _put_no_drones(_: Any, place: Path) -> None:
-    (place / "drones").write_text("")
+def _command_lines() -> Reader:
+    """Commands in a directory whose drones are a file, which stops them at the latest."""
 
+    def put(_: Any, place: Path) -> None:
+        (place / "drones").touch()
 
-def _run_without_drones(arguments: list[str], place: Path) -> None:
-    """Runs a command in the directory; its drones, which are a file, stop it at the latest."""
-    before = Path.cwd()
-    os.chdir(place)
-    try:
-        command(arguments if arguments[0] in ON_A_RUN else [*arguments, "--dynamics-dir", "drones"])
-    finally:
-        os.chdir(before)
+    def read(arguments: list[str], place: Path) -> None:
+        with contextlib.chdir(place):
+            command(arguments if arguments[0] in ON_A_RUN else [*arguments, "--dynamics-dir", "drones"])
+
+    return Reader("command line", _command_line, put, read, 0.05)
 
 
 _INSPECTIONS = (("inspect",), ("inspect", "--json"), ("inspect", "--teacher", "0"))
@@ -331,7 +315,7 @@ def _checkpoint_files(run: Path) -> Reader:
     kept = run / layout.CHECKPOINTS
     names = sorted(str(path.relative_to(kept)) for kind in ("best", "latest") for path in (kept / kind).rglob("*"))
     texts = {name: json.loads((kept / name).read_text()) for name in names if name.endswith("_METADATA")}
-    kinds = ("damage", "damage", "damage", "edit", "edit", "remove", "link", "pipe", "stranger")
+    kinds = ("file", "file", "file", "edit", "edit", "remove", "host", "pipe", "stranger")
 
     def draw(random: Random) -> tuple[tuple[str, ...], str, str, bytes]:
         kind = random.choice(kinds)
@@ -351,20 +335,15 @@ def _checkpoint_files(run: Path) -> Reader:
             (path.parent / "99999999999999999999").mkdir()
             return
         shutil.rmtree(path) if path.is_dir() else path.unlink()
-        if kind in ("damage", "edit"):
-            path.write_bytes(content)
-        elif kind == "link":
-            path.symlink_to("/etc/hostname")
-        elif kind == "pipe":
-            os.mkfifo(path)
+        if kind != "remove":
+            _lay(path, "file" if kind == "edit" else kind, content)
 
     return Reader("checkpoint files", draw, put, lambda damage, place: _open_run(damage[0], place / "run"), 0.02)
 
 
 def _checkpoint_arrays(run: Path) -> Reader:
     """Whole checkpoints of arrays that are no run's, or nearly one's."""
-    tree = checkpoints.load_best(run)[1]
-    flat = {"/".join(key.key for key in keys): leaf for keys, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+    flat = traverse_util.flatten_dict(checkpoints.load_best(run)[1], sep="/")
 
     def draw(random: Random) -> tuple[tuple[str, ...], dict[str, Any]]:
         leaves = dict(flat)
@@ -383,17 +362,10 @@ def _checkpoint_arrays(run: Path) -> Reader:
         return random.choice(_USES), leaves
 
     def put(drawn: tuple[tuple[str, ...], dict[str, Any]], place: Path) -> None:
-        tree: dict[str, Any] = {}
-        for name, leaf in drawn[1].items():
-            *groups, last = name.split("/")
-            group = tree
-            for key in groups:
-                group = group.setdefault(key, {})
-            group[last] = leaf
         shutil.copytree(run, place / "run")
         path = place / "run" / layout.best_arrays(STEP)
         shutil.rmtree(path)
         with ocp.StandardCheckpointer() as checkpointer:
-            checkpointer.save(path.absolute(), tree)
+            checkpointer.save(path.absolute(), traverse_util.unflatten_dict(drawn[1], sep="/"))
 
     return Reader("checkpoint arrays", draw, put, lambda drawn, place: _open_run(drawn[0], place / "run"), 0.02)

@@ -14,21 +14,11 @@ from raptor_jax.evaluation.foundation import FoundationPolicy
 from raptor_jax.population import sac as population
 from raptor_jax.simulator import episode
 from raptor_jax.simulator.episode import Outcome
+from tests.evaluation.known import EPISODES, STEPS, falling, hovering, hovering_action
 from tests.sac.networks import actor_output, constant_actor
 from validation.drones import calm, on_device, replaced, sampled_drones, take
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unoptimized_module")]
-
-EPISODES = 3
-STEPS = 50
-ANY_LOG_STD = 1.0
-"""Of actors that fly deterministically."""
-
-
-@pytest.fixture(scope="module")
-def config(tiny_config) -> Config:
-    environment = tiny_config.environment.model_copy(update={"episode_steps": STEPS})
-    return tiny_config.model_copy(update={"environment": environment})
 
 
 @pytest.fixture(scope="module")
@@ -41,31 +31,15 @@ def found(config, actors, drones) -> Evaluation:
     return evaluation.evaluate(config, actors, drones, EPISODES, SELECTION)
 
 
-def hovering(drone: Drone) -> Drone:
-    """Returns the drone starting in hover with its rotors at the hovering throttle."""
-    action = float(2 * drone.dynamics.hovering_throttle_relative - 1)
-    return calm(drone, mdp__init__min_rpm=action, mdp__init__max_rpm=action)
-
-
-def falling(drone: Drone, limit: float) -> Drone:
-    """Returns a drone without thrust in a box of this half width [m], and a reward of 1 a step that costs nothing."""
-    weights = dict.fromkeys(
-        [f"mdp__reward__{name}" for name in ("position", "orientation", "linear_velocity", "action", "d_action")], 0.0
-    )
-    no_thrust = np.zeros((4, 3))
-    return calm(
-        drone,
-        dynamics__rotor_thrust_coefficients=no_thrust,
-        mdp__termination__position_threshold=limit,
-        **weights,
-    )
+def evaluate_copies(config: Config, drone: Drone, actors: list[sac.Parameters]) -> Evaluation:
+    """Evaluates three actors, each on a copy of one drone."""
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *actors)
+    return evaluation.evaluate(config, stacked, on_device(stack([drone] * 3)), EPISODES, SELECTION)
 
 
 def evaluate_constant(config: Config, drone: Drone, mean: float) -> Evaluation:
-    """Evaluates an actor with the action tanh(mean) on three copies of one drone, and returns one copy's numbers."""
-    stacked = on_device(stack([drone] * 3))
-    actors = jax.tree.map(lambda leaf: jnp.stack([leaf] * 3), constant_actor(config.sac, mean, ANY_LOG_STD))
-    result = evaluation.evaluate(config, actors, stacked, EPISODES, SELECTION)
+    """Evaluates an actor with the action tanh(mean) on a drone."""
+    result = evaluate_copies(config, drone, [constant_actor(config.sac, mean, 1.0)] * 3)
     return jax.tree.map(lambda leaf: float(leaf[0]), result)
 
 
@@ -87,36 +61,27 @@ def test_a_teacher_alone_is_the_same_as_among_others(config, actors, drones, fou
 
 
 def test_log_std_does_not_matter(config):
-    drone = sampled_drones(1)[0]
-    stacked = on_device(stack([drone] * 3))
-    logs = (-3.0, 0.0, 1.0)
-    actors = [constant_actor(config.sac, 0.1, log_std) for log_std in logs]
-    result = evaluation.evaluate(
-        config, jax.tree.map(lambda *leaves: jnp.stack(leaves), *actors), stacked, EPISODES, SELECTION
-    )
-    np.testing.assert_array_equal(result.mean_return, np.full(len(logs), result.mean_return[0]))
+    actors = [constant_actor(config.sac, 0.1, log_std) for log_std in (-3.0, 0.0, 1.0)]
+    result = evaluate_copies(config, sampled_drones(1)[0], actors)
+    np.testing.assert_array_equal(result.mean_return, np.full(3, result.mean_return[0]))
 
 
 def test_a_hovering_actor_flies_the_whole_episode_and_pays_only_for_its_first_action(config):
     drone = hovering(sampled_drones(1)[0])
-    throttle, reward = float(drone.dynamics.hovering_throttle_relative), drone.mdp.reward
-    result = evaluate_constant(config, drone, np.arctanh(2 * throttle - 1))
+    action, reward = hovering_action(drone), drone.mdp.reward
+    result = evaluate_constant(config, drone, np.arctanh(action))
     # The action before the first is 0 for the reward; the norm is over four rotors.
-    first_change = 2 * abs(2 * throttle - 1)
-    expected = STEPS * reward.constant - reward.scale * reward.d_action * first_change
+    expected = STEPS * reward.constant - reward.scale * reward.d_action * 2 * abs(action)
     assert result.mean_return == pytest.approx(expected, abs=1e-2)
-    assert result.std_return == pytest.approx(0, abs=1e-3)
-    assert result.episode_length == STEPS
-    assert result.share_terminated == 0
-    assert result.final_position_error == pytest.approx(0, abs=1e-3)
+    assert (result.std_return, result.final_position_error) == pytest.approx((0, 0), abs=1e-3)
+    assert (result.episode_length, result.share_terminated) == (STEPS, 0)
 
 
 def test_an_immediate_termination_gives_the_penalty_and_one_step(config):
     drone = replaced(sampled_drones(1)[0], mdp__init__guidance=0.0, mdp__termination__position_threshold=1e-6)
     result = evaluate_constant(config, drone, 0.0)
     assert result.mean_return == drone.mdp.reward.termination_penalty
-    assert result.episode_length == 1
-    assert result.share_terminated == 1
+    assert (result.episode_length, result.share_terminated) == (1, 1)
     assert result.final_position_error > 0
 
 
@@ -129,8 +94,7 @@ def test_returns_and_positions_do_not_change_after_a_termination(config):
     result = evaluate_constant(config, drone, 0.0)
     penalty, constant = float(drone.mdp.reward.termination_penalty), float(drone.mdp.reward.constant)
     assert result.mean_return == pytest.approx((steps - 1) * constant + penalty, rel=1e-5)
-    assert result.episode_length == steps
-    assert result.share_terminated == 1
+    assert (result.episode_length, result.share_terminated) == (steps, 1)
     assert result.final_position_error == pytest.approx(0.5 * gravity * (steps * dt) ** 2, rel=1e-4)
 
 
@@ -139,25 +103,26 @@ def test_a_termination_in_the_last_step_counts_and_one_step_later_does_not(confi
     for steps, share in ((STEPS, 1), (STEPS + 1, 0)):
         limit = 0.5 * gravity * ((steps - 0.5) * dt) ** 2
         result = evaluate_constant(config, falling(sampled_drones(1)[0], limit), 0.0)
-        assert result.share_terminated == share
-        assert result.episode_length == STEPS
+        assert (result.episode_length, result.share_terminated) == (STEPS, share)
+
+
+one_step = jax.jit(simulator.step)
 
 
 def test_equals_a_plain_loop_over_the_simulator(config, actors, drones, found):
     """The task is free of noise, so that only the starts depend on keys."""
     position = 2
     drone, actor = take(drones, position), take(actors, position)
-    step, reward, terminated = (jax.jit(f) for f in (simulator.step, simulator.reward, simulator.terminated))
+    reward, terminated = jax.jit(simulator.reward), jax.jit(simulator.terminated)
     returns, lengths, crashes, errors, late_positions, late_headings = [], [], [], [], [], []
-    stream_key = jax.random.fold_in(jax.random.key(config.training.seed), 2**31 + SELECTION)
-    for episode_key in jax.random.split(stream_key, EPISODES):
+    for episode_key in flights.episode_keys(config, EPISODES, SELECTION):
         state = episode.start(drone, jax.random.split(episode_key)[0]).state
         total, length, crashed = 0.0, 0, False
         while length < STEPS and not crashed:
             observation = np.asarray(simulator.observe(drone, state, None))
             mean, _ = actor_output(actor, observation)
             action = jnp.asarray(np.tanh(mean), jnp.float32)
-            following = step(drone, state, action, simulator.Noise())
+            following = one_step(drone, state, action, simulator.Noise())
             total += float(reward(drone, state, action, following))
             crashed = bool(terminated(drone, following))
             state, length = following, length + 1
@@ -195,22 +160,15 @@ def test_the_first_rollout_is_the_first_evaluated_episode(config, actors, drones
     np.testing.assert_allclose(steps.reward.sum(axis=1), judged.mean_return, rtol=1e-4)
     np.testing.assert_array_equal(flight.episode.length, judged.episode_length)
     np.testing.assert_array_equal(flight.terminated, judged.share_terminated)
+    key = jax.random.split(flights.episode_keys(config, EPISODES, FINAL)[0])[0]
     for position in range(3):
         drone = take(drones, position)
-        replay = episode.start(drone, jax.random.split(first_key(config))[0]).state
+        replay = episode.start(drone, key).state
         for step in range(int(flight.episode.length[position])):
             found = steps.state.position[position, step], steps.state.orientation[position, step]
             np.testing.assert_allclose(found[0], replay.position, rtol=1e-3, atol=1e-4)
             np.testing.assert_allclose(found[1], replay.orientation, rtol=1e-3, atol=1e-4)
             replay = one_step(drone, replay, steps.action[position, step], simulator.Noise())
-
-
-one_step = jax.jit(simulator.step)
-
-
-def first_key(config: Config) -> jax.Array:
-    stream_key = jax.random.fold_in(jax.random.key(config.training.seed), 2**31 + FINAL)
-    return jax.random.split(stream_key, EPISODES)[0]
 
 
 class OutsideActor:
@@ -242,7 +200,6 @@ def test_a_policy_outside_of_jax_flies_the_same_episodes(config, actors, drones)
 def test_the_foundation_policy_flies_an_ordinary_drone(config):
     drone = hovering(sampled_drones(1)[0])
     found = evaluation.evaluate_policy(config, FoundationPolicy(), on_device(stack([drone])), EPISODES, FINAL)
-    assert found.share_terminated == 0
-    assert found.episode_length == STEPS
+    assert (found.episode_length, found.share_terminated) == (STEPS, 0)
     # The best that any policy can have is 1 a step.
     assert STEPS / 2 < found.mean_return < STEPS

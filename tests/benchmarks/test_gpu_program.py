@@ -1,10 +1,6 @@
 """What `benchmarks.gpu_program` reads in a compiled text, and a small program compiled for an absent GPU."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -14,7 +10,7 @@ from benchmarks import gpu_cards, gpu_program_rows, hlo
 from raptor_jax import config as configs
 from raptor_jax.population import sharding
 from raptor_jax.population.schedule import Schedule
-from tests.benchmarks.test_throughput import TINY
+from tests.benchmarks.processes import TINY, output, refusal
 
 TEXT = """HloModule jit_train, is_scheduled=true
 
@@ -132,37 +128,25 @@ def test_kernels_are_counted_as_often_as_their_loops_turn(program):
     assert list(program.inside()) == [update, step]
 
 
-def test_flop_of_products_and_of_other_operations(program):
+def test_kernels_have_kinds_flop_and_bytes(program):
+    """Of a stack, only the slice is moved that is read or written."""
     (update,) = program.loops
-    (step,) = update.loops
-    flop = 2 * 4 * 16 * 8
-    assert by_name(program)["product_of_cublas"].product_flop == flop
-    assert by_name(update)["gemm"].product_flop == flop
-    assert by_name(step)["store"].other_operations == 4 * 8
-    assert by_name(step)["summed"].other_operations == 4 * 8
-    assert program.total(lambda kernel: kernel.product_flop) == flop + 3 * flop
-
-
-def test_only_a_slice_of_a_stack_is_moved(program):
-    (update,) = program.loops
-    kernels = by_name(update.loops[0])
-    row, number = 4 * 4 * 8, 4
-    assert kernels["store"].bytes == row + number + row
-    assert kernels["summed"].bytes == row + number + 4 * 4
-    assert by_name(program)["copied"].bytes == 2 * 4 * 4 * 16
-    assert by_name(update)["gemm"].bytes == 4 * (4 * 16 + 16 * 8 + 4 * 8)
-
-
-def test_kinds_describe_the_kernels(program):
-    (update,) = program.loops
-    kinds = {name: kernel.kind for name, kernel in (by_name(update) | by_name(update.loops[0])).items()}
-    assert kinds == {
-        "gemm": "product",
-        "store": "stores in a stack",
-        "summed": "reduction",
-        "next": "elementwise",
-        "less": "elementwise",
+    found = by_name(program) | by_name(update) | by_name(update.loops[0])
+    flop, product, row, number = 2 * 4 * 16 * 8, 4 * (4 * 16 + 16 * 8 + 4 * 8), 4 * 4 * 8, 4
+    expected = {
+        "copied": ("copy", 0, 0, 2 * 4 * 4 * 16),
+        "product_of_cublas": ("product", flop, 0, product + 1024),
+        "gemm": ("product", flop, 0, product),
+        "store": ("stores in a stack", 0, 4 * 8, row + number + row),
+        "summed": ("reduction", 0, 4 * 8, row + number + 4 * 4),
+        "next": ("elementwise", 0, 1, 3 * number),
+        "less": ("elementwise", 0, 1, 2 * number + 1),
     }
+    assert {
+        name: (found[name].kind, found[name].product_flop, found[name].other_operations, found[name].bytes)
+        for name in expected
+    } == expected
+    assert program.total(lambda kernel: kernel.product_flop) == flop + 3 * flop
 
 
 def test_forward_and_backward_steps_of_a_window_are_distinguished(program):
@@ -201,28 +185,14 @@ def test_an_update_is_measured_if_the_device_exists(tmp_path, drones):
     assert 0 < gpu_program_rows.measured(mesh, compiled.round, at_least=0.01) < 10
 
 
-def in_own_process(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Runs Python where no device is looked for: without one, the plugin that the extra brings fails at its start."""
-    return subprocess.run(
-        [sys.executable, *arguments],
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).parents[2],
-        env={**os.environ, "JAX_PLATFORMS": "cpu", **environment},
-        check=False,
-    )
-
-
 @pytest.fixture(scope="module")
 def card_row(tmp_path_factory) -> dict:
     """Returns the row of a tiny training."""
     directory = tmp_path_factory.mktemp("gpu_program")
     (directory / "tiny.yaml").write_text(TINY)
-    command = ["-m", "benchmarks.gpu_program", "--cards", "h100", "--teachers", "3"]
-    command += ["--settings", str(directory / "tiny.yaml"), "--json", str(directory / "found.json")]
-    finished = in_own_process(*command)
-    assert finished.returncode == 0, finished.stderr
-    assert "PREDICTED" in finished.stdout
+    command = ["-m", "benchmarks.gpu_program", "--cards", "h100", "--teachers", 3]
+    files = ["--settings", directory / "tiny.yaml", "--json", directory / "found.json"]
+    assert "PREDICTED" in output(*command, *files)
     (row,) = json.loads((directory / "found.json").read_text())["rows"]
     return row
 
@@ -253,11 +223,10 @@ print(sharding.platform(mesh), sharding.compile_sharded(mesh, chosen, jnp.ones(3
 
 @pytest.mark.cuda
 def test_a_program_for_a_card_takes_the_branch_of_its_platform():
-    finished = in_own_process("-c", BRANCH)
-    assert finished.returncode == 0, finished.stderr
-    assert finished.stdout.startswith("gpu ")
-    assert " cosine(" in finished.stdout
-    assert " sine(" not in finished.stdout
+    platform, _, text = output("-c", BRANCH).partition(" ")
+    assert platform == "gpu"
+    assert " cosine(" in text
+    assert " sine(" not in text
 
 
 def test_the_missing_compiler_is_reported_in_one_line(tmp_path):
@@ -266,8 +235,4 @@ def test_the_missing_compiler_is_reported_in_one_line(tmp_path):
         "import importlib.util as u; find = u.find_spec\n"
         "u.find_spec = lambda name, *rest: None if name.startswith('jax_cuda') else find(name, *rest)\n"
     )
-    finished = in_own_process("-m", "benchmarks.gpu_program", PYTHONPATH=str(tmp_path))
-    assert finished.returncode == 1
-    assert finished.stderr.startswith("error: ")
-    assert finished.stderr.count("\n") == 1
-    assert "raptor-jax[cuda12]" in finished.stderr
+    assert "raptor-jax[cuda12]" in refusal("-m", "benchmarks.gpu_program", PYTHONPATH=str(tmp_path))

@@ -1,10 +1,6 @@
 """What the benchmarks compute in addition to their measurements."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import jax.numpy as jnp
@@ -14,26 +10,9 @@ import pytest
 from benchmarks import limits, rltools, throughput_rows
 from raptor_jax import config as configs
 from raptor_jax.population import sac, sharding
+from tests.benchmarks.processes import TINY, output, refusal
 
 pytestmark = pytest.mark.slow
-
-TINY = """
-environment: {environments_per_teacher: 2, episode_steps: 10}
-sac:
-  actor_hidden_dim: 8
-  critic_hidden_dim: 8
-  horizon: 0
-  critic_batch_size: 8
-  actor_batch_size: 8
-  n_warmup_steps: 16
-  replay_capacity: 200
-training:
-  steps_per_teacher: 256
-  eval_episodes: 2
-  final_eval_episodes: 2
-  extra_rounds: 0
-"""
-"""Compiles quickly; a run makes 120 updates."""
 
 
 def test_flop_of_an_update_are_those_counted_by_hand():
@@ -56,26 +35,20 @@ def test_a_missing_package_is_reported_in_one_line_with_its_installation():
 
 @pytest.fixture(scope="module")
 def throughput(tmp_path_factory):
+    """What is printed, and what is written."""
     directory = tmp_path_factory.mktemp("throughput")
     (directory / "tiny.yaml").write_text(TINY)
-    command = [sys.executable, "-m", "benchmarks.throughput", "--configs", str(directory / "tiny.yaml"), "--teachers"]
-    command += ["1", "2", "--environments", "3", "--seconds", "0.01", "--json", str(directory / "found.json")]
+    command = ["-m", "benchmarks.throughput", "--configs", directory / "tiny.yaml", "--json", directory / "found.json"]
     # What is not optimised compiles in less than half the time, and how fast it runs is not tested.
-    environment = {**os.environ, "XLA_FLAGS": "--xla_backend_optimization_level=0"}
-    root = Path(__file__).parents[2]
-    finished = subprocess.run(command, capture_output=True, text=True, cwd=root, env=environment, check=False)
-    assert finished.returncode == 0, finished.stderr
-    return finished.stdout, json.loads((directory / "found.json").read_text())
+    unoptimised = "--xla_backend_optimization_level=0"
+    printed = output(*command, "--teachers", 1, 2, "--environments", 3, "--seconds", 0.01, XLA_FLAGS=unoptimised)
+    return printed, json.loads((directory / "found.json").read_text())
 
 
-@pytest.mark.slow
 def test_throughput_measures_simulator_and_training_for_each_number_of_teachers(throughput):
     _, found = throughput
     assert [(row["setting"], row["teachers"]) for row in found["rows"]] == [
-        ("simulator, 3 environments each", 1),
-        ("simulator, 3 environments each", 2),
-        ("tiny", 1),
-        ("tiny", 2),
+        (setting, teachers) for setting in ("simulator, 3 environments each", "tiny") for teachers in (1, 2)
     ]
     for row in found["rows"]:
         assert len(row["seconds_per_call"]) == 3
@@ -93,7 +66,6 @@ def test_throughput_measures_simulator_and_training_for_each_number_of_teachers(
         assert row["of_gemm_peak"] == pytest.approx(row["gflops"] / peak)
 
 
-@pytest.mark.slow
 def test_throughput_names_the_machine_and_what_a_thousand_teachers_would_take(throughput):
     printed, found = throughput
     assert found["machine"]["devices"] >= 1
@@ -104,14 +76,9 @@ def test_throughput_names_the_machine_and_what_a_thousand_teachers_would_take(th
 
 def test_a_wrong_setting_is_reported_in_one_line(tmp_path):
     (tmp_path / "wrong.yaml").write_text("sac: {tau: 2}")
-    command = [sys.executable, "-m", "benchmarks.throughput", "--configs", str(tmp_path / "wrong.yaml")]
-    finished = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], check=False)
-    assert finished.returncode == 1
-    assert finished.stderr.startswith("error: ")
-    assert finished.stderr.count("\n") == 1
+    refusal("-m", "benchmarks.throughput", "--configs", tmp_path / "wrong.yaml")
 
 
-@pytest.mark.slow
 def test_a_replay_is_filled_with_what_was_collected(tiny_config, drones):
     population = sac.create(tiny_config, drones, jnp.arange(3))
     collected = np.random.default_rng(0).normal(size=(3, 6000, 32)).astype(np.float16)

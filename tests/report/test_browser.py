@@ -23,15 +23,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.browser]
 STEPS = 120
 MISSING = "\N{EN DASH}"
 SWITCHES = (
-    "headless",
-    "no-sandbox",
-    "disable-gpu",
-    "disable-quic",
-    "no-first-run",
-    "disable-background-networking",
-    "disable-component-update",
-    "disable-sync",
-    "window-size=1400,1000",
+    *("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking"),
+    *("disable-component-update", "disable-sync", "window-size=1400,1000"),
 )
 
 
@@ -55,8 +48,8 @@ def driver(tmp_path_factory):
 
 def written(run, recording, directory, flown=None):
     """Writes the report of a run with these flights, and returns its address."""
-    packed = flights.pack(recording)
-    packed = [flight if flown is None or row in flown else None for row, flight in enumerate(packed)]
+    rows = range(len(recording.length)) if flown is None else flown
+    packed = [flight if row in rows else None for row, flight in enumerate(flights.pack(recording))]
     path = directory / "report.html"
     path.write_text(page.assemble("Report of a run", content.of(analysis.load(run), packed)))
     return path.as_uri()
@@ -91,6 +84,14 @@ def element(driver, identity):
     return driver.find_element(By.ID, identity)
 
 
+def all_of(driver, selector):
+    return driver.find_elements(By.CSS_SELECTOR, selector)
+
+
+def choose(driver, identity, value):
+    Select(element(driver, identity)).select_by_value(value)
+
+
 def picture(driver):
     """Returns the pixels of the view in three dimensions, [N, 4]."""
     view = element(driver, "view")
@@ -100,12 +101,15 @@ def picture(driver):
 
 def cells(driver, number):
     """Returns the texts of a column of the table, counted from 1."""
-    return [cell.text for cell in driver.find_elements(By.CSS_SELECTOR, f"#teachers td:nth-child({number})")]
+    return [cell.text for cell in all_of(driver, f"#teachers td:nth-child({number})")]
+
+
+def headings(driver):
+    return all_of(driver, "#teachers th button")
 
 
 def heading(driver, text):
-    buttons = driver.find_elements(By.CSS_SELECTOR, "#teachers th button")
-    return next(button for button in buttons if button.text.startswith(text))
+    return next(button for button in headings(driver) if button.text.startswith(text))
 
 
 def test_it_describes_the_run_and_fetches_nothing(opened, address):
@@ -120,21 +124,17 @@ def test_it_describes_the_run_and_fetches_nothing(opened, address):
 
 
 def test_ceilings_are_columns_only_where_they_were_searched_for(opened, run_of_4, recording, tmp_path):
-    titles = [button.text for button in opened.find_elements(By.CSS_SELECTOR, "#teachers th button")]
-    assert "ceiling" not in titles
+    assert "ceiling" not in [button.text for button in headings(opened)]
     assert not element(opened, "ceiling-hint").is_displayed()
-    run = tmp_path / "run"
-    shutil.copytree(run_of_4, run)
+    run = shutil.copytree(run_of_4, tmp_path / "run")
     results = json.loads((run / layout.RESULTS).read_text())
     results["teachers"][1].update(ceiling=480.0, ceiling_return=360.0, ceiling_episodes=7)
     (run / layout.RESULTS).write_text(json.dumps(results))
     opened.get(written(run, recording, tmp_path))
-    titles = [button.text for button in opened.find_elements(By.CSS_SELECTOR, "#teachers th button")]
-    number = titles.index("ceiling") + 1
+    number = [button.text for button in headings(opened)].index("ceiling") + 1
     heading(opened, "teacher").click()
-    assert cells(opened, number) == [MISSING, "480.0", MISSING, MISSING]
-    assert cells(opened, number - 1) == [MISSING, "360.0", MISSING, MISSING]
-    assert cells(opened, number + 1) == [MISSING, "75.0 %", MISSING, MISSING]
+    for column, text in ((number, "480.0"), (number - 1, "360.0"), (number + 1, "75.0 %")):
+        assert cells(opened, column) == [MISSING, text, MISSING, MISSING]
     assert element(opened, "ceiling-hint").is_displayed()
     assert "7 episodes" in element(opened, "tiles").text
     assert "75.0 %" in element(opened, "tiles").text
@@ -142,18 +142,19 @@ def test_ceilings_are_columns_only_where_they_were_searched_for(opened, run_of_4
 
 def test_every_chart_shows_its_data(opened):
     for identity in ("returns", "lengths"):
-        counts = [
-            int(title.get_attribute("textContent").split()[0])
-            for title in opened.find_elements(By.CSS_SELECTOR, f"#{identity} .bar title")
-        ]
-        assert sum(counts) == 4
-    assert len(opened.find_elements(By.CSS_SELECTOR, "#map .drone")) == 4
-    assert len(opened.find_elements(By.CSS_SELECTOR, "#map .drone.failed")) == 1
-    assert len(opened.find_elements(By.CSS_SELECTOR, "#curves .band")) == 2
-    # Three coordinates, and three of the target; three angles; four motors.
-    for identity, curves in (("position", 6), ("attitude", 3), ("motors", 4)):
-        assert len(opened.find_elements(By.CSS_SELECTOR, f"#{identity} .curve")) == curves
-    for path in opened.find_elements(By.CSS_SELECTOR, "svg path"):
+        titles = [title.get_attribute("textContent") for title in all_of(opened, f"#{identity} .bar title")]
+        assert sum(int(title.split()[0]) for title in titles) == 4
+    drawn = {
+        "#map .drone": 4,
+        "#map .drone.failed": 1,
+        "#curves .band": 2,
+        # Three coordinates, and three of the target; three angles; four motors.
+        "#position .curve": 6,
+        "#attitude .curve": 3,
+        "#motors .curve": 4,
+    }
+    assert {selector: len(all_of(opened, selector)) for selector in drawn} == drawn
+    for path in all_of(opened, "svg path"):
         assert "NaN" not in path.get_attribute("d")
         assert path.get_attribute("d").startswith("M")
 
@@ -165,7 +166,7 @@ def test_headings_sort_the_table(opened):
     assert cells(opened, 11) == sorted(masses, key=float)
     heading(opened, "mass").click()
     assert cells(opened, 11) == sorted(masses, key=float, reverse=True)
-    ordered = opened.find_elements(By.CSS_SELECTOR, "#teachers th[aria-sort='descending']")
+    ordered = all_of(opened, "#teachers th[aria-sort='descending']")
     assert [cell.text.split()[0] for cell in ordered] == ["mass"]
     # What is missing goes last either way.
     for _ in range(2):
@@ -178,7 +179,7 @@ def test_every_way_to_choose_a_teacher_shows_its_flight(opened):
         return element(opened, "flight-text").text.split()[1], element(opened, "teacher").get_attribute("value")
 
     assert shown() == ("0003", "3")
-    Select(element(opened, "teacher")).select_by_value("0")
+    choose(opened, "teacher", "0")
     assert shown() == ("0000", "0")
     assert f"{STEPS} steps, flown to the end" in element(opened, "flight-text").text
     element(opened, "next").click()
@@ -187,7 +188,7 @@ def test_every_way_to_choose_a_teacher_shows_its_flight(opened):
     element(opened, "previous").click()
     element(opened, "previous").click()
     assert shown() == ("0003", "3")
-    point = opened.find_elements(By.CSS_SELECTOR, "#map .drone")[2]
+    point = all_of(opened, "#map .drone")[2]
     ActionChains(opened).move_to_element(point).click().perform()
     assert shown() == ("0002", "2")
     row = opened.find_element(By.CSS_SELECTOR, "#teachers tr[aria-selected]")
@@ -201,7 +202,7 @@ def test_every_way_to_choose_a_teacher_shows_its_flight(opened):
 
 
 def test_the_view_shows_the_flight_and_turns(opened):
-    Select(element(opened, "teacher")).select_by_value("0")
+    choose(opened, "teacher", "0")
     start = picture(opened)
     assert len(np.unique(start, axis=0)) > 20
     slider = element(opened, "time")
@@ -219,8 +220,8 @@ def test_the_view_shows_the_flight_and_turns(opened):
 
 
 def test_space_plays_and_pauses(opened):
-    Select(element(opened, "teacher")).select_by_value("0")
-    Select(element(opened, "speed")).select_by_value("0.25")
+    choose(opened, "teacher", "0")
+    choose(opened, "speed", "0.25")
     clock, play = element(opened, "clock"), element(opened, "play")
     element(opened, "view").send_keys(Keys.SPACE)
     assert play.text == "pause"
@@ -228,7 +229,7 @@ def test_space_plays_and_pauses(opened):
     element(opened, "view").send_keys(Keys.SPACE)
     assert play.text == "play"
     stopped = clock.text
-    Select(element(opened, "speed")).select_by_value("2")
+    choose(opened, "speed", "2")
     play.click()
     WebDriverWait(opened, 20).until(lambda _: play.text == "play")
     assert clock.text == f"{(STEPS - 1) / 100:.2f} s" > stopped
@@ -240,10 +241,8 @@ def test_tab_walks_through_the_controls_in_their_order(opened):
         ActionChains(opened).send_keys(Keys.TAB).perform()
         focused = opened.switch_to.active_element
         visited.append(focused.get_attribute("id") or focused.tag_name)
-    assert visited[:12] == [
-        *("theme", "summary", "map-y", "map-x", "previous", "teacher", "next", "play", "time", "speed", "view"),
-        visited[11],
-    ]
+    first = "theme summary map-y map-x previous teacher next play time speed view"
+    assert visited[:11] == first.split()
     # Then the table: its scrolling box, where the browser lets one focus it, and the headings.
     assert "button" in visited[11:]
 
@@ -287,7 +286,7 @@ def test_a_teacher_without_a_flight_is_labelled(driver, run_of_4, recording, tmp
     driver.get(written(run_of_4, recording, tmp_path, flown=[0]))
     assert "no flight of" in element(driver, "flight-text").text
     assert not element(driver, "view").is_displayed()
-    Select(element(driver, "teacher")).select_by_value("0")
+    choose(driver, "teacher", "0")
     assert element(driver, "view").is_displayed()
     assert driver.get_log("browser") == []
 
@@ -296,7 +295,7 @@ def test_a_thousand_teachers_on_wide_and_narrow_screens(driver, run_of_1000, tmp
     driver.get(written(run_of_1000, made_up(1000, STEPS, moving=False), tmp_path))
     assert "999 of 1000" in element(driver, "tiles").text
     for selector in ("#map .drone", "#teachers tbody tr", "#teacher option"):
-        assert len(driver.find_elements(By.CSS_SELECTOR, selector)) == 1000
+        assert len(all_of(driver, selector)) == 1000
     heading(driver, "thrust to").click()
     column = "return [...document.querySelectorAll('#teachers td:nth-child(9)')].map(cell => Number(cell.textContent))"
     values = driver.execute_script(column)

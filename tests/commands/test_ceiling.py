@@ -9,7 +9,7 @@ from raptor_jax.commands import exit_status
 from raptor_jax.evaluation import ceilings
 from raptor_jax.evaluation.ceilings import Effort
 from raptor_jax.report import content
-from raptor_jax.runs import analysis, layout, results, teacher_result
+from raptor_jax.runs import analysis, layout, teacher_result
 from raptor_jax.runs.directory import locked
 from raptor_jax.utils.files import write_json
 from tests.runs.builder import results_of
@@ -97,7 +97,7 @@ def test_results_of_another_step_are_not_changed(capsys, run, searched):
     [
         (("--teachers", "2:6"), "has no teacher 4, but 0 to 3"),
         (("--teachers", "x"), "should be FIRST:END"),
-        (("--episodes", "0"), "'0' should be a whole number of at least 1"),
+        (("--episodes", "0"), "'0' should be a whole number from 1 to"),
         (("--json", "nowhere/c.json"), "--json: nowhere/c.json: cannot be written"),
         (("--seed", "1"), "--seed: unknown option"),
     ],

@@ -49,14 +49,21 @@ def train_refused(refused, drones, run):
         (("train", "--fast"), "--fast: unknown option"),
         (("sample", "--training.seed", "1"), "--training.seed: unknown option; it is a setting of another command"),
         (("train", "--training.extra-rounds", "9"), "--training.extra-rounds: '9' should be less than or equal to 8"),
-        (("train", "--training.steps-per-teacher", "2000000000"), "doubled in 5 extra_rounds"),
+        (("train", "--training.steps-per-teacher", "2000000000"), "and 5 extra_rounds, each twice as long"),
         (("train", "--sac.tau", "7"), "--sac.tau: '7' should be less than or equal to 1"),
         (("train", "--sac.tau"), "expected one argument"),
-        (("train", "--sac.actor-batch-size", "512"), "--sac.actor-batch-size: actor_batch_size 512 is above"),
+        (
+            ("train", "--sac.horizon", "0", "--sac.actor-batch-size", "512"),
+            "--sac.horizon, --sac.actor-batch-size: actor_batch_size 512 is above",
+        ),
         (("train", "--training.pass-return", "-1e6", "--sac.gamma", "-1"), "--sac.gamma: '-1' should be"),
         (("evaluate", "nowhere", "--seed", "-1"), "'-1' should be a whole number"),
-        (("train", "--num-teachers", "0"), "'0' should be a whole number of at least 1"),
+        (("train", "--num-teachers", "0"), "'0' should be a whole number from 1 to"),
         (("train", "--num-teachers", "many"), "'many' should be a whole number"),
+        (("train", "--generate-dynamics", "--teachers", "0:5"), "leave --teachers out"),
+        (("evaluate", "nowhere", "--seed", str(2**31)), "should be a whole number from 0 to 2147483647"),
+        (("report", "a", "b"), "b: unexpected argument"),
+        (("report",), "see raptor-jax report --help"),
         (("train", "--device", "tpu"), "invalid choice: 'tpu'"),
         (("train", "--config", "none.yaml"), "none.yaml: no such configuration file"),
         (("train", "--dynamics-dir", "nowhere"), "nowhere: no such directory"),
@@ -95,6 +102,7 @@ def test_no_cuda_device(drones, tmp_path):
 def test_an_output_directory_that_holds_something(train_refused, precious):
     line = train_refused()
     assert "--overwrite" in line
+    assert "is not empty, but holds no run" in line
     assert "--output-dir" in line
     assert precious.read_text() == "weeks of work"
 

@@ -1,7 +1,10 @@
 """The command `inspect`: its description of runs, checkpoints and files, and of damage."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +38,15 @@ def described(capsys, *arguments) -> dict:
 def shown(capsys, *arguments) -> str:
     assert cli.main(["inspect", *map(str, arguments)]) == exit_status.PASSED
     return capsys.readouterr().out
+
+
+def test_a_pipe_that_is_closed_ends_the_command_without_a_message(saved):
+    command = [sys.executable, "-m", "raptor_jax.cli", "inspect", "--json", str(saved)]
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "wb") as closed:
+        done = subprocess.run(command, stdout=closed, stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr) == (exit_status.CLOSED_PIPE, b"")
 
 
 def test_a_run_lists_teachers_curves_and_checkpoints(capsys, saved):

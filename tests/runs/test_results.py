@@ -62,6 +62,7 @@ def test_reading_returns_what_was_written_and_unknown_fields(path):
         (lambda content: content["run"]["config"]["training"].pop("pass_return"), "run.config: .*training.pass_return"),
         (lambda content: content["run"]["versions"].pop("jax"), "run.versions: .*jax"),
         (lambda content: content["teachers"][1].update(mass="1"), "teachers.1.mass"),
+        (lambda content: content["teachers"].clear(), "teachers: List should have at least 1 item"),
         (lambda content: content["teachers"][0].update(std_return=None), "teachers.0: .*without std_return"),
     ],
 )
@@ -72,10 +73,10 @@ def test_a_damaged_field_is_named(path, edit, field):
 
 
 def test_results_of_a_teacher_that_is_trained_further_have_no_final_evaluation_and_no_ceiling(path):
-    change(path, lambda content: content["teachers"][0].update(dict.fromkeys(results.CEILING, 1)))
+    change(path, lambda content: content["teachers"][0].update(dict.fromkeys(teacher_result.CEILING, 1)))
     found = results.read(path)
     assert found.teachers[0].ceiling == 1
     found.restore(found.content())
-    assert {getattr(found.teachers[0], name) for name in results.CEILING} == {None}
+    assert {getattr(found.teachers[0], name) for name in teacher_result.CEILING} == {None}
     assert [teacher.passed for teacher in found.teachers] == [None, None]
     assert [teacher.rounds for teacher in found.teachers] == [1, 2]

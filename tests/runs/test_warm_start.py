@@ -78,12 +78,15 @@ def pickled(path):
         (lambda path: path.write_text("not a start"), "not a NumPy archive"),
         (lambda path: path.write_bytes(b"PK\x03\x04 cut"), "not a NumPy archive"),
         (lambda path: path.mkdir(), "not a file"),
-        (lambda path: np.savez(path, a=1), "not a start"),
+        (lambda path: np.savez(path, a=1), "not a warm start"),
         (lone_array, "not a NumPy archive"),
         (damaged, "not a NumPy archive"),
         (pickled, "not a NumPy archive"),
         (lambda path: warm_start.save(path, actor(actor_hidden_dim=8), {}), "sac.actor_hidden_dim"),
-        (lambda path: warm_start.save(path, jax.tree.map(lambda leaf: leaf * np.nan, actor()), {}), "finite float32"),
+        (
+            lambda path: warm_start.save(path, jax.tree.map(lambda leaf: leaf * np.nan, actor()), {}),
+            "contains NaN or infinity",
+        ),
     ],
 )
 def test_invalid_file_is_refused_by_name(tmp_path, make, expected):
@@ -111,6 +114,13 @@ def test_train_start_writes_what_train_begins_with(tmp_path, monkeypatch, capsys
     with np.load("run/curves.npz") as curves:
         assert np.all(np.isfinite(curves["eval_reward"]))
     assert results_of(Path("run"))["run"]["config"]["training"]["start"] == "own.npz"
+
+
+def test_a_training_without_gradients_has_no_warm_start(tmp_path, refused):
+    sampling.write_drones(tmp_path / "dynamics", Config().sampling, 1)
+    output = tmp_path / "own.npz"
+    line = refused("train-start", "--dynamics-dir", tmp_path / "dynamics", "--output", output, "--sac.horizon", 0)
+    assert line.startswith("error: sac.horizon: 0 learns without a warm start")
 
 
 # Root may write into any directory but one of the kernel.

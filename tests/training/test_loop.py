@@ -115,6 +115,18 @@ def test_teacher_that_keeps_diverging_is_frozen(tmp_path, drones, monkeypatch):
     assert "teacher 0001 (0001.json): its numbers became non-finite" in printed
 
 
+def test_resumed_run_goes_on_counting_restarts_and_keeps_frozen_teachers_frozen(tmp_path, drones, monkeypatch):
+    create = population.create
+    monkeypatch.setattr(population, "create", lambda *a, **named: with_log_alpha(create(*a, **named), jnp.nan))
+    # Stopped after two rollbacks, then after the teacher was frozen.
+    for length, restarts, frozen in ((64, 2, None), (160, divergence.RESTARTS, 128), (192, divergence.RESTARTS, 128)):
+        longer = settings("model_free", steps_per_teacher=length)
+        _, printed = train(longer, drones, tmp_path / "run", resume=length > 64)
+        assert of_teachers(tmp_path / "run", "restarts") == [0, restarts, 0]
+        assert of_teachers(tmp_path / "run", "frozen_at_step") == [None, frozen, None]
+    assert "non-finite" not in printed
+
+
 def test_interrupted_run_can_be_inspected(tmp_path, drones, monkeypatch, capsys):
     def interrupt_the_third(program, call, population, drones):
         after = program(population, drones)

@@ -44,7 +44,6 @@ def shown(outputs: list, kind: str) -> int:
 
 
 # Quickstart's four, and a whole population.
-@pytest.mark.slow
 @pytest.mark.parametrize("teachers", [4, 1000])
 def test_the_reward_curves(tmp_path, teachers, request):
     outputs = executed("reward_curves", request.getfixturevalue(f"run_of_{teachers}"), tmp_path)
@@ -56,7 +55,6 @@ def test_the_reward_curves(tmp_path, teachers, request):
     assert shown(outputs, "text/html") == 3
 
 
-@pytest.mark.slow
 def test_a_checkpoint_becomes_a_flight(tmp_path, run_of_4):
     outputs = executed("inspect_checkpoint", run_of_4, tmp_path)
     text = printed(outputs)

@@ -1,11 +1,10 @@
 """The page on flying one's own drone: its commands run as they stand, on its example."""
 
+import contextlib
 import json
 import math
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -39,32 +38,27 @@ TINY = {
     "training.checkpoint-frequency": 32,
     "training.pass-return": -1e6,
 }
-SMALLER = {
-    "train": ["--device=cpu", *(f"--{name}={value}" for name, value in TINY.items())],
-    "evaluate": ["--device=cpu"],
-    "report": ["--device=cpu"],
-}
 OWN = Path("experiments") / "my_quadrotor"
 
 
-def finish(directory, arguments, *more):
-    """Runs a command with small settings in a separate process, which uses the cache of compiled programs."""
-    command = [sys.executable, "-m", "raptor_jax.cli", *arguments, *SMALLER.get(arguments[0], ()), *more]
-    return subprocess.run(command, capture_output=True, text=True, cwd=directory, check=False)
+def run(arguments, *more):
+    """Runs a command with small settings, and returns its status."""
+    small = [f"--{name}={value}" for name, value in TINY.items()] if arguments[0] == "train" else []
+    device = ["--device=cpu"] if arguments[0] in ("train", "evaluate", "report") else []
+    return cli.main([*arguments, *device, *small, *more])
 
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory):
-    """A directory in which all commands of the page were run."""
+    """The working directory, in which all commands of the page were run."""
     directory = tmp_path_factory.mktemp("own")
     (directory / "examples").symlink_to(EXAMPLE.parent)
-    for command in COMMANDS:
-        finished = finish(directory, command)
-        assert finished.returncode == exit_status.PASSED, (command, finished.stderr)
-    return directory
+    with contextlib.chdir(directory):
+        for command in COMMANDS:
+            assert run(command) == exit_status.PASSED, command
+        yield directory
 
 
-@pytest.mark.slow
 def test_the_page_leads_from_a_file_to_an_exported_teacher(directory):
     assert [name for name, *_ in COMMANDS] == ["inspect", "train", "inspect", "train", "evaluate", "report", "export"]
     teachers = json.loads((directory / "experiments" / "race" / layout.RESULTS).read_text())["teachers"]
@@ -77,15 +71,13 @@ def test_the_page_leads_from_a_file_to_an_exported_teacher(directory):
     assert kept["mdp"]["reward"]["constant"] == 1
 
 
-@pytest.mark.slow
-def test_a_run_on_a_named_drone_is_resumed_with_the_same_one(directory):
+def test_a_run_on_a_named_drone_is_resumed_with_the_same_one(directory, capsys):
     training = next(command for command in COMMANDS if command[:2] == ["train", "--drone"] and str(OWN) in command)
     longer = ("--resume", "--training.steps-per-teacher=128")
     other = ["race" if argument.endswith(".yaml") else argument for argument in training]
-    refused = finish(directory, other, *longer)
-    assert refused.returncode == exit_status.USAGE
-    assert "cannot resume with other drones: my_quadrotor, race;" in refused.stderr
-    assert finish(directory, training, *longer).returncode == exit_status.PASSED
+    assert run(other, *longer) == exit_status.USAGE
+    assert "cannot resume with other drones: my_quadrotor, race;" in capsys.readouterr().err
+    assert run(training, *longer) == exit_status.PASSED
     assert json.loads((directory / OWN / layout.RESULTS).read_text())["run"]["step"] == 128
 
 
@@ -103,16 +95,11 @@ def test_the_page_and_the_example_are_one_drone(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (("--drone", "rcae"), "rcae: no such file or platform; did you mean race?"),
-        (("--drone", "race", "race"), "both would be named race"),
         (("--drone", "race", "--dynamics-dir", "x"), "not allowed with argument"),
         (("--drone", "race", "--generate-dynamics"), "leave --drone out"),
         (("--drone", "race", "--num-teachers", "2"), "--drone: contains 1 drones, fewer than the requested 2"),
         (("--drone",), "expected at least one argument"),
     ],
 )
-def test_a_wrong_drone_is_refused_in_one_line(capsys, arguments, expected):
-    assert cli.main(["train", *arguments]) == exit_status.USAGE
-    message = capsys.readouterr().err
-    assert expected in message
-    assert message.count("\n") == 1
+def test_a_wrong_drone_is_refused(refused, arguments, expected):
+    assert expected in refused("train", *arguments)

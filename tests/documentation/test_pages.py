@@ -19,7 +19,6 @@ from pathlib import Path
 
 import jax
 import pytest
-from packaging.requirements import Requirement
 from rich.console import Console
 
 from raptor_jax import cli, student
@@ -44,18 +43,12 @@ STUDENT = "experiments/student"
 TEACHERS = 50
 """Of that run; pages name teachers up to 49."""
 DRONES = 10
-SMALL_STUDENT = [
-    "--device=cpu",
-    "--distillation.iterations=2",
-    "--distillation.episodes=8",
-    "--distillation.batch-episodes=4",
-    "--distillation.width=4",
-]
+TINY_STUDENT = {"iterations": 2, "episodes": 8, "batch-episodes": 4, "width": 4}
 SMALLER = {
     "sample": [f"--num-drones={DRONES}"],
     "train": ["--device=cpu"],
     "ceiling": ["--episodes=1"],
-    "distill": SMALL_STUDENT,
+    "distill": ["--device=cpu", *(f"--distillation.{name}={value}" for name, value in TINY_STUDENT.items())],
 }
 """Options by command, which replace those of the page."""
 TRAINED = "configs/quickstart.yaml"
@@ -181,15 +174,11 @@ def parse_only(module: str, arguments: list[str], monkeypatch: pytest.MonkeyPatc
 
 
 def check_installation(arguments: list[str]) -> None:
-    """Checks that the extras and the files that a command names exist."""
-    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    """Checks that the files that a command names exist; its extras are checked with those of all pages."""
     assert arguments[0] == "install"
     for option, value in itertools.pairwise(arguments):
-        if option == "-c":
-            assert os.path.isfile(value)
-        if option == "-e":
-            assert value.startswith(".")
-            assert Requirement(f"raptor-jax{value[1:]}").extras <= extras.keys()
+        assert option != "-c" or os.path.isfile(value)
+        assert option != "-e" or value.startswith(".")
 
 
 def test_extras_that_a_page_names_exist():

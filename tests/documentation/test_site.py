@@ -51,21 +51,15 @@ def test_the_reference_has_every_command_setting_function_and_status(site):
     statuses = {value for value in vars(exit_status).values() if isinstance(value, int)}
     assert all(f"<td><code>{status}</code></td>" in commands for status in statuses)
     api = (site / "reference" / "api.html").read_text()
-    for name in (
-        "api.train",
-        "api.sample_drones",
-        "runs.analysis.Population.to_dataframe",
-        "gymnasium_env.QuadrotorEnv",
-    ):
+    classes = ("runs.analysis.Population.to_dataframe", "gymnasium_env.QuadrotorEnv")
+    for name in ("api.train", "api.sample_drones", *classes):
         assert f'id="raptor_jax.{name}"' in api
 
 
 def test_no_page_fetches_anything(site):
+    elsewhere = r"<(?:script|img|iframe)[^>]+src=[\"']?https?:|<link[^>]+href=[\"']?https?:"
     for page in site.rglob("*.html"):
-        fetched = re.findall(
-            r"<(?:script|img|iframe)[^>]+src=[\"']?https?:|<link[^>]+href=[\"']?https?:", page.read_text()
-        )
-        assert not fetched, page
+        assert not re.findall(elsewhere, page.read_text()), page
     for sheet in site.rglob("*.css"):
         assert "url(http" not in sheet.read_text()
 

@@ -25,30 +25,24 @@ def run(tmp_path_factory):
     return directory
 
 
+@pytest.fixture(scope="module")
+def by_name(run):
+    return {reader.name: reader for reader in readers.all_readers(run)}
+
+
 NAMES = (
-    "configuration",
-    "drone",
-    "repair",
-    "drone in YAML",
-    "results",
-    "curves",
-    "start",
-    "student",
-    "exported policy",
-    "directory of drones",
-    "command line",
-    "checkpoint files",
-    "checkpoint arrays",
+    *("configuration", "drone", "repair", "drone in YAML", "results", "curves", "start", "student"),
+    *("exported policy", "directory of drones", "command line", "checkpoint files", "checkpoint arrays"),
 )
 
 
-def test_every_reader_is_tried(run):
-    assert tuple(reader.name for reader in readers.all_readers(run)) == NAMES
+def test_every_reader_is_tried(by_name):
+    assert tuple(by_name) == NAMES
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_an_input_is_accepted_or_refused_in_one_line(run, name, tmp_path_factory):
-    reader = next(reader for reader in readers.all_readers(run) if reader.name == name)
+def test_an_input_is_accepted_or_refused_in_one_line(by_name, name, tmp_path_factory):
+    reader = by_name[name]
 
     # The same inputs each time: what is found by luck belongs into the recorded run.
     @settings(
@@ -60,21 +54,21 @@ def test_an_input_is_accepted_or_refused_in_one_line(run, name, tmp_path_factory
     )
     @given(st.randoms(use_true_random=False))
     def try_one(random):
-        place = tmp_path_factory.mktemp("input")
-        drawn = reader.draw(random)
-        reader.put(drawn, place)
-        attempt(lambda: reader.read(drawn, place), place)
+        tried(reader, reader.draw(random), tmp_path_factory.mktemp("input"))
 
     try_one()
 
 
-def test_valid_files_are_accepted(run, tmp_path):
-    for reader in readers.all_readers(run):
+def test_valid_files_are_accepted(by_name, tmp_path_factory):
+    for reader in by_name.values():
         if reader.example is not None:
-            place = tmp_path / reader.name
-            place.mkdir()
-            reader.put(reader.example, place)
-            assert attempt(lambda reader=reader, place=place: reader.read(reader.example, place), place)
+            assert tried(reader, reader.example, tmp_path_factory.mktemp("valid")), reader.name
+
+
+def tried(reader, drawn, place):
+    """Returns whether a reader accepts an input."""
+    reader.put(drawn, place)
+    return attempt(lambda: reader.read(drawn, place), place)
 
 
 def test_more_episodes_than_fit_are_refused_before_they_are_flown(run):

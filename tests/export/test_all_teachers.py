@@ -14,7 +14,6 @@ from raptor_jax.export.teacher import read_teachers
 from raptor_jax.runs import layout
 from tests.export.files import documented, export, provenance
 from tests.export.run import NAMES, SETTINGS
-from tests.inspection.test_inspection import described
 
 OBSERVATIONS = 0.3 * np.random.default_rng(3).standard_normal((100, 26), np.float32)
 
@@ -43,13 +42,6 @@ def test_a_thousand_fit_16_mb_and_each_is_described(run, path):
     about = provenance(path)
     assert about["teachers"] == results["teachers"]
     assert about["run"]["versions"] == results["run"]["versions"]
-
-
-def test_inspect_shows_the_weights_of_all_teachers(path, capsys):
-    found = described(capsys, path)
-    assert found["kind"] == "teachers"
-    assert (found["arrays"][0]["name"], found["arrays"][0]["shape"][0]) == ("hidden_0/bias", len(NAMES))
-    assert len(found["provenance"]["teachers"]) == len(NAMES)
 
 
 def test_a_weight_beyond_float16_is_refused(run, tmp_path):

@@ -5,6 +5,7 @@ import json
 import shutil
 from pathlib import Path
 
+import foundation_policy
 import h5py
 import jax
 import jax.numpy as jnp
@@ -163,20 +164,16 @@ def test_an_rltools_checkpoint_stores_as_the_published_one_does(exported):
 
 
 def test_an_rltools_checkpoint_computes_its_example_and_our_actions(exported, actions):
+    def network(mlp: h5py.Group, values: np.ndarray) -> np.ndarray:
+        for name in ("input_layer", "hidden_layer_0", "output_layer"):
+            values = foundation_policy.DenseLayer(mlp[name]).evaluate(values)
+        return np.tanh(values[:, :4])
+
     for path, expected in zip(exported["rltools-h5"], actions, strict=True):
         with h5py.File(path) as file:
-
-            def network(inputs: np.ndarray, mlp: h5py.Group = file["actor/layers/0"]) -> np.ndarray:
-                values = inputs.T
-                for name in ("input_layer", "hidden_layer_0", "output_layer"):
-                    values = mlp[name]["weights/parameters"][()] @ values + mlp[name]["biases/parameters"][()].T
-                    if mlp[name].attrs["activation_function"] == "RELU":
-                        values = np.maximum(values, 0)
-                return np.tanh(values[:4]).T
-
-            np.testing.assert_allclose(network(OBSERVATIONS), expected, atol=1e-5)
-            example = file["example"]
-            np.testing.assert_allclose(network(example["input"][0]), example["output"][0], atol=1e-5)
+            mlp, example = file["actor/layers/0"], file["example"]
+            np.testing.assert_allclose(network(mlp, OBSERVATIONS), expected, atol=1e-5)
+            np.testing.assert_allclose(network(mlp, example["input"][0]), example["output"][0], atol=1e-5)
 
 
 @pytest.mark.parametrize("content", ['{"run": {}, "teachers": []}', '{"run": {"versions": {}}, "teachers": [1]}', "{}"])

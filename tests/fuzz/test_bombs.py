@@ -1,5 +1,6 @@
 """Input that is small on disk and huge in memory, and findings of the fuzz runs: each gives a one-line error."""
 
+import functools
 import json
 import os
 import zipfile
@@ -10,30 +11,14 @@ import pytest
 from raptor_jax import cli, config
 from raptor_jax.commands import exit_status
 from raptor_jax.drones import files, sampling
-from raptor_jax.errors import UserError
 from raptor_jax.runs import curves, warm_start
 from validation.fuzz import mutations
-from validation.fuzz.trial import attempt, command
+from validation.fuzz.trial import command, refusal
 
 # A refusal must write nothing, compiled programs included.
 pytestmark = pytest.mark.usefixtures("compiled_anew")
 
 MEGABYTE = 2**20
-
-
-def refusal(read, place):
-    """Returns the one line with which `read` refuses the content of `place`."""
-    lines = []
-
-    def noted():
-        try:
-            read()
-        except UserError as error:
-            lines.append(str(error))
-            raise
-
-    assert not attempt(noted, place)
-    return lines[0]
 
 
 def load_start(path):
@@ -89,9 +74,9 @@ def test_an_archive_that_decompresses_beyond_the_limit(tmp_path):
 def test_an_array_whose_header_lies(tmp_path, header):
     lying = mutations.npy_claiming(header, bytes(16))
     (tmp_path / "a.npz").write_bytes(mutations.npz_bytes([("teacher_id.npy", lying)]))
-    refusal(lambda: curves.load_curves(tmp_path / "a.npz"), tmp_path)
+    assert refusal(lambda: curves.load_curves(tmp_path / "a.npz"), tmp_path)
     (tmp_path / "b.npz").write_bytes(lying)
-    refusal(lambda: load_start(tmp_path / "b.npz"), tmp_path)
+    assert refusal(lambda: load_start(tmp_path / "b.npz"), tmp_path)
 
 
 def test_inconsistent_curves(tmp_path):
@@ -104,9 +89,8 @@ def test_inconsistent_curves(tmp_path):
 def test_pipes_devices_and_directories_are_refused(tmp_path, make):
     path = tmp_path / "0.json"
     make(path)
-    assert "not a file" in refusal(lambda: files.load_drone(path), tmp_path)
-    assert "not a file" in refusal(lambda: load_start(path), tmp_path)
-    assert "not a file" in refusal(lambda: curves.load_curves(path), tmp_path)
+    for read in (files.load_drone, load_start, curves.load_curves):
+        assert "not a file" in refusal(functools.partial(read, path), tmp_path)
     path.rename(tmp_path / "results.json")
     assert "not a file" in refusal(lambda: command(["inspect", str(tmp_path)]), tmp_path)
 
@@ -138,7 +122,7 @@ def test_pipes_devices_and_directories_are_refused(tmp_path, make):
 )
 def test_arguments_of_any_length_and_kind(tmp_path, monkeypatch, arguments):
     monkeypatch.chdir(tmp_path)
-    refusal(lambda: command(arguments), tmp_path)
+    assert refusal(lambda: command(arguments), tmp_path)
 
 
 def test_a_link_in_the_directory_of_drones_is_replaced_and_not_followed(tmp_path, capsys):

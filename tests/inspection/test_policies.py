@@ -66,6 +66,14 @@ def test_an_exported_teacher(capsys, run_of_4, tmp_path, format, outputs):
     assert found["parameters"] == (26 + 1) * 64 + (64 + 1) * 64 + (64 + 1) * outputs
 
 
+def test_all_teachers_in_one_file(capsys, run_of_4, tmp_path):
+    (path,) = export(run_of_4, "npz-all", tmp_path)
+    capsys.readouterr()
+    found = described(capsys, path)
+    assert (found["kind"], len(found["provenance"]["teachers"])) == ("teachers", 4)
+    assert (found["arrays"][0]["name"], found["arrays"][0]["shape"][0]) == ("hidden_0/bias", 4)
+
+
 def test_the_published_policy_is_recognised_as_foreign(capsys):
     found = described(capsys, PUBLISHED)
     assert (found["policy"], found["provenance"], found["width"]) == (None, None, 16)

@@ -107,21 +107,26 @@ def _limited() -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def attempt(read: Callable[[], Any], place: Path) -> bool:
-    """Returns whether `read` accepts what lies in the directory `place`; anything but a refusal in one line raises."""
+def refusal(read: Callable[[], Any], place: Path) -> str | None:
+    """Returns the line with which `read` refuses what lies in the directory `place`; None if it accepts it."""
     logging.getLogger().addHandler(_log)
     _log.said.clear()
+    line = None
     with warnings.catch_warnings(record=True) as shown, _limited(), _watched(place):
         warnings.simplefilter("always")
         try:
             read()
-            accepted = True
         except UserError as error:
-            _require_line(str(error))
-            accepted = False
+            line = str(error)
+            _require_line(line)
     assert not shown, f"a warning beside the result: {shown[0].message}"
     assert not _log.said, f"a log beside the result: {_log.said[0]}"
-    return accepted
+    return line
+
+
+def attempt(read: Callable[[], Any], place: Path) -> bool:
+    """Returns whether `read` accepts what lies in the directory `place`; anything but a refusal in one line raises."""
+    return refusal(read, place) is None
 
 
 def command(arguments: Sequence[str]) -> None:

@@ -155,7 +155,7 @@ def train(
     """Trains a teacher for each drone on all devices of JAX, as `raptor-jax train` does.
 
     A CPU is one device, and trains on one core, unless the environment variable JAX_NUM_CPU_DEVICES is set to the
-    number of cores before jax computes something; the command does that by itself.
+    number of cores before jax is imported. The command uses all cores.
 
     Ctrl-C and SIGTERM stop it after the current chunk. The returned `runs[0]["status"]` is then "interrupted", and the
     same call with `resume=True` resumes the run.

@@ -26,7 +26,7 @@ from raptor_jax.drones.platforms import crazyflie
 from raptor_jax.drones.tasks import task
 from raptor_jax.drones.validation import check_thrust
 from raptor_jax.errors import UserError
-from raptor_jax.utils.files import writing
+from raptor_jax.utils.files import Unreadable, read_bytes, writing
 
 _DT = 0.01
 """s, the integration step of every sampled drone, as in L2F."""
@@ -79,8 +79,7 @@ def write_drones(directory: str | Path, config: SamplingConfig, num: int) -> boo
         directory.mkdir(parents=True, exist_ok=True)
     present = set(drone_paths(directory))
     missing = drones.keys() - present
-    with writing(directory, "make its files readable, or choose another directory"):
-        others = [path for path in drones.keys() & present if path.read_bytes() != to_json(*drones[path]).encode()]
+    others = [path for path in drones.keys() & present if not _holds(path, to_json(*drones[path]))]
     if missing:
         others += present - drones.keys()
     if others:
@@ -152,3 +151,12 @@ def _build_dynamics(sampled: dict[str, float]) -> Dynamics:
 def _size_factor(deviation: float) -> float:
     """Returns the factor of an arm size deviation: 1 + x, or 1 / (1 - x) where x < 0, so that it stays positive."""
     return 1 + deviation if deviation >= 0 else 1 / (1 - deviation)
+
+
+def _holds(path: Path, text: str) -> bool:
+    """Returns whether a file can be read and has this content."""
+    content = text.encode()
+    try:
+        return read_bytes(path, len(content)) == content
+    except Unreadable:
+        return False

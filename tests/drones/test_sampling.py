@@ -1,3 +1,6 @@
+import os
+from pathlib import Path
+
 import jax
 import numpy as np
 import pytest
@@ -103,6 +106,13 @@ def test_an_interrupted_sampling_is_completed(tmp_path):
     assert write_drones(tmp_path / "part", SamplingConfig(), 4)
     whole, part = ({path.name: path.read_bytes() for path in (tmp_path / d).iterdir()} for d in ("whole", "part"))
     assert part == whole
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("nowhere")])
+def test_what_is_not_a_file_is_not_a_drone(tmp_path, make):
+    make(tmp_path / "0000.json")
+    with pytest.raises(UserError, match=r"0000\.json: is not a drone of this seed"):
+        write_drones(tmp_path, SamplingConfig(), 2)
 
 
 @pytest.mark.parametrize("num", [1, 3, 4])

@@ -16,7 +16,7 @@ from raptor_jax.simulator import episode
 from raptor_jax.simulator.episode import Outcome
 from tests.evaluation.known import EPISODES, STEPS, falling, hovering, hovering_action
 from tests.sac.networks import actor_output, constant_actor
-from validation.drones import calm, on_device, replaced, sampled_drones, take
+from validation.drones import calm, on_device, sampled_drones, take
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unoptimized_module")]
 
@@ -41,11 +41,6 @@ def evaluate_constant(config: Config, drone: Drone, mean: float) -> Evaluation:
     """Evaluates an actor with the action tanh(mean) on a drone."""
     result = evaluate_copies(config, drone, [constant_actor(config.sac, mean, 1.0)] * 3)
     return jax.tree.map(lambda leaf: float(leaf[0]), result)
-
-
-def test_evaluations_of_one_stream_are_the_same(config, actors, drones, found):
-    again = evaluation.evaluate(config, actors, drones, EPISODES, SELECTION)
-    jax.tree.map(np.testing.assert_array_equal, again, found)
 
 
 def test_streams_and_seeds_draw_different_starts(config, actors, drones, found):
@@ -77,33 +72,17 @@ def test_a_hovering_actor_flies_the_whole_episode_and_pays_only_for_its_first_ac
     assert (result.episode_length, result.share_terminated) == (STEPS, 0)
 
 
-def test_an_immediate_termination_gives_the_penalty_and_one_step(config):
-    drone = replaced(sampled_drones(1)[0], mdp__init__guidance=0.0, mdp__termination__position_threshold=1e-6)
-    result = evaluate_constant(config, drone, 0.0)
-    assert result.mean_return == drone.mdp.reward.termination_penalty
-    assert (result.episode_length, result.share_terminated) == (1, 1)
-    assert result.final_position_error > 0
-
-
-def test_returns_and_positions_do_not_change_after_a_termination(config):
-    limit = 0.05
-    drone = falling(sampled_drones(1)[0], limit)
-    dt, gravity = float(drone.integration.dt), float(-drone.dynamics.gravity[2])
-    steps = int(np.ceil(np.sqrt(2 * limit / gravity) / dt))
-    assert 1 < steps < STEPS
-    result = evaluate_constant(config, drone, 0.0)
-    penalty, constant = float(drone.mdp.reward.termination_penalty), float(drone.mdp.reward.constant)
-    assert result.mean_return == pytest.approx((steps - 1) * constant + penalty, rel=1e-5)
-    assert (result.episode_length, result.share_terminated) == (steps, 1)
-    assert result.final_position_error == pytest.approx(0.5 * gravity * (steps * dt) ** 2, rel=1e-4)
-
-
-def test_a_termination_in_the_last_step_counts_and_one_step_later_does_not(config):
+@pytest.mark.parametrize("steps", [1, 11, STEPS, STEPS + 1])
+def test_an_episode_ends_with_the_step_that_terminates(config, steps):
+    """Of a drone that falls out of its box: the last reward is the penalty, and the position is that of the end."""
     gravity, dt = 9.81, 0.01
-    for steps, share in ((STEPS, 1), (STEPS + 1, 0)):
-        limit = 0.5 * gravity * ((steps - 0.5) * dt) ** 2
-        result = evaluate_constant(config, falling(sampled_drones(1)[0], limit), 0.0)
-        assert (result.episode_length, result.share_terminated) == (STEPS, share)
+    drone = falling(sampled_drones(1)[0], limit=0.5 * gravity * ((steps - 0.5) * dt) ** 2)
+    result = evaluate_constant(config, drone, 0.0)
+    length, terminated, reward = min(steps, STEPS), steps <= STEPS, drone.mdp.reward
+    last = reward.termination_penalty if terminated else reward.constant
+    assert result.mean_return == pytest.approx(float((length - 1) * reward.constant + last), rel=1e-5)
+    assert (result.episode_length, result.share_terminated) == (length, terminated)
+    assert result.final_position_error == pytest.approx(0.5 * gravity * (length * dt) ** 2, rel=1e-4)
 
 
 one_step = jax.jit(simulator.step)

@@ -44,11 +44,8 @@ def module(tmp_path_factory) -> Path:
     """The program that imitates the module, of RLtools' headers."""
     if shutil.which("g++") is None:
         pytest.skip("needs g++")
-    try:
-        files = metadata.files("rltools") or []
-    except metadata.PackageNotFoundError:
-        pytest.skip("needs the package rltools")
-    headers = next(Path(str(file.locate())).resolve() for file in files if file.name == "rl_tools.h").parents[1]
+    (header,) = (file for file in metadata.files("rltools") or [] if file.name == "rl_tools.h")
+    headers = Path(str(header.locate())).resolve().parents[1]
     program = tmp_path_factory.mktemp("module") / "px4_module"
     command = ["g++", "-std=c++17", "-O1", "-Wall", "-Wextra", "-Werror", "-isystem", headers]
     subprocess.run([*command, Path(__file__).with_name("px4_module.cpp"), "-o", program], check=True)

@@ -29,8 +29,15 @@ def saved(tmp_path_factory) -> Path:
     return run
 
 
+@pytest.fixture
+def copy(saved, tmp_path) -> Path:
+    """A copy of the run, to be changed."""
+    return shutil.copytree(saved, tmp_path / "run")
+
+
 def described(capsys, *arguments) -> dict:
     """Returns what `inspect --json` prints."""
+    capsys.readouterr()
     assert cli.main(["inspect", "--json", *map(str, arguments)]) == exit_status.PASSED
     return json.loads(capsys.readouterr().out)
 
@@ -99,31 +106,29 @@ def test_checkpoints_need_no_run(capsys, saved, tmp_path):
 
 @pytest.mark.parametrize("kind", ["best", "latest"])
 @pytest.mark.parametrize("asked", ["run", "one"])
-def test_a_damaged_checkpoint_is_reported_last(capsys, saved, tmp_path, kind, asked):
-    shutil.copytree(saved, tmp_path / "run")
-    damaged = layout.checkpoint(tmp_path / "run", kind, STEP)
+def test_a_damaged_checkpoint_is_reported_last(capsys, copy, kind, asked):
+    damaged = layout.checkpoint(copy, kind, STEP)
     for data in (damaged / "default").rglob("d/*"):
         data.write_bytes(bytes(byte ^ 1 for byte in data.read_bytes()))
-    path = tmp_path / "run" if asked == "run" else damaged
+    path = copy if asked == "run" else damaged
     assert cli.main(["inspect", str(path)]) == exit_status.USAGE
-    captured = capsys.readouterr()
-    assert "damaged checkpoint" in captured.err
-    assert captured.err.count("\n") == 1
-    assert str(STEP) in captured.out
+    out, error = capsys.readouterr()
+    assert "damaged checkpoint" in error
+    assert error.count("\n") == 1
+    assert str(STEP) in out
     assert cli.main(["inspect", "--json", str(path)]) == exit_status.USAGE
     found = json.loads(capsys.readouterr().out)
     assert [one["whole"] for one in found["checkpoints"] if one["of"] == kind] == [False]
 
 
-def test_changed_numbers_are_detected(refused, saved, tmp_path):
-    shutil.copytree(saved, tmp_path / "run")
-    step, tree = checkpoints.load_best(saved)
-    path = tmp_path / "run" / layout.best_arrays(step)
+def test_changed_numbers_are_detected(refused, copy):
+    step, tree = checkpoints.load_best(copy)
+    path = copy / layout.best_arrays(step)
     shutil.rmtree(path)
     tree["actor"]["output"]["bias"][1, 2] += 1e-3
     with ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save(path.absolute(), tree)
-    for command in ("inspect", path), ("evaluate", "--device", "cpu", tmp_path / "run"):
+    for command in ("inspect", path), ("evaluate", "--device", "cpu", copy):
         assert "the content differs from what was saved" in refused(*command)
 
 
@@ -152,24 +157,16 @@ def test_a_teacher_shows_its_result_drone_and_curves(capsys, tmp_path):
     assert "5 evaluations" in text
 
 
-@pytest.mark.parametrize(
-    ("arguments", "problem"),
-    [
-        (("RUN", "--teacher", "7"), "has the teachers 0 to 1; name one of them"),
-        (("EMPTY",), "no results.json and no checkpoint"),
-        (("EMPTY", "--teacher", "0"), "results.json: no such file"),
-    ],
-)
-def test_missing_content_is_refused(refused, saved, tmp_path, arguments, problem):
-    paths = {"RUN": saved, "EMPTY": tmp_path}
-    assert problem in refused("inspect", *(paths.get(argument, argument) for argument in arguments))
+def test_missing_content_is_refused(refused, saved, tmp_path):
+    assert "has the teachers 0 to 1; name one of them" in refused("inspect", saved, "--teacher", 7)
+    assert "no results.json and no checkpoint" in refused("inspect", tmp_path)
+    assert "results.json: no such file" in refused("inspect", tmp_path, "--teacher", 0)
 
 
 def test_all_written_files_are_described(capsys, saved, tmp_path):
     assert described(capsys, saved / layout.RESULTS)["kind"] == "run"
     assert described(capsys, saved / layout.CURVES)["kind"] == "curves"
     _, start = export(saved, "npz", tmp_path)
-    capsys.readouterr()
     found = described(capsys, start)
     assert (found["kind"], found["provenance"]["teacher"]["teacher_id"]) == ("start", 1)
     assert "hidden_0/kernel" in shown(capsys, start)
@@ -177,8 +174,7 @@ def test_all_written_files_are_described(capsys, saved, tmp_path):
     assert drone["parameters"]["dynamics.gravity"] == {"value": [0, 0, -9.81], "unit": "m/s^2, world frame"}
 
 
-def test_values_that_json_cannot_represent_are_refused(refused, saved, tmp_path):
-    shutil.copytree(saved, tmp_path / "run")
-    path = tmp_path / "run" / layout.RESULTS
+def test_values_that_json_cannot_represent_are_refused(refused, copy):
+    path = copy / layout.RESULTS
     path.write_text(path.read_text().replace('"step": 0', '"step": 0, "stranger": NaN', 1))
-    assert "leave --json out" in refused("inspect", "--json", tmp_path / "run")
+    assert "leave --json out" in refused("inspect", "--json", copy)

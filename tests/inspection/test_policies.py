@@ -58,18 +58,14 @@ def test_an_exported_student_shows_the_same(capsys, home, format):
 
 @pytest.mark.parametrize(("format", "outputs"), [("onnx", 4), ("rltools-h5", 8), ("c", 4)])
 def test_an_exported_teacher(capsys, run_of_4, tmp_path, format, outputs):
-    path = export(run_of_4, format, tmp_path)[1]
-    capsys.readouterr()
-    found = described(capsys, path)
+    found = described(capsys, export(run_of_4, format, tmp_path)[1])
     assert (found["policy"], found["format"], found["width"]) == ("teacher", format, None)
     assert found["provenance"]["teacher"]["teacher_id"] == 1
     assert found["parameters"] == (26 + 1) * 64 + (64 + 1) * 64 + (64 + 1) * outputs
 
 
 def test_all_teachers_in_one_file(capsys, run_of_4, tmp_path):
-    (path,) = export(run_of_4, "npz-all", tmp_path)
-    capsys.readouterr()
-    found = described(capsys, path)
+    found = described(capsys, *export(run_of_4, "npz-all", tmp_path))
     assert (found["kind"], len(found["provenance"]["teachers"])) == ("teachers", 4)
     assert (found["arrays"][0]["name"], found["arrays"][0]["shape"][0]) == ("hidden_0/bias", 4)
 

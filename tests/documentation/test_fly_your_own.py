@@ -15,6 +15,7 @@ from raptor_jax import cli
 from raptor_jax.commands import exit_status
 from raptor_jax.drones import files
 from raptor_jax.runs import layout
+from validation import faults
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unoptimized_module")]
 
@@ -23,21 +24,12 @@ PAGE = (ROOT / "docs" / "fly_your_own.md").read_text()
 EXAMPLE = ROOT / "examples" / "my_quadrotor.yaml"
 COMMANDS = [shlex.split(line)[1:] for line in re.findall(r"(?m)^    (raptor-jax .*)$", PAGE)]
 DRONE = re.search(r"(?m)^    dynamics:\n(?:      .*\n)+", PAGE)
-TINY = {
-    "environment.episode-steps": 5,
-    "sac.actor-hidden-dim": 8,
-    "environment.environments-per-teacher": 2,
-    "sac.horizon": 4,
-    "training.start": "scratch",
-    "training.steps-per-teacher": 64,
+TINY = faults.RUNS["windows"] | {
+    "training.steps-per-teacher": 128,
     "training.extra-rounds": 0,
-    "training.log-frequency": 32,
-    "training.eval-frequency": 32,
-    "training.eval-episodes": 2,
-    "training.final-eval-episodes": 2,
-    "training.checkpoint-frequency": 32,
     "training.pass-return": -1e6,
 }
+"""Settings of a training that every teacher passes in seconds."""
 OWN = Path("experiments") / "my_quadrotor"
 
 
@@ -73,12 +65,12 @@ def test_the_page_leads_from_a_file_to_an_exported_teacher(directory):
 
 def test_a_run_on_a_named_drone_is_resumed_with_the_same_one(directory, capsys):
     training = next(command for command in COMMANDS if command[:2] == ["train", "--drone"] and str(OWN) in command)
-    longer = ("--resume", "--training.steps-per-teacher=128")
+    longer = ("--resume", "--training.steps-per-teacher=256")
     other = ["race" if argument.endswith(".yaml") else argument for argument in training]
     assert run(other, *longer) == exit_status.USAGE
     assert "cannot resume with other drones: my_quadrotor, race;" in capsys.readouterr().err
     assert run(training, *longer) == exit_status.PASSED
-    assert json.loads((directory / OWN / layout.RESULTS).read_text())["run"]["step"] == 128
+    assert json.loads((directory / OWN / layout.RESULTS).read_text())["run"]["step"] == 256
 
 
 def test_the_page_and_the_example_are_one_drone(tmp_path):

@@ -81,12 +81,10 @@ def test_onnxruntime_flies_the_model(flight, tmp_path, width):
 
 def test_the_compiled_header_flies(exported, flight, tmp_path):
     # Each of the two episodes in turn takes a step, with a state of its own.
-    prepare = "raptor_student_state states[2]; int i = 0;" + "".join(
-        f"raptor_student_reset(&states[{i}]);" for i in range(2)
-    )
+    begin = "raptor_student_reset(&states[0]); raptor_student_reset(&states[1]); int i = 0;"
     act = "raptor_student_action(&states[i], observation, action); i = !i;"
     given = np.concatenate([flight.observations, np.full_like(flight.observations[:1], np.nan)])
-    acted = compiled_actions(exported["c"], tmp_path, given, act, prepare)
+    acted = compiled_actions(exported["c"], tmp_path, given, act, f"raptor_student_state states[2]; {begin}")
     require_close(acted[:-1], flight.actions)
     assert np.isnan(acted[-1]).all()
 

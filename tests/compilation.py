@@ -21,10 +21,11 @@ def keeping_programs(worker: str):
     It begins with all that is kept. JAX writes an entry in place, so that another worker could read half of one; that
     is why each has a directory of its own, and entries are exchanged as links.
     """
-    own = KEPT.with_name(f"xla_{worker}")
-    shutil.rmtree(own, ignore_errors=True)
-    own.mkdir(parents=True)
-    KEPT.mkdir(exist_ok=True)
+    KEPT.mkdir(parents=True, exist_ok=True)
+    remove_abandoned()
+    # Named after the process, so that suites that run at the same time do not share it.
+    own = KEPT.with_name(f"xla_{worker}_{os.getpid()}")
+    own.mkdir()
     exchange(own)
     # Programs that take a moment are many; together they take as long as the large ones.
     variables = {
@@ -53,6 +54,13 @@ def exchange(own: Path) -> None:
             # Another worker may have given or removed it by now.
             with contextlib.suppress(FileExistsError, FileNotFoundError):
                 os.link(source / name, target / name)
+
+
+def remove_abandoned() -> None:
+    """Removes the directories of workers that were killed."""
+    for path in KEPT.parent.glob("xla_*_*"):
+        if not os.path.exists(f"/proc/{path.name.rpartition('_')[2]}"):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def remove_oldest(most_bytes: int) -> None:

@@ -189,3 +189,10 @@ def test_extras_that_a_page_names_exist():
         for extra in extras.split(",")
     }
     assert named <= tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"].keys()
+
+
+def test_tests_that_a_page_names_exist():
+    named = {name for path in DOCS.glob("*.md") for name in re.findall(r"`(test_\w+)`", path.read_text())}
+    tests = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    assert len(named) > 20
+    assert not [name for name in named if f"def {name}(" not in tests]

@@ -13,6 +13,7 @@ from raptor_jax.config import SamplingConfig
 from raptor_jax.drones.files import load_directory
 from raptor_jax.drones.parameters import ActionLimit, Drone
 from raptor_jax.drones.sampling import sample_drone
+from raptor_jax.simulator import State, Target
 
 REFERENCE = Path(__file__).parents[1].parent / "shared" / "reference"
 
@@ -35,11 +36,11 @@ def crooked(drone: Drone, random: np.random.Generator) -> Drone:
     inside (0, 1): a factor that is forgotten shows on such a drone, but not always on a real one.
     """
     dynamics = drone.dynamics
-    inertia = dynamics.J + _symmetric(random) * 0.2 * np.trace(dynamics.J) / 3
+    skew = random.uniform(-0.5, 0.5, (3, 3))
+    inertia = dynamics.J + (skew + skew.T) / 2 * 0.2 * np.trace(dynamics.J) / 3
     limit = ActionLimit(min=np.array(random.uniform(0, 0.2)), max=np.array(random.uniform(0.8, 1)))
     arm = np.abs(dynamics.rotor_positions).max()
-    dynamics = dataclasses.replace(
-        dynamics,
+    dynamics = dynamics.replace(
         rotor_positions=dynamics.rotor_positions + random.normal(0, 0.1 * arm, (4, 3)),
         rotor_thrust_directions=_tilted(dynamics.rotor_thrust_directions, random),
         rotor_torque_directions=_tilted(dynamics.rotor_torque_directions, random),
@@ -52,7 +53,7 @@ def crooked(drone: Drone, random: np.random.Generator) -> Drone:
         J_inv=np.linalg.inv(inertia),
         action_limit=limit,
     )
-    return dataclasses.replace(drone, dynamics=dynamics, mdp=_every_weight(drone.mdp, random))
+    return drone.replace(dynamics=dynamics, mdp=_every_weight(drone.mdp, random))
 
 
 def replaced(drone: Drone, **values: Any) -> Drone:
@@ -65,6 +66,14 @@ def replaced(drone: Drone, **values: Any) -> Drone:
 def calm(drone: Drone, **values: Any) -> Drone:
     """Returns the drone without disturbances, starting level and at rest at the origin."""
     return replaced(drone, disturbances__random_force__std=0.0, mdp__init__guidance=1.0, **values)
+
+
+def at_rest(*shape: int, **fields: Any) -> State:
+    """Returns level states [*shape] at rest at the origin with the rotors off, but for the given fields."""
+    zero, four_zeros = np.zeros((*shape, 3)), np.zeros((*shape, 4))
+    level = np.tile([1.0, 0, 0, 0], (*shape, 1))
+    hover = Target(np.zeros(shape, bool), zero, zero, zero, zero)
+    return State(zero, level, zero, zero, four_zeros, zero, zero, four_zeros, four_zeros, hover).replace(**fields)
 
 
 def on_device(tree: Any) -> Any:
@@ -87,7 +96,7 @@ def _with_leaf(group: Any, path: list[str], value: Any) -> Any:
     name, *rest = path
     old = getattr(group, name)
     new = _with_leaf(old, rest, value) if rest else np.asarray(value, np.asarray(old).dtype)
-    return dataclasses.replace(group, **{name: new})
+    return group.replace(**{name: new})
 
 
 def _every_weight(mdp: Any, random: np.random.Generator) -> Any:
@@ -100,19 +109,13 @@ def _every_weight(mdp: Any, random: np.random.Generator) -> Any:
         "linear_acceleration": np.array(random.uniform(0.001, 0.1)),
         "angular_acceleration": np.array(random.uniform(0.0001, 0.001)),
     }
-    termination = dataclasses.replace(
-        mdp.termination,
+    termination = mdp.termination.replace(
         enabled=np.array(random.random() < 0.8),
         position_threshold=np.array(random.uniform(2, 8)),
         linear_velocity_threshold=np.array(random.uniform(2, 8)),
         angular_velocity_threshold=np.array(random.uniform(5, 35)),
     )
-    return dataclasses.replace(mdp, reward=dataclasses.replace(mdp.reward, **weights), termination=termination)
-
-
-def _symmetric(random: np.random.Generator) -> np.ndarray:
-    matrix = random.uniform(-0.5, 0.5, (3, 3))
-    return (matrix + matrix.T) / 2
+    return mdp.replace(reward=mdp.reward.replace(**weights), termination=termination)
 
 
 def _tilted(directions: np.ndarray, random: np.random.Generator) -> np.ndarray:

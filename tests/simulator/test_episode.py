@@ -12,6 +12,7 @@ from raptor_jax import simulator
 from raptor_jax.config import Config
 from raptor_jax.drones.parameters import Drone, stack
 from raptor_jax.population import sac as population
+from raptor_jax.population.state import ChunkMetrics
 from raptor_jax.sac import losses
 from raptor_jax.sac import replay as replays
 from raptor_jax.simulator import episode
@@ -19,6 +20,8 @@ from validation.drones import on_device, replaced, sampled_drones
 
 ENVIRONMENTS = 64
 EPISODE_STEPS = 5
+"""As in `tiny_config`."""
+STEPS = 4 * EPISODE_STEPS
 POSITION, VELOCITY = slice(0, 3), slice(12, 15)
 """Columns of an observation."""
 
@@ -28,19 +31,12 @@ start = jax.jit(jax.vmap(episode.start, in_axes=(None, 0)))
 observe = jax.jit(jax.vmap(functools.partial(simulator.observe, noise=None), in_axes=(None, 0)))
 
 
-def endless(drone: Drone) -> Drone:
-    """Returns the drone without limits to leave."""
-    return replaced(drone, mdp__termination__enabled=False)
-
-
-def crashing(drone: Drone) -> Drone:
-    """Returns the drone with limits that every start is outside of."""
-    return replaced(drone, mdp__init__guidance=0.0, mdp__termination__position_threshold=1e-6)
-
-
-def confined(drone: Drone) -> Drone:
-    """Returns the drone with limits that about a half of the starts are outside of."""
-    return replaced(drone, mdp__termination__position_threshold=0.8 * drone.mdp.init.max_position)
+DRONE = sampled_drones(1)[0]
+ENDLESS = replaced(DRONE, mdp__termination__enabled=False)
+CRASHING = replaced(DRONE, mdp__init__guidance=0.0, mdp__termination__position_threshold=1e-6)
+"""Every start is outside of its limits."""
+CONFINED = replaced(DRONE, mdp__termination__position_threshold=0.8 * DRONE.mdp.init.max_position)
+"""About a half of the starts are outside of its limits."""
 
 
 def fly(drone: Drone, steps: int) -> tuple[episode.Episode, list[episode.Outcome]]:
@@ -57,7 +53,7 @@ def fly(drone: Drone, steps: int) -> tuple[episode.Episode, list[episode.Outcome
 
 
 def test_an_episode_is_truncated_at_its_longest_length():
-    _, outcomes = fly(endless(sampled_drones(1)[0]), 2 * EPISODE_STEPS)
+    _, outcomes = fly(ENDLESS, 2 * EPISODE_STEPS)
     for step, outcome in enumerate(outcomes, start=1):
         assert not np.any(outcome.terminated)
         assert np.all(outcome.finished == (step % EPISODE_STEPS == 0))
@@ -65,77 +61,71 @@ def test_an_episode_is_truncated_at_its_longest_length():
 
 
 def test_a_crash_terminates_and_finishes():
-    _, outcomes = fly(crashing(sampled_drones(1)[0]), 2)
+    _, outcomes = fly(CRASHING, 2)
     for outcome in outcomes:
         assert np.all(outcome.terminated)
         assert np.all(outcome.finished)
         assert np.all(outcome.episode.length == 1)
 
 
-@pytest.mark.parametrize(("kind", "steps"), [(endless, EPISODE_STEPS), (crashing, 1)])
-def test_the_outcome_is_before_the_fresh_start_and_the_next_episode_after_it(kind, steps):
-    drone = on_device(kind(sampled_drones(1)[0]))
+@pytest.mark.parametrize(("drone", "steps"), [(ENDLESS, EPISODE_STEPS), (CRASHING, 1)], ids=["truncated", "crashed"])
+def test_the_outcome_is_before_the_fresh_start_and_the_next_episode_after_it(drone, steps):
     following, outcomes = fly(drone, steps)
     last = outcomes[-1].episode
     # The task has no observation noise, so an observation is its state's.
-    np.testing.assert_allclose(last.observation, observe(drone, last.state), atol=1e-6)
-    np.testing.assert_allclose(following.observation, observe(drone, following.state), atol=1e-6)
+    np.testing.assert_allclose(last.observation, observe(on_device(drone), last.state), atol=1e-6)
+    np.testing.assert_allclose(following.observation, observe(on_device(drone), following.state), atol=1e-6)
     assert np.all(np.any(last.state.rotor_state != following.state.rotor_state, axis=1))
-    assert not np.any(following.length)
-    assert not np.any(following.total_reward)
-    assert not np.any(following.state.last_action)
+    for fresh in (following.length, following.total_reward, following.state.last_action):
+        assert not np.any(fresh)
 
 
 def test_fresh_starts_differ_between_environments_and_episodes():
-    following, _ = fly(endless(sampled_drones(1)[0]), EPISODE_STEPS)
-    again, _ = fly(endless(sampled_drones(1)[0]), 2 * EPISODE_STEPS)
+    following, _ = fly(ENDLESS, EPISODE_STEPS)
+    again, _ = fly(ENDLESS, 2 * EPISODE_STEPS)
     rotors = np.concatenate([following.state.rotor_state, again.state.rotor_state])
     assert len(np.unique(rotors, axis=0)) == 2 * ENVIRONMENTS
 
 
 def test_the_total_is_the_sum_of_the_episodes_rewards():
-    _, outcomes = fly(endless(sampled_drones(1)[0]), 2 * EPISODE_STEPS)
+    _, outcomes = fly(ENDLESS, 2 * EPISODE_STEPS)
     second = np.sum([outcome.reward for outcome in outcomes[EPISODE_STEPS:]], axis=0)
     np.testing.assert_allclose(outcomes[-1].episode.total_reward, second, rtol=1e-5)
 
 
-class Collected:
-    """What a population that does not learn stored: three copies of a drone, endless, crashing and confined."""
-
-    def __init__(self, config: Config) -> None:
-        drone = sampled_drones(1)[0]
-        drones = on_device(stack([endless(drone), crashing(drone), confined(drone)]))
-        self.config = config
-        self.steps = 4 * config.environment.episode_steps
-        fresh = population.create(config, drones, jnp.arange(3))
-        after, self.metrics = population.collect(config, fresh, drones, iterations=self.steps)
-        environments = config.environment.environments_per_teacher
-        rows = np.asarray(after.replay.rows[:, : self.steps * environments])
-        # [T, steps, E, ROW_WIDTH]
-        self.rows = rows.reshape(3, self.steps, environments, -1)
-        self.replay = after.replay
-
-    def stored(self, teacher: int) -> "Stored":
-        """Returns what every step of a teacher stored, [steps, E, ...]."""
-        return Stored(*map(np.asarray, replays.columns(self.rows[teacher])))
-
-
 class Stored(NamedTuple):
+    """What every step of a teacher stored, [steps, E, ...]."""
+
     observation: np.ndarray
     action: np.ndarray
     reward: np.ndarray
     ending: np.ndarray
 
 
+class Collected(NamedTuple):
+    """What a population that does not learn stored: an endless drone, a crashing and a confined one."""
+
+    config: Config
+    stored: list[Stored]
+    replay: replays.Replay
+    metrics: ChunkMetrics
+
+
 @pytest.fixture(scope="module")
 def collected(tiny_config) -> Collected:
     exact = tiny_config.sac.model_copy(update={"replay_precision": "float32"})
-    return Collected(tiny_config.model_copy(update={"sac": exact}))
+    config = tiny_config.model_copy(update={"sac": exact})
+    drones = on_device(stack([ENDLESS, CRASHING, CONFINED]))
+    fresh = population.create(config, drones, jnp.arange(3))
+    after, metrics = population.collect(config, fresh, drones, iterations=STEPS)
+    environments = config.environment.environments_per_teacher
+    rows = np.asarray(after.replay.rows[:, : STEPS * environments]).reshape(3, STEPS, environments, -1)
+    return Collected(config, [Stored(*replays.columns(own)) for own in rows], after.replay, metrics)
 
 
 def test_truncated_episodes_are_stored_as_truncated_and_the_next_row_is_a_new_episode(collected):
-    stored = collected.stored(0)
-    cut = (np.arange(collected.steps) + 1) % collected.config.environment.episode_steps == 0
+    stored = collected.stored[0]
+    cut = (np.arange(STEPS) + 1) % EPISODE_STEPS == 0
     expected = np.where(cut[:, None], replays.TRUNCATED, replays.CONTINUES)
     np.testing.assert_array_equal(stored.ending, np.broadcast_to(expected, stored.ending.shape))
     # Where a reset went is far from where the drone would have got to: at most 1/2 a dt^2 beyond its velocity.
@@ -146,14 +136,13 @@ def test_truncated_episodes_are_stored_as_truncated_and_the_next_row_is_a_new_ep
 
 
 def test_crashes_are_stored_as_terminated(collected):
-    stored = collected.stored(1)
+    stored = collected.stored[1]
     assert np.all(stored.ending == replays.TERMINATED)
-    assert np.all(stored.reward == sampled_drones(1)[0].mdp.reward.termination_penalty)
+    assert np.all(stored.reward == DRONE.mdp.reward.termination_penalty)
 
 
 def test_the_stored_action_is_the_previous_action_of_the_next_row_within_an_episode(collected):
-    for teacher in (0, 2):
-        stored = collected.stored(teacher)
+    for stored in (collected.stored[0], collected.stored[2]):
         on = stored.ending[:-1] == replays.CONTINUES
         assert on.any()
         np.testing.assert_array_equal(stored.observation[1:][on][:, 18:22], stored.action[:-1][on])
@@ -171,18 +160,16 @@ def test_a_stored_truncation_bootstraps_and_a_stored_termination_does_not(collec
 
 
 def test_reported_returns_and_lengths_are_means_over_the_finished_episodes(collected):
-    longest = collected.config.environment.episode_steps
-    for teacher in range(3):
-        stored = collected.stored(teacher)
+    for teacher, stored in enumerate(collected.stored):
         returns, lengths = [], []
         for rewards, terminated in zip(stored.reward.T, (stored.ending == replays.TERMINATED).T, strict=True):
             total, length = 0.0, 0
             for reward, ended in zip(rewards, terminated, strict=True):
                 total, length = total + float(reward), length + 1
-                if ended or length == longest:
+                if ended or length == EPISODE_STEPS:
                     returns.append(total)
                     lengths.append(length)
                     total, length = 0.0, 0
         np.testing.assert_allclose(collected.metrics.episode_reward[teacher], np.mean(returns), rtol=1e-5)
         np.testing.assert_allclose(collected.metrics.episode_length[teacher], np.mean(lengths), rtol=1e-6)
-    assert 1 < collected.metrics.episode_length[2] < longest
+    assert 1 < collected.metrics.episode_length[2] < EPISODE_STEPS

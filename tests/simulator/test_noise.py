@@ -8,26 +8,17 @@ from scipy import stats
 from raptor_jax import simulator
 from raptor_jax.drones.parameters import stack, without_idle_noise
 from raptor_jax.simulator.action import from_rotor_state
+from tests.simulator.test_reset import LEAST_P_VALUE, assert_independent, assert_law
 from validation.drones import on_device, replaced, rounded, sampled_drones
-from validation.parity.transitions import Transitions, draw_transitions, ours
+from validation.parity.transitions import OBSERVATION_GROUPS, Transitions, draw_transitions, ours
 
 COUNT = 20_000
 DEVIATIONS = {"position": 0.1, "orientation": 0.2, "linear_velocity": 0.3, "angular_velocity": 0.4}
-GROUPS = {
-    "position": slice(0, 3), "orientation": slice(3, 12), "linear_velocity": slice(12, 15),
-    "angular_velocity": slice(15, 18),
-}  # fmt: skip
-
-
-def many(starts: Transitions) -> Transitions:
-    """Returns the first row of transitions again and again."""
-    rows = jax.tree.map(lambda leaf: np.repeat(leaf[:1], COUNT, axis=0), starts[1:])
-    return Transitions(starts.drones, *rows)
 
 
 @pytest.fixture(scope="module")
 def starts() -> Transitions:
-    return many(draw_transitions(sampled_drones(1), 1, 0))
+    return draw_transitions(sampled_drones(1), 1, 0).repeated(COUNT)
 
 
 @pytest.fixture(scope="module")
@@ -40,13 +31,11 @@ def observed(starts) -> np.ndarray:
 
 @pytest.mark.parametrize("group", DEVIATIONS)
 def test_observation_noise_is_normal_with_the_deviation_of_its_group(observed, group):
-    for column in observed[:, GROUPS[group]].T:
-        assert stats.kstest(column, stats.norm(0, DEVIATIONS[group]).cdf).pvalue > 1e-3
+    assert_law(observed[:, OBSERVATION_GROUPS[group]], stats.norm(0, DEVIATIONS[group]))
 
 
 def test_observation_noise_is_independent_between_entries(observed):
-    correlations = np.corrcoef(observed[:, :18].T)[~np.eye(18, dtype=bool)]
-    assert np.abs(correlations).max() < 5 / np.sqrt(COUNT)
+    assert_independent(observed[:, :18])
 
 
 def test_previous_action_and_rotor_state_are_observed_without_noise(observed):
@@ -65,9 +54,9 @@ def test_action_noise_reaches_the_rotors_clipped_and_is_not_recorded(starts):
     for i, column in enumerate(applied.T):
         inside = np.abs(column) < 1 - 1e-4
         law = stats.truncnorm((-1 - action[i]) / 0.2, (1 - action[i]) / 0.2, action[i], 0.2)
-        assert stats.kstest(column[inside], law.cdf).pvalue > 1e-3
+        assert stats.kstest(column[inside], law.cdf).pvalue > LEAST_P_VALUE
         clipped = stats.norm.sf((1 - action[i]) / 0.2) + stats.norm.cdf((-1 - action[i]) / 0.2)
-        assert stats.binomtest(int((~inside).sum()), COUNT, clipped).pvalue > 1e-3
+        assert stats.binomtest(int((~inside).sum()), COUNT, clipped).pvalue > LEAST_P_VALUE
         assert np.abs(column).max() < 1 + 1e-4
 
 

@@ -6,10 +6,10 @@ import pytest
 
 from raptor_jax import simulator
 from raptor_jax.drones.parameters import Drone, hovering_throttle, stack
-from raptor_jax.simulator import State, Target
-from validation.drones import crooked, replaced, rounded, sampled_drones
+from raptor_jax.simulator import State
+from validation.drones import at_rest, crooked, on_device, replaced, rounded, sampled_drones, take
 from validation.parity.flights import Flights, draw_flights, fly_numpy, fly_ours
-from validation.parity.transitions import double_precision
+from validation.parity.transitions import MOTION, double_precision
 
 # Rotors in the order front right, back right, back left, front left; the mirror swaps left and right.
 MIRROR = np.array([3, 2, 1, 0])
@@ -18,19 +18,6 @@ MIRROR = np.array([3, 2, 1, 0])
 @pytest.fixture(scope="module")
 def drones() -> list[Drone]:
     return sampled_drones(6)
-
-
-def at_rest(drones: list[Drone], **fields: np.ndarray) -> State:
-    """Returns level states at rest at the origin with the rotors off."""
-    count = len(drones)
-    zero = np.zeros((count, 3))
-    values = {
-        "position": zero, "orientation": np.tile([1.0, 0, 0, 0], (count, 1)), "linear_velocity": zero,
-        "angular_velocity": zero, "rotor_state": np.zeros((count, 4)), "force": zero, "torque": zero,
-        "last_action": np.zeros((count, 4)), "observed_action": np.zeros((count, 4)),
-        "target": Target(np.zeros(count, bool), zero, zero, zero, zero),
-    }  # fmt: skip
-    return State(**(values | fields))
 
 
 def thrustless(drones: list[Drone]) -> list[Drone]:
@@ -42,10 +29,12 @@ def fly_double(flights: Flights) -> State:
         return fly_ours(flights)
 
 
-def test_hovering_throttle_holds_a_drone_in_place(drones):
+# The reference too, since other tests compare the simulator with it.
+@pytest.mark.parametrize(("fly", "steps"), [(fly_double, 500), (fly_numpy, 100)])
+def test_hovering_throttle_holds_a_drone_in_place(drones, fly, steps):
     throttle = np.tile(hovering_throttle(stack(drones).dynamics)[:, None], 4)
-    start = at_rest(drones, rotor_state=throttle)
-    flown = fly_double(Flights(drones, start, np.tile(2 * throttle - 1, (500, 1, 1))))
+    start = at_rest(len(drones), rotor_state=throttle)
+    flown = fly(Flights(drones, start, np.tile(2 * throttle - 1, (steps, 1, 1))))
     assert np.abs(flown.position).max() < 1e-10
     np.testing.assert_allclose(flown.orientation, np.broadcast_to([1, 0, 0, 0], flown.orientation.shape), atol=1e-12)
 
@@ -53,7 +42,7 @@ def test_hovering_throttle_holds_a_drone_in_place(drones):
 def test_without_thrust_it_falls_on_a_parabola(drones):
     velocity = np.random.default_rng(0).normal(0, 2, (len(drones), 3))
     force = np.random.default_rng(1).normal(0, 0.1, (len(drones), 3))
-    start = at_rest(drones, linear_velocity=velocity, force=force)
+    start = at_rest(len(drones), linear_velocity=velocity, force=force)
     flown = fly_double(Flights(thrustless(drones), start, np.zeros((200, len(drones), 4))))
     time = 0.01 * np.arange(1, 201)[:, None, None]
     acceleration = np.array([0, 0, -9.81]) + force / stack(drones).dynamics.mass[:, None]
@@ -65,7 +54,7 @@ def test_without_torque_spin_energy_and_angular_momentum_stay(drones):
     """A skewed inertia, at rates where Runge-Kutta's own error over 2 s stays below a millionth."""
     random = np.random.default_rng(0)
     tumbling = thrustless([crooked(drone, random) for drone in drones])
-    start = at_rest(tumbling, angular_velocity=random.normal(0, 3, (len(drones), 3)))
+    start = at_rest(len(tumbling), angular_velocity=random.normal(0, 3, (len(drones), 3)))
     flown = fly_double(Flights(tumbling, start, np.zeros((200, len(drones), 4))))
     momentum = np.einsum("dij,tdj->tdi", stack(tumbling).dynamics.J, flown.angular_velocity)
     energy = np.sum(momentum * flown.angular_velocity, axis=-1) / 2
@@ -102,7 +91,7 @@ def test_mirror_image_flies_the_mirror_image(drones):
 
 
 def test_rotors_approach_their_set_point_with_their_time_constants(drones):
-    start = at_rest(drones, rotor_state=np.full((len(drones), 4), 0.5))
+    start = at_rest(len(drones), rotor_state=np.full((len(drones), 4), 0.5))
     up_and_down = np.tile([1.0, 0.6, -1.0, -0.6], (50, len(drones), 1))
     flown = fly_double(Flights(drones, start, up_and_down))
     dynamics = stack(drones).dynamics
@@ -115,8 +104,12 @@ def test_rotors_approach_their_set_point_with_their_time_constants(drones):
 
 
 def test_a_crash_stays_inside_the_state_limits(drones):
-    start = at_rest(drones, position=np.full((len(drones), 3), 1e5), linear_velocity=np.full((len(drones), 3), -2e5))
-    start = start.replace(rotor_state=np.full((len(drones), 4), 1.5))
+    start = at_rest(
+        len(drones),
+        position=np.full((len(drones), 3), 1e5),
+        linear_velocity=np.full((len(drones), 3), -2e5),
+        rotor_state=np.full((len(drones), 4), 1.5),
+    )
     flown = fly_ours(Flights(drones, rounded(start), np.ones((1, len(drones), 4))))
     assert np.abs(flown.position).max() <= 1e5
     np.testing.assert_array_equal(flown.linear_velocity, np.full_like(flown.linear_velocity, -1e5))
@@ -127,25 +120,11 @@ def test_compiled_mapped_and_plain_agree(drones):
     """One drone in plain Python, compiled, and as a row of a compiled batch."""
     flights = draw_flights(drones, 1, 0)
     batched = fly_ours(flights)
-    drone, state, action = jax.tree.map(np.float32, (drones[3], *_row((flights.start, flights.actions[0]), 3)))
-    state = state.replace(target=state.target.replace(moving=np.array(False)))
-    noise = simulator.Noise()
-    plain, compiled = simulator.step(drone, state, action, noise), jax.jit(simulator.step)(drone, state, action, noise)
-    for name in ("position", "orientation", "linear_velocity", "angular_velocity", "rotor_state"):
-        expected = getattr(batched, name)[0, 3]
-        np.testing.assert_allclose(getattr(plain, name), expected, atol=1e-6)
-        np.testing.assert_allclose(getattr(compiled, name), expected, atol=1e-6)
-
-
-def test_reference_stays_in_hover_too(drones):
-    """The reference is tested by the same law once, since other tests compare the simulator with it."""
-    throttle = np.tile(hovering_throttle(stack(drones).dynamics)[:, None], 4)
-    flown = fly_numpy(Flights(drones, at_rest(drones, rotor_state=throttle), np.tile(2 * throttle - 1, (100, 1, 1))))
-    assert np.abs(flown.position).max() < 1e-10
-
-
-def _row(tree, index: int):
-    return jax.tree.map(lambda leaf: leaf[index], tree)
+    drone, state, action = on_device((drones[3], *take((flights.start, flights.actions[0]), 3)))
+    for step in (simulator.step, jax.jit(simulator.step)):
+        alone = step(drone, state, action, simulator.Noise())
+        for name in MOTION:
+            np.testing.assert_allclose(getattr(alone, name), getattr(batched, name)[0, 3], atol=1e-6)
 
 
 def _turned(orientation: np.ndarray, vector: np.ndarray) -> np.ndarray:

@@ -5,22 +5,19 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from raptor_jax import simulator
 from raptor_jax.drones.parameters import Drone
 from raptor_jax.drones.tasks import no_disturbances
 from raptor_jax.simulator import State
 from raptor_jax.simulator.target import advance
 from validation.drones import on_device, replaced, sampled_drones
+from validation.parity.transitions import draw_initial_states
 
 COUNT = 20_000
 LEAST_P_VALUE = 1e-3
 
-_reset_many = jax.jit(jax.vmap(simulator.reset, in_axes=(None, 0)))
-
 
 def draw(drone: Drone) -> State:
-    keys = jax.random.split(jax.random.key(0), COUNT)
-    return jax.tree.map(np.asarray, _reset_many(on_device(drone), keys))
+    return draw_initial_states(drone, COUNT, seed=0)
 
 
 @pytest.fixture(scope="module")
@@ -53,14 +50,18 @@ def hover(state) -> np.ndarray:
     return np.all(state.position == 0, axis=1)
 
 
+def assert_independent(samples: np.ndarray) -> None:
+    """Checks that no two columns of samples [B, N] are correlated."""
+    correlations = np.corrcoef(samples.T)[~np.eye(samples.shape[1], dtype=bool)]
+    assert np.abs(correlations).max() < 5 / np.sqrt(len(samples))
+
+
 def assert_law(samples: np.ndarray, law) -> None:
-    """Checks each column of samples [B, ...] against a distribution, and that columns are not copies of each other."""
-    columns = samples.reshape(len(samples), -1).T
-    for column in columns:
+    """Checks each column of samples [B] or [B, N] against a distribution, and that columns are independent."""
+    for column in samples.reshape(len(samples), -1).T:
         assert stats.kstest(column.astype(np.float64), law.cdf).pvalue > LEAST_P_VALUE
-    if len(columns) > 1:
-        correlations = np.corrcoef(columns)[~np.eye(len(columns), dtype=bool)]
-        assert np.abs(correlations).max() < 5 / np.sqrt(len(samples))
+    if samples.ndim > 1:
+        assert_independent(samples)
 
 
 def uniform(low: float, high: float):
@@ -132,9 +133,7 @@ def test_previous_action_is_zero_for_the_reward_and_the_rotor_state_for_the_obse
 
 def test_fields_are_independent(state, hover):
     motion = (state.position, state.orientation, state.linear_velocity, state.angular_velocity, state.rotor_state)
-    columns = np.concatenate([field[~hover] for field in (*motion, state.force, state.torque)], axis=1)
-    correlations = np.corrcoef(columns.T)[~np.eye(columns.shape[1], dtype=bool)]
-    assert np.abs(correlations).max() < 5 / np.sqrt(len(columns))
+    assert_independent(np.concatenate([field[~hover] for field in (*motion, state.force, state.torque)], axis=1))
 
 
 def test_share_of_moving_targets_is_the_mixtures(state, hover):
@@ -148,9 +147,7 @@ def test_pure_mixtures(drone, mixture, moving):
 
 
 def test_targets_start_at_the_origin_at_rest(state):
-    target = state.target
-    for field in (target.position, target.velocity, target.raw_position, target.raw_velocity):
-        assert not field.any()
+    assert not any(np.any(field) for field in jax.tree.leaves(state.target.replace(moving=False)))
 
 
 def test_hovering_target_stays_and_moving_target_has_the_moments_of_its_process(drone, state):
@@ -159,10 +156,8 @@ def test_hovering_target_stays_and_moving_target_has_the_moments_of_its_process(
     langevin = drone.trajectory.langevin
     many = jax.jit(jax.vmap(advance, in_axes=(None, 0, None, 0)))
     trajectory, target = on_device((drone.trajectory, state.target))
-    draws = jax.random.normal(jax.random.key(1), (steps, COUNT, 3))
-    for draw_now in draws:
+    for draw_now in jax.random.normal(jax.random.key(1), (steps, COUNT, 3)):
         target = many(trajectory, target, dt, draw_now)
-    target = jax.tree.map(np.asarray, target)
 
     friction, stiffness = langevin.gamma * dt, langevin.omega**2 * dt
     velocity_row = np.array([-stiffness, 1 - friction, 0, 0])
@@ -175,9 +170,8 @@ def test_hovering_target_stays_and_moving_target_has_the_moments_of_its_process(
         covariance = matrix @ covariance @ matrix.T + np.outer(push, push)
 
     moving = state.target.moving
-    fields = (target.raw_position, target.raw_velocity, target.position, target.velocity)
-    measured = np.cov(np.stack([field[moving].ravel() for field in fields]))
+    fields = np.stack([target.raw_position, target.raw_velocity, target.position, target.velocity])
+    measured = np.cov(fields[:, moving].reshape(4, -1))
     scale = np.sqrt(np.outer(np.diag(covariance), np.diag(covariance)))
     np.testing.assert_allclose(measured / scale, covariance / scale, rtol=0, atol=5 * np.sqrt(2 / (3 * moving.sum())))
-    for field in fields:
-        assert not field[~moving].any()
+    assert not fields[:, ~moving].any()

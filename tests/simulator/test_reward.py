@@ -1,14 +1,12 @@
 """Reward and termination, compared with values computed by hand."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 
 from raptor_jax import simulator
 from raptor_jax.drones.parameters import Drone
 from raptor_jax.simulator import State, Target
-from validation.drones import on_device, replaced, sampled_drones
+from validation.drones import at_rest, on_device, replaced, sampled_drones
 
 ACTION = np.array([0.5, -0.5, 0.0, 1.0])
 
@@ -24,82 +22,67 @@ COSTS = {
 }
 WEIGHTS = {name: 0.1 * (i + 1) for i, name in enumerate(COSTS)}
 
-
-def state(**fields) -> State:
-    values = {
-        "position": np.array([2.0, 3.0, 6.0]),
-        "orientation": np.array([0.5, 0.5, 0.5, -0.5]),
-        "linear_velocity": np.array([2.0, 4.0, 6.0]),
-        "angular_velocity": np.array([1.0, 4.0, 8.0]),
-        "rotor_state": np.full(4, 0.5),
-        "force": np.zeros(3),
-        "torque": np.zeros(3),
-        "last_action": np.array([0.0, 0.0, -0.5, 0.5]),
-        "observed_action": np.full(4, 9.0),
-        "target": Target(np.array(True), np.array([0.0, 1, 5]), np.array([0.0, 1, 0]), *np.full((2, 3), 9.0)),
-    }
-    return State(**(values | fields))
-
-
-NEXT = state(linear_velocity=np.array([3.0, 6.0, 8.0]), angular_velocity=np.array([3.0, 9.0, 22.0]))
-
-
-@pytest.fixture(scope="module")
-def drone() -> Drone:
-    weights = dict.fromkeys(COSTS, 0.0) | {"scale": 0.5, "constant": 2.0, "termination_penalty": -7.0}
-    return replaced(
-        sampled_drones(1)[0],
-        dynamics__hovering_throttle_relative=0.25,
-        mdp__termination__position_threshold=6.5,
-        mdp__termination__linear_velocity_threshold=8.5,
-        mdp__termination__angular_velocity_threshold=22.5,
-        **{f"mdp__reward__{name}": value for name, value in weights.items()},
-    )
-
-
-def reward(drone: Drone, now: State, then: State) -> float:
-    return float(simulator.reward(*on_device((drone, now, ACTION, then))))
+NOW = at_rest(
+    position=np.array([2.0, 3.0, 6.0]),
+    orientation=np.array([0.5, 0.5, 0.5, -0.5]),
+    linear_velocity=np.array([2.0, 4.0, 6.0]),
+    angular_velocity=np.array([1.0, 4.0, 8.0]),
+    last_action=np.array([0.0, 0.0, -0.5, 0.5]),
+    observed_action=np.full(4, 9.0),
+    target=Target(np.array(True), np.array([0.0, 1, 5]), np.array([0.0, 1, 0]), *np.full((2, 3), 9.0)),
+)
+NEXT = NOW.replace(linear_velocity=np.array([3.0, 6.0, 8.0]), angular_velocity=np.array([3.0, 9.0, 22.0]))
+OUTSIDE = NOW.replace(position=np.array([0.0, 0.0, -6.6]))
 
 
 def weighted(drone: Drone, **weights: float) -> Drone:
     return replaced(drone, **{f"mdp__reward__{name}": value for name, value in weights.items()})
 
 
-@pytest.mark.parametrize("name", COSTS)
-def test_each_cost_alone(drone, name):
-    assert reward(weighted(drone, **{name: 0.3}), state(), NEXT) == pytest.approx(2 - 0.5 * 0.3 * COSTS[name], rel=1e-5)
+@pytest.fixture(scope="module")
+def drone() -> Drone:
+    limited = replaced(
+        sampled_drones(1)[0],
+        dynamics__hovering_throttle_relative=0.25,
+        mdp__termination__position_threshold=6.5,
+        mdp__termination__linear_velocity_threshold=8.5,
+        mdp__termination__angular_velocity_threshold=22.5,
+    )
+    return weighted(limited, **dict.fromkeys(COSTS, 0.0), scale=0.5, constant=2.0, termination_penalty=-7.0)
 
 
-def test_all_costs_together(drone):
-    cost = sum(WEIGHTS[name] * COSTS[name] for name in COSTS)
-    assert reward(weighted(drone, **WEIGHTS), state(), NEXT) == pytest.approx(2 - 0.5 * cost, rel=1e-6)
+def reward(drone: Drone, now: State = NOW, then: State = NEXT) -> float:
+    return float(simulator.reward(*on_device((drone, now, ACTION, then))))
+
+
+def terminated(drone: Drone, state: State) -> bool:
+    return bool(simulator.terminated(*on_device((drone, state))))
+
+
+@pytest.mark.parametrize("weights", [*({name: 0.3} for name in COSTS), WEIGHTS], ids=[*COSTS, "all"])
+def test_the_costs_are_weighted_and_added(drone, weights):
+    cost = sum(weight * COSTS[name] for name, weight in weights.items())
+    assert reward(weighted(drone, **weights)) == pytest.approx(2 - 0.5 * cost, rel=1e-6)
 
 
 @pytest.mark.parametrize(("clip", "distance"), [(0.0, 3.0), (-1.0, 3.0), (2.5, 2.5), (3.5, 3.0)])
 def test_position_clip_holds_above_zero_only(drone, clip, distance):
-    expected = 2 - 0.5 * distance
-    assert reward(weighted(drone, position=1.0, position_clip=clip), state(), NEXT) == pytest.approx(expected, rel=1e-6)
+    clipped = weighted(drone, position=1.0, position_clip=clip)
+    assert reward(clipped) == pytest.approx(2 - 0.5 * distance, rel=1e-6)
 
 
-@pytest.mark.parametrize(("weight", "expected"), [(1.0, 0.5), (2.0, 0.0)])
-def test_non_negative_clips_at_zero(drone, weight, expected):
-    assert reward(weighted(drone, position=weight, non_negative=True), state(), NEXT) == pytest.approx(
-        expected, abs=1e-6
-    )
-
-
-def test_without_non_negative_the_reward_goes_below_zero(drone):
-    assert reward(weighted(drone, position=2.0), state(), NEXT) == pytest.approx(-1.0)
+@pytest.mark.parametrize(("weight", "clips", "expected"), [(1.0, True, 0.5), (2.0, True, 0.0), (2.0, False, -1.0)])
+def test_only_non_negative_clips_at_zero(drone, weight, clips, expected):
+    costly = weighted(drone, position=weight, non_negative=clips)
+    assert reward(costly) == pytest.approx(expected, rel=1e-6, abs=1e-6)
 
 
 def test_termination_penalty_replaces_the_reward_unscaled_and_unclipped(drone):
-    outside = state(position=np.array([0.0, 0.0, -6.6]))
-    assert reward(weighted(drone, **WEIGHTS, non_negative=True), state(), outside) == -7.0
+    assert reward(weighted(drone, **WEIGHTS, non_negative=True), then=OUTSIDE) == -7.0
 
 
 def test_termination_depends_only_on_the_next_state(drone):
-    outside = state(position=np.array([0.0, 0.0, -6.6]))
-    assert reward(weighted(drone, position=0.0), outside, NEXT) == 2.0
+    assert reward(drone, now=OUTSIDE) == 2.0
 
 
 @pytest.mark.parametrize("axis", range(3))
@@ -109,16 +92,16 @@ def test_termination_is_strict_and_applies_to_each_component(drone, group, limit
     edge = np.zeros(3)
     edge[axis] = sign * limit
     beyond = np.nextafter(np.float32(edge), np.float32(2 * edge))
-    assert not simulator.terminated(*on_device((drone, state(**{group: edge}))))
-    assert simulator.terminated(*on_device((drone, state(**{group: beyond}))))
+    assert not terminated(drone, NOW.replace(**{group: edge}))
+    assert terminated(drone, NOW.replace(**{group: beyond}))
 
 
 def test_termination_can_be_off(drone):
     off = replaced(drone, mdp__termination__enabled=False)
-    assert not simulator.terminated(*on_device((off, state(position=np.full(3, 1e4)))))
+    assert not terminated(off, NOW.replace(position=np.full(3, 1e4)))
 
 
 def test_target_moves_the_cost_but_not_the_limits(drone):
-    far = dataclasses.replace(state().target, position=np.array([0.0, 0, 100]))
-    assert not simulator.terminated(*on_device((drone, state(target=far))))
-    assert reward(weighted(drone, position=1.0), state(target=far), NEXT) < -40
+    chasing = NOW.replace(target=NOW.target.replace(position=np.array([0.0, 0, 100])))
+    assert not terminated(drone, chasing)
+    assert reward(weighted(drone, position=1.0), now=chasing) < -40

@@ -8,8 +8,8 @@ import numpy as np
 
 from raptor_jax import simulator
 from raptor_jax.drones.parameters import Drone, hovering_throttle, stack, torque_to_inertia, weight
-from raptor_jax.simulator import State, Target
-from validation.drones import on_device, rounded, take
+from raptor_jax.simulator import State
+from validation.drones import at_rest, on_device, rounded, take
 from validation.parity import reference_numpy
 from validation.parity.transitions import MOTION, differences
 
@@ -42,18 +42,12 @@ def draw_flights(drones: Sequence[Drone], steps: int, seed: int) -> Flights:
     shapes = np.stack([0 * tone, 0.03 * random.normal(0, 1, tone.shape), 0.05 * tone, 0.02 * held_steps])
     departures = shapes[np.arange(count) % len(shapes), :, np.arange(count)].swapaxes(0, 1)
     low, high = dynamics.action_limit.min, dynamics.action_limit.max
-    zero = np.zeros((count, 3))
-    start = State(
-        position=zero,
-        orientation=np.tile([1.0, 0, 0, 0], (count, 1)),
-        linear_velocity=zero,
+    start = at_rest(
+        count,
         angular_velocity=random.normal(0, 0.05, (count, 3)),
         rotor_state=np.tile((low + throttle * (high - low))[:, None], 4),
         force=random.normal(0, 0.05, (count, 3)) * weight(dynamics)[:, None],
         torque=random.normal(0, 1e-4, (count, 3)) * (torque_to_inertia(dynamics) * dynamics.J[:, 0, 0])[:, None],
-        last_action=np.zeros((count, 4)),
-        observed_action=np.zeros((count, 4)),
-        target=Target(np.zeros(count, bool), zero, zero, zero, zero),
     )
     actions = 2 * throttle[:, None] - 1 + departures
     return Flights([rounded(drone) for drone in drones], rounded(start), rounded(actions))

@@ -6,31 +6,19 @@ import jax
 import numpy as np
 from scipy import stats
 
-from raptor_jax import simulator
 from raptor_jax.drones.parameters import Drone
-from raptor_jax.evaluation.l2f_simulator import COMMON_OBSERVATION, L2FSimulator
+from raptor_jax.evaluation.l2f_simulator import L2FSimulator
 from raptor_jax.simulator import State
-from validation.drones import crooked, on_device, replaced
-from validation.parity import flights, transitions
-from validation.parity.comparison import (
-    FLIGHT_BOUND,
-    OBSERVATION_BOUND,
-    REWARD_BOUND,
-    STATE_BOUND,
-    STEPS,
-    Row,
-    float64,
-    worst_of,
-)
+from validation.drones import crooked, replaced
+from validation.parity import comparison, flights, transitions
+from validation.parity.comparison import STEPS, Row, float64
 from validation.parity.flights import Flights
-from validation.parity.transitions import Outcome, Transitions, differences, observation_differences, reward_difference
+from validation.parity.transitions import Outcome, Transitions
 
 LEAST_P_VALUE = 1e-3
 SAMPLES = 8192
 NOISE_SEEDS = 8
 """Of ours; each gives as many draws of noise."""
-
-_CARRIED = ("force", "torque", "last_action", "observed_action")
 
 
 def l2f_outcome(starts: Transitions) -> Outcome:
@@ -58,40 +46,14 @@ def one_step(drones: Sequence[Drone], per_drone: int = 30, seed: int = 0) -> lis
     drones = [*drones, *(crooked(drone, random) for drone in drones)]
     starts = transitions.draw_transitions(drones, per_drone, seed)
     theirs = l2f_outcome(starts)
-    ours = transitions.ours(starts, theirs.next_state)
     cases = f"{len(starts.action)} states, {len(drones)} drones"
-    moved = differences(ours.next_state, theirs.next_state)
-    carried = differences(ours.next_state, theirs.next_state, _CARRIED)
-    seen = observation_differences(ours.observation, theirs.observation)
-    rewards = reward_difference(ours.reward, theirs.reward)
-    disagreements = np.sum(ours.terminated != theirs.terminated)
-    share = f"{cases}, {theirs.terminated.mean():.0%} of them ending"
-    return [
-        *(Row(f"step: {group}", cases, "relative", value.max(), STATE_BOUND) for group, value in moved.items()),
-        Row("step: force, torque, last actions", cases, "relative", worst_of(carried), 0.0),
-        Row(f"observation, first {COMMON_OBSERVATION}", cases, "relative", worst_of(seen), OBSERVATION_BOUND),
-        Row("reward", cases, "relative", rewards.max(), REWARD_BOUND),
-        Row("termination", share, "disagreements", float(disagreements), 0.0),
-    ]
+    return comparison.one_step(transitions.ours(starts, theirs.next_state), theirs, cases)
 
 
 def trajectories(drones: Sequence[Drone], steps: int = STEPS, seed: int = 0) -> list[Row]:
-    """Compares open-loop flights, in units of what rounding alone can do (`flights.rounding_spread`)."""
+    """Compares open-loop flights."""
     open_loop = flights.draw_flights(drones, steps, seed)
-    exact = flights.fly_numpy(open_loop)
-    spread = flights.rounding_spread(open_loop, exact)
-    apart = differences(flights.fly_ours(open_loop), fly_l2f(open_loop))
-    cases = f"{len(drones)} flights of {steps} steps"
-    return [
-        Row(
-            f"flight: {group}",
-            f"{cases}, at most {distance.max():.1e} apart",
-            "difference / spread by rounding",
-            flights.in_spreads(distance, spread[group]).max(),
-            FLIGHT_BOUND,
-        )
-        for group, distance in apart.items()
-    ]
+    return comparison.trajectories(open_loop, flights.fly_ours(open_loop), fly_l2f(open_loop))
 
 
 def initial_states(drone: Drone) -> list[Row]:
@@ -118,8 +80,7 @@ def initial_states(drone: Drone) -> list[Row]:
     for seed, (name, init) in enumerate(ranges.items()):
         one = replaced(drone, **{f"mdp__init__{key}": value for key, value in init.items()})
         theirs = L2FSimulator([one] * SAMPLES, seed * SAMPLES).reset()
-        keys = jax.random.split(jax.random.key(seed), SAMPLES)
-        ours = jax.tree.map(np.asarray, _reset_many(on_device(one), keys))
+        ours = transitions.draw_initial_states(one, SAMPLES, seed)
         least = min(_p_values(_initial_features(ours), _initial_features(theirs)).values())
         rows.append(_law(f"initial states, {name}", least))
     return rows
@@ -135,9 +96,8 @@ def noise(drone: Drone) -> list[Row]:
         mdp__observation_noise__linear_velocity=0.3,
         mdp__observation_noise__angular_velocity=0.4,
     )
-    base = transitions.draw_transitions([drone], 1, 0)
-    many = Transitions(base.drones, *jax.tree.map(lambda leaf: np.repeat(leaf, SAMPLES, axis=0), base[1:]))
     # Near +1 part of the noise is cut off, near 0 none of it.
+    many = transitions.draw_transitions([drone], 1, 0).repeated(SAMPLES)
     many = many._replace(action=np.broadcast_to([-0.5, 0.0, 0.3, 0.9], (SAMPLES, 4)))
     theirs = l2f_outcome(many)
     # Draws of several seeds, so that a comparison fails by chance for few of them only.
@@ -154,9 +114,6 @@ def noise(drone: Drone) -> list[Row]:
     }
     p_values = _p_values(*({name: part(outcome) for name, part in noisy.items()} for outcome in (ours, theirs)))
     return [_law(name, p_value) for name, p_value in p_values.items()]
-
-
-_reset_many = jax.jit(jax.vmap(simulator.reset, in_axes=(None, 0)))
 
 
 def _initial_features(state: State) -> dict[str, np.ndarray]:

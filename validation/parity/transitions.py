@@ -54,6 +54,10 @@ class Transitions(NamedTuple):
         """Returns the drone of each row."""
         return [self.drones[i] for i in self.index]
 
+    def repeated(self, count: int) -> "Transitions":
+        """Returns the first row again and again."""
+        return Transitions(self.drones, *take(self[1:], np.zeros(count, int)))
+
 
 class Outcome(NamedTuple):
     """What a simulator makes of transitions; the reward and its termination take `next_state` as given."""
@@ -96,6 +100,11 @@ def draw_transitions(drones: Sequence[Drone], per_drone: int, seed: int) -> Tran
     )
     action = random.uniform(-1.3, 1.3, (count, 4))
     return Transitions([rounded(drone) for drone in drones], index, rounded(state), rounded(action))
+
+
+def draw_initial_states(drone: Drone, count: int, seed: int) -> State:
+    """Returns what `simulator.reset` draws for a drone, [count]."""
+    return jax.tree.map(np.asarray, _resets(on_device(drone), jax.random.split(jax.random.key(seed), count)))
 
 
 def double_precision() -> AbstractContextManager:
@@ -144,6 +153,9 @@ def observation_differences(a: np.ndarray, b: np.ndarray) -> dict[str, np.ndarra
 def reward_difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Returns the differences [...] of rewards."""
     return _difference(a[..., None], b[..., None])
+
+
+_resets = jax.jit(jax.vmap(simulator.reset, in_axes=(None, 0)))
 
 
 @jax.jit

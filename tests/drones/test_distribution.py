@@ -8,7 +8,17 @@ from raptor_jax.config import SamplingConfig
 from raptor_jax.drones import distribution
 from raptor_jax.drones.files import DroneFile, load_directory
 from raptor_jax.drones.sampling import sample_drone, write_drones
-from raptor_jax.errors import UserError
+from tests.drones.test_files import error_of
+from validation.drones import REFERENCE
+
+RAPTOR = SamplingConfig(
+    task="raptor",
+    rotor_time_constant_rising_min=0.03,
+    rotor_time_constant_rising_max=0.1,
+    rotor_time_constant_falling_min=0.03,
+    rotor_time_constant_falling_max=0.3,
+    mass_size_deviation_law="l2f",
+)
 
 
 def draw(config, num):
@@ -24,17 +34,17 @@ def files():
     return draw(SamplingConfig(), 300)
 
 
-def test_sampled_drones_follow_their_laws(files, raptor):
+def test_sampled_drones_follow_their_laws(files):
     checked = distribution.check(files, SamplingConfig())
     assert checked.ok, verdicts(checked)
     assert checked.worst_metadata_error < 1e-12
-    assert distribution.check(draw(raptor, 300), raptor).ok
+    assert distribution.check(draw(RAPTOR, 300), RAPTOR).ok
 
 
 @pytest.mark.reference
-def test_rltools_drones_follow_raptors_laws(reference, raptor):
+def test_rltools_drones_follow_raptors_laws():
     """The laws are read from L2F's source; these drones were drawn by its binary."""
-    checked = distribution.check(load_directory(reference / "dynamics"), raptor)
+    checked = distribution.check(load_directory(REFERENCE / "dynamics"), RAPTOR)
     assert checked.ok, verdicts(checked)
     assert checked.worst_metadata_error is None
 
@@ -80,12 +90,10 @@ def test_a_report_is_written_into_the_directory_of_drones(tmp_path, num, width):
     write_drones(tmp_path, config, num)
     console = Console(width=width, file=io.StringIO())
     checked = distribution.report(tmp_path, config, console)
-    assert checked.num == num
-    assert checked.ok
-    printed = console.file.getvalue()
-    assert "thrust-to-weight" in printed
-    assert "…" not in printed
-    assert "…" not in (tmp_path / distribution.TEXT_FILE).read_text()
+    assert (checked.num, checked.ok) == (num, True)
+    for table in (console.file.getvalue(), (tmp_path / distribution.TEXT_FILE).read_text()):
+        assert "thrust-to-weight" in table
+        assert "…" not in table
     assert (tmp_path / distribution.FIGURE_FILE).read_bytes().startswith(b"\x89PNG")
     assert len(load_directory(tmp_path)) == num
 
@@ -93,8 +101,8 @@ def test_a_report_is_written_into_the_directory_of_drones(tmp_path, num, width):
 def test_an_unwritable_report_is_a_user_error(tmp_path):
     write_drones(tmp_path, SamplingConfig(), 1)
     (tmp_path / distribution.TEXT_FILE).mkdir()
-    with pytest.raises(UserError, match="cannot be written"):
-        distribution.report(tmp_path, SamplingConfig(), Console(file=io.StringIO()))
+    console = Console(file=io.StringIO())
+    assert "cannot be written" in error_of(distribution.report, tmp_path, SamplingConfig(), console)
 
 
 def test_a_constant_is_checked_by_value(tmp_path):

@@ -9,7 +9,7 @@ from raptor_jax.config import SamplingConfig
 from raptor_jax.drones import parameters
 from raptor_jax.drones.files import load_directory
 from raptor_jax.drones.sampling import sample_drone, write_drones
-from raptor_jax.errors import UserError
+from tests.drones.test_files import error_of
 
 FIXED = SamplingConfig(
     thrust_to_weight_min=2,
@@ -38,55 +38,47 @@ def test_every_step_by_hand():
     np.testing.assert_allclose(dynamics.J[2, 2] / dynamics.J[0, 0], 1.7459517322532851e-05 / 9.4165567291304065e-06)
     np.testing.assert_allclose(dynamics.J @ dynamics.J_inv, np.eye(3), atol=1e-12)
     np.testing.assert_array_equal(dynamics.rotor_torque_constants, 0.01)
-    distance = np.sqrt(2) * 0.056
-    np.testing.assert_allclose(drone.mdp.init.max_position, 10 * distance)
-    np.testing.assert_allclose(drone.mdp.termination.position_threshold, 20 * distance)
+    limits = (drone.mdp.init.max_position, drone.mdp.termination.position_threshold)
+    np.testing.assert_allclose(limits, np.sqrt(2) * 0.056 * np.array([10, 20]))
     assert drone.disturbances.random_force.std == 0
-    throttle = dynamics.hovering_throttle_relative
-    np.testing.assert_allclose(4 * parameters.rotor_thrust(dynamics, throttle)[0], weight)
-    assert metadata["mass"] == dynamics.mass
-    assert (metadata["seed"], metadata["index"]) == (0, 0)
+    thrust = parameters.rotor_thrust(dynamics, dynamics.hovering_throttle_relative)
+    np.testing.assert_allclose(4 * thrust[0], weight)
+    assert (metadata["seed"], metadata["index"], metadata["mass"]) == (0, 0, dynamics.mass)
 
 
-def test_metadata_holds_what_the_dynamics_have():
+def test_arms_have_the_deviation_of_the_metadata():
     for index in range(20):
         drone, metadata = sample_drone(SamplingConfig(seed=3), index)
-        dynamics = drone.dynamics
-        np.testing.assert_allclose(parameters.thrust_to_weight(dynamics), metadata["thrust_to_weight"], rtol=1e-12)
-        np.testing.assert_allclose(parameters.torque_to_inertia(dynamics), metadata["torque_to_inertia"], rtol=1e-12)
         x = metadata["arm_size_deviation"]
         factor = 1 + x if x >= 0 else 1 / (1 - x)
-        arm = 0.028 * np.cbrt(dynamics.mass / 0.0306) * factor
-        np.testing.assert_allclose(np.abs(dynamics.rotor_positions[:, :2]), arm)
-        surplus = metadata["thrust_to_weight"] - 1
-        most = 0.3 * surplus * metadata["thrust_to_weight"] * dynamics.mass / 3
-        assert 0 < drone.disturbances.random_force.std < most
+        arm = 0.028 * np.cbrt(drone.dynamics.mass / 0.0306) * factor
+        np.testing.assert_allclose(np.abs(drone.dynamics.rotor_positions[:, :2]), arm)
 
 
-def test_a_drone_depends_on_seed_and_index_alone(tmp_path):
-    config = SamplingConfig(seed=1)
-    write_drones(tmp_path / "3", config, 3)
-    write_drones(tmp_path / "5", config, 5)
-    for index in range(3):
-        name = f"{index:04d}.json"
-        assert (tmp_path / "3" / name).read_bytes() == (tmp_path / "5" / name).read_bytes()
-    assert sample_drone(config, 0)[1] != sample_drone(config, 1)[1]
-    assert sample_drone(config, 0)[1] != sample_drone(SamplingConfig(seed=2), 0)[1]
-
-
-def test_the_files_hold_the_drones_and_their_task(tmp_path):
-    assert write_drones(tmp_path / "new" / "drones", FIXED, 2)
+def test_files_hold_the_drones_of_a_seed_with_their_task(tmp_path):
+    config = SamplingConfig(seed=1, task="raptor")
+    assert write_drones(tmp_path / "new" / "drones", config, 2)
     files = load_directory(tmp_path / "new" / "drones")
     assert [file.name for file in files] == ["0000", "0001"]
     for index, file in enumerate(files):
-        jax.tree.map(np.testing.assert_array_equal, file.drone, sample_drone(FIXED, index)[0])
+        jax.tree.map(np.testing.assert_array_equal, (file.drone, file.metadata), sample_drone(config, index))
         assert file.drone.mdp.reward.constant == 1.5
+
+
+def test_another_seed_or_index_is_another_drone():
+    drawn = [sample_drone(SamplingConfig(seed=seed), index)[0] for seed in (1, 2) for index in (0, 1)]
+    assert len({float(drone.dynamics.mass) for drone in drawn}) == len(drawn)
 
 
 def test_the_task_does_not_change_the_drone():
     default = sample_drone(SamplingConfig(), 5)[0]
     raptor = sample_drone(SamplingConfig(task="raptor"), 5)[0]
     jax.tree.map(np.testing.assert_array_equal, default.dynamics, raptor.dynamics)
+
+
+def bytes_of(directory):
+    """Returns the content of every file, by name."""
+    return {path.name: path.read_bytes() for path in directory.iterdir()}
 
 
 def test_existing_drones_are_kept(tmp_path):
@@ -99,35 +91,33 @@ def test_existing_drones_are_kept(tmp_path):
 
 
 def test_an_interrupted_sampling_is_completed(tmp_path):
-    write_drones(tmp_path / "whole", SamplingConfig(), 4)
-    write_drones(tmp_path / "part", SamplingConfig(), 4)
-    (tmp_path / "part" / "0001.json").unlink()
-    (tmp_path / "part" / "0003.json").unlink()
-    assert write_drones(tmp_path / "part", SamplingConfig(), 4)
-    whole, part = ({path.name: path.read_bytes() for path in (tmp_path / d).iterdir()} for d in ("whole", "part"))
-    assert part == whole
+    write_drones(tmp_path, SamplingConfig(), 4)
+    whole = bytes_of(tmp_path)
+    (tmp_path / "0001.json").unlink()
+    (tmp_path / "0003.json").unlink()
+    assert write_drones(tmp_path, SamplingConfig(), 4)
+    assert bytes_of(tmp_path) == whole
 
 
 @pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("nowhere")])
 def test_what_is_not_a_file_is_not_a_drone(tmp_path, make):
     make(tmp_path / "0000.json")
-    with pytest.raises(UserError, match=r"0000\.json: is not a drone of this seed"):
-        write_drones(tmp_path, SamplingConfig(), 2)
+    assert "0000.json: is not a drone of this seed" in error_of(write_drones, tmp_path, SamplingConfig(), 2)
 
 
 @pytest.mark.parametrize("num", [1, 3, 4])
 def test_other_drones_are_never_overwritten(tmp_path, num):
     write_drones(tmp_path, SamplingConfig(), 3)
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    with pytest.raises(UserError, match="choose an empty directory") as caught:
-        write_drones(tmp_path, SamplingConfig(seed=1), num)
-    assert str(caught.value).startswith(str(tmp_path / "0000.json"))
-    assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    before = bytes_of(tmp_path)
+    message = error_of(write_drones, tmp_path, SamplingConfig(seed=1), num)
+    assert message.startswith(str(tmp_path / "0000.json"))
+    assert "choose an empty directory" in message
+    assert bytes_of(tmp_path) == before
 
 
 def test_unwritable_or_impossible_drones_are_user_errors(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="cannot be written"):
-        write_drones(tmp_path / "file", SamplingConfig(), 1)
-    with pytest.raises(UserError, match=r"^sampling\.thrust_to_weight_max: 50.0: .* exceeds its weight; lower it"):
-        sample_drone(SamplingConfig(thrust_to_weight_min=40, thrust_to_weight_max=50), 0)
+    (tmp_path / "file").touch()
+    assert "cannot be written" in error_of(write_drones, tmp_path / "file", SamplingConfig(), 1)
+    message = error_of(sample_drone, SamplingConfig(thrust_to_weight_min=40, thrust_to_weight_max=50), 0)
+    assert message.startswith("sampling.thrust_to_weight_max: 50.0: ")
+    assert "exceeds its weight; lower it" in message

@@ -1,3 +1,4 @@
+import functools
 import math
 
 import jax
@@ -8,8 +9,9 @@ from raptor_jax.config import EnvironmentConfig, SamplingConfig
 from raptor_jax.drones.files import load_directory
 from raptor_jax.drones.parameters import hovering_throttle, max_rotor_distance
 from raptor_jax.drones.sampling import sample_drone
-from raptor_jax.drones.tasks import for_training, with_task
-from raptor_jax.errors import UserError
+from raptor_jax.drones.tasks import for_training, task, with_task
+from tests.drones.test_files import error_of
+from validation.drones import REFERENCE, replaced
 
 
 @pytest.fixture
@@ -18,18 +20,14 @@ def drone():
 
 
 @pytest.mark.reference
-def test_raptors_task_is_that_of_the_reference_files(reference):
-    for file in load_directory(reference / "dynamics"):
-        ours = with_task(file.drone, "raptor")
-        jax.tree.map(
-            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6),
-            (ours.mdp, ours.trajectory),
-            (file.drone.mdp, file.drone.trajectory),
-        )
+def test_raptors_task_is_that_of_the_reference_files():
+    for drone in (file.drone for file in load_directory(REFERENCE / "dynamics")):
+        equal = functools.partial(np.testing.assert_allclose, rtol=1e-12)
+        jax.tree.map(equal, task("raptor", drone.dynamics), (drone.mdp, drone.trajectory))
 
 
 def test_the_default_task_is_that_of_the_table(drone):
-    mdp = with_task(with_task(drone, "raptor"), "default").mdp
+    mdp, _ = task("default", drone.dynamics)
     init, reward = mdp.init, mdp.reward
     assert (init.max_position, init.max_linear_velocity, init.max_angular_velocity) == (0.5, 1, 1)
     assert init.max_angle == math.pi / 2
@@ -42,18 +40,16 @@ def test_the_default_task_is_that_of_the_table(drone):
 @pytest.mark.parametrize(("arm", "threshold"), [(0.03, 8.0), (0.5, 10.0)])
 def test_the_default_threshold_leaves_room_to_recover(drone, arm, threshold):
     positions = arm * drone.dynamics.rotor_positions / max_rotor_distance(drone.dynamics)
-    sized = drone.replace(dynamics=drone.dynamics.replace(rotor_positions=positions))
-    np.testing.assert_allclose(with_task(sized, "default").mdp.termination.position_threshold, threshold)
+    mdp, _ = task("default", drone.dynamics.replace(rotor_positions=positions))
+    np.testing.assert_allclose(mdp.termination.position_threshold, threshold)
 
 
 @pytest.mark.parametrize("name", ["default", "raptor"])
 def test_a_task_changes_only_the_hovering_throttle(drone, name):
-    nominal = drone.replace(dynamics=drone.dynamics.replace(hovering_throttle_relative=np.array(0.726)))
-    given = with_task(nominal, name)
+    given = with_task(replaced(drone, dynamics__hovering_throttle_relative=0.726), name)
     np.testing.assert_allclose(given.dynamics.hovering_throttle_relative, hovering_throttle(drone.dynamics))
-    jax.tree.map(np.testing.assert_array_equal, given.dynamics, drone.dynamics)
-    jax.tree.map(np.testing.assert_array_equal, given.disturbances, drone.disturbances)
-    assert jax.tree.structure(given) == jax.tree.structure(drone)
+    mdp, trajectory = task(name, drone.dynamics)
+    jax.tree.map(np.testing.assert_array_equal, given, drone.replace(mdp=mdp, trajectory=trajectory))
 
 
 def test_the_configuration_decides_the_task(drone):
@@ -61,17 +57,13 @@ def test_the_configuration_decides_the_task(drone):
     assert for_training(drone, EnvironmentConfig(task="raptor"), "0.json").mdp.reward.constant == 1.5
 
 
-def test_l2fs_initial_angle_keeps_zero(drone):
-    environment = EnvironmentConfig(l2f_initial_angle=True)
-    assert for_training(drone, environment, "0.json").mdp.init.max_angle == 1.0
-    init = drone.mdp.init.replace(max_angle=np.array(0.0))
-    level = drone.replace(mdp=drone.mdp.replace(init=init))
-    assert for_training(level, environment, "0.json").mdp.init.max_angle == 0.0
+@pytest.mark.parametrize(("own", "used"), [(math.pi / 2, 1.0), (0.0, 0.0)])
+def test_l2fs_initial_angle_keeps_zero(drone, own, used):
+    drone = replaced(drone, mdp__init__max_angle=own)
+    assert for_training(drone, EnvironmentConfig(l2f_initial_angle=True), "0.json").mdp.init.max_angle == used
 
 
 def test_another_integration_step_is_an_error(drone):
-    with pytest.raises(
-        UserError, match=r"^drones/7\.json: integration\.dt: 0\.01 s .* environment\.dt 0\.02 s; "
-    ) as caught:
-        for_training(drone, EnvironmentConfig(dt=0.02), "drones/7.json")
-    assert "\n" not in str(caught.value)
+    message = error_of(for_training, drone, EnvironmentConfig(dt=0.02), "drones/7.json")
+    assert message.startswith("drones/7.json: integration.dt: 0.01 s ")
+    assert "environment.dt 0.02 s; " in message

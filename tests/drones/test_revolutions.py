@@ -7,42 +7,30 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from raptor_jax import cli, evaluation
+from raptor_jax import evaluation
 from raptor_jax.commands import exit_status
 from raptor_jax.config import Config
 from raptor_jax.drones.files import load_named, stack_for_training
 from raptor_jax.inspection.drone_sheet import describe_sheet
 from raptor_jax.runs import layout, warm_start
-from tests.documentation.test_fly_your_own import TINY
+from tests.documentation import test_fly_your_own as small
+from tests.drones.test_files import BY_HAND
+from tests.runs.builder import results_of
 
 pytestmark = pytest.mark.slow
 
 MOST = 2000.0
-DRONE = """
-dynamics:
-  mass: 0.8
-  rotor_positions: [[0.08, -0.09, 0], [-0.07, -0.09, 0], [-0.07, 0.09, 0], [0.08, 0.09, 0]]
-  rotor_thrust_coefficients: {curve}
-  rotor_torque_constants: 0.01
-  rotor_time_constants_rising: 0.04
-  J: [3e-3, 2.5e-3, 5e-3]
-  action_limit: {{min: 0, max: {most}}}
-"""
 
 
 @pytest.fixture(scope="module")
-def directory(tmp_path_factory):
+def drones(tmp_path_factory):
     """The drone twice: by its throttle from 0 to 1, and by its revolutions from 0 to 2000."""
     directory = tmp_path_factory.mktemp("drones")
-    (directory / "relative.yaml").write_text(DRONE.format(curve=[0.1, 1.5, 8.0], most=1))
-    curve = [0.1, 1.5 / MOST, 8.0 / MOST**2]
-    (directory / "revolutions.yaml").write_text(DRONE.format(curve=curve, most=MOST))
-    return directory
-
-
-@pytest.fixture(scope="module")
-def drones(directory):
-    return load_named([directory / "relative.yaml", directory / "revolutions.yaml"])
+    for name, most in (("relative", 1), ("revolutions", MOST)):
+        curve = [0.1, 1.5 / most, 8.0 / most**2]
+        text = BY_HAND.replace("[0, 1.5, 8]", f"{curve}\n  action_limit: {{min: 0, max: {most}}}")
+        (directory / f"{name}.yaml").write_text(text)
+    return load_named(directory.iterdir())
 
 
 def test_derived_quantities_do_not_depend_on_the_unit(drones):
@@ -64,16 +52,15 @@ def test_both_fly_the_same_episodes(drones):
 
 
 @pytest.mark.usefixtures("unoptimized")
-def test_a_teacher_is_trained_and_exported(directory, tmp_path):
+def test_a_teacher_is_trained_and_exported(drones, tmp_path):
     run = tmp_path / "run"
-    settings = [f"--{name}={value}" for name, value in TINY.items()]
-    command = ["train", "--drone", directory / "relative.yaml", directory / "revolutions.yaml", "--output-dir", run]
-    assert cli.main([*map(str, command), *settings]) == exit_status.PASSED
-    teachers = json.loads((run / layout.RESULTS).read_text())["teachers"]
+    files = [str(file.path) for file in drones]
+    assert small.run(["train", "--drone", *files, "--output-dir", str(run)]) == exit_status.PASSED
+    teachers = results_of(run)["teachers"]
     assert all(np.isfinite(teacher["mean_return"]) and not teacher["restarts"] for teacher in teachers)
     kept = json.loads((layout.drones(run) / "revolutions.json").read_text())
     assert kept["dynamics"]["action_limit"] == {"min": 0, "max": MOST}
-    assert cli.main(["export", str(run), "--format", "npz", "--output", str(tmp_path)]) == exit_status.PASSED
+    assert small.run(["export", str(run), "--format", "npz", "--output", str(tmp_path)]) == exit_status.PASSED
     for name in ("teacher_0000", "teacher_0001"):
         with np.load(tmp_path / f"{name}.npz") as exported:
             assert all(np.isfinite(exported[key]).all() for key in exported.files if key != "provenance")

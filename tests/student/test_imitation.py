@@ -15,39 +15,35 @@ from raptor_jax.student.imitation import Lesson
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unoptimized_module")]
 
 TEACHERS = 3
-CONFIG = build(
-    {
-        "environment": {"episode_steps": 20},
-        "sac": {"actor_hidden_dim": 8},
-        "distillation": {
-            "width": 4,
-            "episodes": 8,
-            "batch_episodes": 4,
-            "epochs": 2,
-            "guided_iterations": 2,
-            "iterations": 200,
-        },
-    },
-    {},
-    "test",
-)
+SETTINGS = {
+    "environment.episode_steps": 20,
+    "sac.actor_hidden_dim": 8,
+    "distillation.width": 4,
+    "distillation.episodes": 8,
+    "distillation.batch_episodes": 4,
+    "distillation.epochs": 2,
+    "distillation.guided_iterations": 2,
+    "distillation.iterations": 200,
+}
+CONFIG = build({}, SETTINGS, "test")
 
 
 @pytest.fixture(scope="module")
 def actors() -> sac.Parameters:
-    def create(key):
-        return sac.create(CONFIG.sac, key).actor
-
-    return jax.vmap(create)(jax.random.split(jax.random.key(3), TEACHERS))
+    return jax.vmap(lambda key: sac.create(CONFIG.sac, key).actor)(jax.random.split(jax.random.key(3), TEACHERS))
 
 
-def lessons(steps: int = 6, episodes: int = 2) -> Lesson:
+@pytest.fixture(scope="module")
+def weights() -> student.Weights:
+    return student.create(4, jax.random.key(0))
+
+
+@pytest.fixture(scope="module")
+def lessons() -> Lesson:
+    """Two episodes of six steps."""
     draw = np.random.default_rng(0).normal
-    return Lesson(
-        jnp.asarray(draw(size=(episodes, steps, 22)), jnp.float32),
-        jnp.asarray(draw(size=(episodes, steps, 4)), jnp.float32),
-        jnp.ones((episodes, steps), bool),
-    )
+    observation, action = (jnp.asarray(draw(size=(2, 6, width)), jnp.float32) for width in (22, 4))
+    return Lesson(observation, action, jnp.ones((2, 6), bool))
 
 
 @functools.cache
@@ -55,28 +51,25 @@ def trainer(iterations: int, config: Config = CONFIG):
     return jax.jit(functools.partial(student.train, config, iterations))
 
 
-def test_the_loss_is_the_mean_squared_distance_to_the_teachers_action():
-    weights, given = student.create(4, jax.random.key(0)), lessons()
+def test_the_loss_is_the_mean_squared_distance_to_the_teachers_action(weights, lessons):
     expected = []
-    for observations, teacher_actions in zip(given.observation, given.teacher_action, strict=True):
+    for observations, teacher_actions in zip(lessons.observation, lessons.teacher_action, strict=True):
         memory = student.fresh_memory(weights)
         for observation, teacher_action in zip(observations, teacher_actions, strict=True):
             memory, action = student.act(weights, memory, observation)
             expected.append(np.square(action - teacher_action))
-    np.testing.assert_allclose(imitation.loss(weights, given), np.mean(expected), rtol=1e-5)
+    np.testing.assert_allclose(imitation.loss(weights, lessons), np.mean(expected), rtol=1e-5)
 
 
-def test_steps_after_a_termination_do_not_count():
-    weights, given = student.create(4, jax.random.key(0)), lessons()
-    given = given._replace(flying=given.flying.at[1, 3:].set(False))
-    elsewhere = given._replace(teacher_action=given.teacher_action.at[1, 3:].set(9.0))
+def test_steps_after_a_termination_do_not_count(weights, lessons):
+    ended = lessons._replace(flying=lessons.flying.at[1, 3:].set(False))
+    elsewhere = ended._replace(teacher_action=ended.teacher_action.at[1, 3:].set(9.0))
     gradient = jax.grad(imitation.loss)
-    jax.tree.map(np.testing.assert_array_equal, gradient(weights, given), gradient(weights, elsewhere))
+    jax.tree.map(np.testing.assert_array_equal, gradient(weights, ended), gradient(weights, elsewhere))
 
 
-def test_the_loss_of_a_later_step_teaches_what_to_remember():
-    weights, given = student.create(4, jax.random.key(0)), lessons()
-    only_last = given._replace(flying=given.flying.at[:, :-1].set(False))
+def test_the_loss_of_a_later_step_teaches_what_to_remember(weights, lessons):
+    only_last = lessons._replace(flying=lessons.flying.at[:, :-1].set(False))
     moved = only_last._replace(observation=only_last.observation.at[:, 0].add(1.0))
     assert imitation.loss(weights, only_last) != imitation.loss(weights, moved)
     assert np.any(jax.grad(imitation.loss)(weights, only_last)["params"]["gru"]["hn"]["kernel"])
@@ -92,35 +85,31 @@ def test_a_student_learns_what_the_teachers_do(actors, drones):
 
 
 def test_an_iteration_depends_on_its_number_only(actors, drones):
-    whole, _ = trainer(4)(student.start(CONFIG), actors, drones)
-    parts = student.start(CONFIG)
-    for _ in range(2):
-        parts, _ = trainer(2)(parts, actors, drones)
+    whole, _ = trainer(10)(student.start(CONFIG), actors, drones)
+    part, _ = trainer(5)(student.start(CONFIG), actors, drones)
+    parts, _ = trainer(5)(part, actors, drones)
     jax.tree.map(np.testing.assert_array_equal, whole, parts)
 
 
 def test_several_devices_learn_the_same(actors, drones):
-    alone, metrics = trainer(3)(student.start(CONFIG), actors, drones)
+    alone, metrics = trainer(5)(student.start(CONFIG), actors, drones)
 
     def on_a_device(learner, _):
-        return student.train(CONFIG, 3, learner, actors, drones, axis_name="devices")
+        return student.train(CONFIG, 5, learner, actors, drones, axis_name="devices")
 
     shared = jax.jit(jax.vmap(on_a_device, in_axes=(None, 0), axis_name="devices"))
     learners, reported = shared(student.start(CONFIG), jnp.arange(2))
-    for device in range(2):
-        jax.tree.map(
-            lambda one, two, device=device: np.testing.assert_allclose(one, two[device], atol=1e-5),
-            (alone.weights, metrics),
-            (learners.weights, reported),
-        )
+    jax.tree.map(
+        lambda one, both: np.testing.assert_allclose(both, np.stack([one, one]), atol=1e-5),
+        (alone.weights, metrics),
+        (learners.weights, reported),
+    )
 
 
 def test_a_flight_that_ends_leaves_finite_weights(actors, drones):
     tight = drones.mdp.termination.replace(position_threshold=jnp.full(TEACHERS, 1e-3))
     fast = drones.replace(mdp=drones.mdp.replace(termination=tight))
-    unguided = CONFIG.model_copy(
-        update={"distillation": CONFIG.distillation.model_copy(update={"guided_iterations": 0})}
-    )
+    unguided = build({}, SETTINGS | {"distillation.guided_iterations": 0}, "test")
     learner, metrics = trainer(3, unguided)(student.start(unguided), actors, fast)
     assert metrics.share_terminated == 1
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(learner.weights))

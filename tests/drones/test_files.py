@@ -99,53 +99,40 @@ def test_thrust_to_weight_replaces_a_thrust_curve(changed):
     np.testing.assert_allclose(dynamics.rotor_thrust_coefficients, np.tile(expected, (4, 1)), rtol=1e-12)
 
 
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("dynamics", None),
-        ("integration", 0.01),
-        ("dynamics.mass", None),
-        ("mdp.reward.scale", None),
-        ("mdp.init", None),
-        ("dynamics.action_limit", 3),
-        ("dynamics.mass", "heavy"),
-        ("dynamics.mass", True),
-        ("dynamics.mass", [1.0]),
-        ("dynamics.mass", 0),
-        ("dynamics.mass", -1.5),
-        ("dynamics.mass", float("nan")),
-        ("dynamics.mass", 10**400),
-        ("mdp.reward.constant", float("inf")),
-        ("mdp.termination.enabled", 1),
-        ("mdp.termination.position_threshold", 0),
-        ("dynamics.rotor_positions", [[0, 0, 0]] * 3),
-        ("dynamics.rotor_positions", [[0, 0]] * 4),
-        ("dynamics.rotor_time_constants_rising", [0.1, 0.1, 0.1, 0]),
-        ("dynamics.rotor_time_constants_falling", [0.1, 0.1, 0.1, -0.1]),
-        # 0 in float32.
-        ("dynamics.rotor_time_constants_rising", [0.1, 0.1, 0.1, 1e-50]),
-        ("dynamics.rotor_thrust_directions", [[0, 0, 2]] * 4),
-        ("dynamics.rotor_torque_directions", [[0, 0, 0]] * 4),
-        ("dynamics.rotor_thrust_coefficients", [[0, 0, 1e-4]] * 4),
-        ("dynamics.rotor_thrust_coefficients", [[100, 0, 0]] * 4),
-        ("dynamics.gravity", [0, 0, 9.81]),
-        ("dynamics.J", [[1, 0.5, 0], [0, 1, 0], [0, 0, 1]]),
-        ("dynamics.J", [[1, 0, 0], [0, -1, 0], [0, 0, 1]]),
-        ("dynamics.action_limit.min", 1),
-        ("integration.dt", 0),
-        ("mdp.init.guidance", 1.2),
-        ("mdp.init.min_rpm", 0.5),
-        ("mdp.observation_noise.position", -0.1),
-        ("mdp.action_noise.normalized_rpm", -0.1),
-        ("disturbances.random_force.std", -1),
-        ("trajectory.mixture", [0.5, 0.4]),
-        ("trajectory.mixture", [1.5, -0.5]),
-        ("trajectory.mixture", [1]),
-        ("trajectory.langevin.alpha", 0),
-        ("mdp.reward.position_error_integral", 0.5),
-        ("metadata", [1]),
-    ],
-)
+WRONG = {
+    "dynamics": [None],
+    "integration": [0.01],
+    "dynamics.mass": [None, "heavy", True, [1.0], 0, -1.5, float("nan"), 10**400],
+    "dynamics.action_limit": [3],
+    "dynamics.action_limit.min": [1],
+    "dynamics.rotor_positions": [[[0, 0, 0]] * 3, [[0, 0]] * 4],
+    # 1e-50 is 0 in float32.
+    "dynamics.rotor_time_constants_rising": [[0.1, 0.1, 0.1, 0], [0.1, 0.1, 0.1, 1e-50]],
+    "dynamics.rotor_time_constants_falling": [[0.1, 0.1, 0.1, -0.1]],
+    "dynamics.rotor_thrust_directions": [[[0, 0, 2]] * 4],
+    "dynamics.rotor_torque_directions": [[[0, 0, 0]] * 4],
+    "dynamics.rotor_thrust_coefficients": [[[0, 0, 1e-4]] * 4, [[100, 0, 0]] * 4],
+    "dynamics.gravity": [[0, 0, 9.81]],
+    "dynamics.J": [[[1, 0.5, 0], [0, 1, 0], [0, 0, 1]], [[1, 0, 0], [0, -1, 0], [0, 0, 1]]],
+    "integration.dt": [0],
+    "mdp.init": [None],
+    "mdp.init.guidance": [1.2],
+    "mdp.init.min_rpm": [0.5],
+    "mdp.reward.scale": [None],
+    "mdp.reward.constant": [float("inf")],
+    "mdp.reward.position_error_integral": [0.5],
+    "mdp.termination.enabled": [1],
+    "mdp.termination.position_threshold": [0],
+    "mdp.observation_noise.position": [-0.1],
+    "mdp.action_noise.normalized_rpm": [-0.1],
+    "disturbances.random_force.std": [-1],
+    "trajectory.mixture": [[0.5, 0.4], [1.5, -0.5], [1]],
+    "trajectory.langevin.alpha": [0],
+    "metadata": [[1]],
+}
+
+
+@pytest.mark.parametrize(("field", "value"), [(field, value) for field, values in WRONG.items() for value in values])
 def test_a_wrong_field_is_named_in_one_line(changed, field, value):
     path = changed({field: value})
     message = error_of(load_drone, path)
@@ -257,13 +244,10 @@ def test_a_short_file_equals_a_complete_one(tmp_path, ending, text):
     jax.tree.map(np.testing.assert_array_equal, short, whole)
 
 
-def test_a_drone_in_yaml_can_be_kept_as_json(tmp_path):
+def test_a_date_in_yaml_stays_text_which_json_can_hold(tmp_path):
     (tmp_path / "short.yaml").write_text(BY_HAND)
     file = load_drone(tmp_path / "short.yaml")
-    # A date stays text, so that a run can keep it.
     assert (file.name, file.metadata) == ("short", {"measured": "2026-11-20", "by": ["a", "b"]})
-    save_drone(tmp_path / "kept.json", file.drone, file.metadata)
-    jax.tree.map(np.testing.assert_array_equal, load_drone(tmp_path / "kept.json").drone, file.drone)
 
 
 @pytest.mark.parametrize(
@@ -275,11 +259,7 @@ def test_a_drone_in_yaml_can_be_kept_as_json(tmp_path):
         ("  mass: 0.8", "  mass: 0.8\n  mass: 0.9", "the key mass occurs twice"),
         ("  mass: 0.8", "  mass: &m 0.8\n  x: *m", "aliases are not supported"),
         ("[3e-3, 2.5E-3, 5.0e-03]", "[3e-3, 2.5E-3]", "numbers (kg m^2, body frame), or its 3 diagonal entries"),
-        (
-            "rotor_torque_constants: 1e-2",
-            "rotor_torque_constants: [1e-2, 1e-2]",
-            "or the value of one rotor for all four",
-        ),
+        ("1e-2", "[1e-2, 1e-2]", "or the value of one rotor for all four"),
         ("  rotor_time_constants_rising: .04", "", "dynamics.rotor_time_constants_rising: is missing"),
         ("[0, 1.5, 8]", "[0, 0, 1]", "thrust-to-weight of 0.5097"),
         ("2026-11-20", ".inf", "metadata.measured: inf should be finite"),

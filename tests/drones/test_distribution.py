@@ -4,21 +4,14 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from raptor_jax.config import SamplingConfig
+from raptor_jax.config import SamplingConfig, load
 from raptor_jax.drones import distribution
 from raptor_jax.drones.files import DroneFile, load_directory
 from raptor_jax.drones.sampling import sample_drone, write_drones
 from tests.drones.test_files import error_of
 from validation.drones import REFERENCE
 
-RAPTOR = SamplingConfig(
-    task="raptor",
-    rotor_time_constant_rising_min=0.03,
-    rotor_time_constant_rising_max=0.1,
-    rotor_time_constant_falling_min=0.03,
-    rotor_time_constant_falling_max=0.3,
-    mass_size_deviation_law="l2f",
-)
+RAPTOR = load("configs/raptor.yaml").sampling
 
 
 def draw(config, num):

@@ -11,24 +11,13 @@ from raptor_jax.drones.files import load_directory
 from raptor_jax.drones.sampling import sample_drone, write_drones
 from tests.drones.test_files import error_of
 
-FIXED = SamplingConfig(
-    thrust_to_weight_min=2,
-    thrust_to_weight_max=2,
-    torque_to_inertia_min=500,
-    torque_to_inertia_max=500,
-    mass_min=8 * 0.0306,
-    mass_max=8 * 0.0306,
-    mass_size_deviation=0,
-    rotor_torque_constant_min=0.01,
-    rotor_torque_constant_max=0.01,
-    disturbance_force_max=0,
-    task="raptor",
-)
-
 
 def test_every_step_by_hand():
     """Eight Crazyflie masses: twice the size, 2.4013 N of weight, 1.2006 N from each rotor at full throttle."""
-    drone, metadata = sample_drone(FIXED, 0)
+    fixed = {"thrust_to_weight": 2, "torque_to_inertia": 500, "mass": 8 * 0.0306, "rotor_torque_constant": 0.01}
+    ranges = {f"{name}_{end}": value for name, value in fixed.items() for end in ("min", "max")}
+    config = SamplingConfig(**ranges, mass_size_deviation=0, disturbance_force_max=0, task="raptor")
+    drone, metadata = sample_drone(config, 0)
     dynamics = drone.dynamics
     weight = 8 * 0.0306 * 9.81
     np.testing.assert_allclose(dynamics.mass, 8 * 0.0306)

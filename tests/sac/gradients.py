@@ -16,9 +16,8 @@ from raptor_jax.config import Config
 from raptor_jax.drones.parameters import Drone, max_rotor_distance, stack
 from raptor_jax.sac import window
 from raptor_jax.sac.window import Value
-from raptor_jax.simulator import State, Target
 from raptor_jax.simulator.episode import Episode
-from validation.drones import replaced, sampled_drones
+from validation.drones import at_rest, replaced, sampled_drones
 from validation.parity.transitions import double_precision
 
 DRONES, ENVIRONMENTS, HORIZON, PROJECTIONS = 6, 4, 50, 8
@@ -33,10 +32,7 @@ def projected_gradients() -> np.ndarray:
     # Actions are drawn from a policy as narrow as that of a trained teacher.
     teacher.actor["params"]["mlp"]["output"]["bias"] -= np.repeat([0, 3], 4)
     with double_precision():
-        drones, episodes, teacher = jax.tree.map(lambda leaf: jnp.asarray(leaf), (drones, episodes, teacher))
-        teacher = jax.tree.map(
-            lambda leaf: leaf.astype(jnp.float64) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf, teacher
-        )
+        drones, episodes, teacher = jax.tree.map(_in_double, (drones, episodes, teacher))
         future = Value(teacher.actor, teacher.target_critic, jnp.exp(teacher.log_alpha))
         keys = jax.random.split(jax.random.key(0), ENVIRONMENTS)
 
@@ -50,6 +46,10 @@ def projected_gradients() -> np.ndarray:
         leaves = jax.tree.leaves(jax.jit(jax.vmap(gradient))(drones, episodes))
         flat = np.concatenate([np.asarray(leaf).reshape(DRONES, -1) for leaf in leaves], axis=1)
     return flat @ np.random.default_rng(1).normal(size=(flat.shape[1], PROJECTIONS))
+
+
+def _in_double(leaf: np.ndarray | jax.Array) -> jax.Array:
+    return jnp.asarray(leaf, jnp.float64 if jnp.issubdtype(leaf.dtype, jnp.floating) else None)
 
 
 def _with_former_limit(drone: Drone) -> Drone:
@@ -66,8 +66,9 @@ def _episodes() -> Episode:
 
     turn = Rotation.from_rotvec(normal(3, 0.3).reshape(-1, 3))
     orientation = turn.as_quat(scalar_first=True).reshape(*shape, 4)
-    rotor_state, zero = random.uniform(0.2, 0.8, (*shape, 4)), np.zeros((*shape, 3))
-    state = State(
+    rotor_state = random.uniform(0.2, 0.8, (*shape, 4))
+    state = at_rest(
+        *shape,
         position=normal(3, 0.2),
         orientation=orientation,
         linear_velocity=normal(3, 0.3),
@@ -77,18 +78,10 @@ def _episodes() -> Episode:
         torque=normal(3, 1e-6),
         last_action=normal(4, 0.3),
         observed_action=2 * rotor_state - 1,
-        target=Target(np.zeros(shape, bool), zero, zero, zero, zero),
     )
-    matrix = turn.as_matrix().reshape(*shape, 9)
-    parts = (
-        state.position,
-        matrix,
-        state.linear_velocity,
-        state.angular_velocity,
-        state.observed_action,
-        state.observed_action,
-    )
-    return Episode(state, np.concatenate(parts, axis=-1), np.zeros(shape, np.int32), np.zeros(shape))
+    seen = turn.as_matrix().reshape(*shape, 9), state.linear_velocity, state.angular_velocity
+    observation = np.concatenate([state.position, *seen, state.observed_action, state.observed_action], axis=-1)
+    return Episode(state, observation, np.zeros(shape, np.int32), np.zeros(shape))
 
 
 if __name__ == "__main__":

@@ -44,6 +44,12 @@ def constant_critic(config: SacConfig, values: tuple[float, float]) -> sac.Param
     return _with_constant_output(critic, np.array(values)[:, None])
 
 
+def assert_moved(before: Any, after: Any) -> None:
+    """Checks that every array of a tree has changed."""
+    for old, new in zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True):
+        assert np.any(np.asarray(old) != np.asarray(new))
+
+
 def _dense(layer: dict[str, Any], inputs: np.ndarray) -> np.ndarray:
     return inputs @ np.asarray(layer["kernel"], np.float64) + np.asarray(layer["bias"], np.float64)
 

@@ -38,10 +38,10 @@ def teacher(batch) -> sac.Teacher:
     return teacher
 
 
-def assert_gradient_is_the_slope(loss, parameters, seed: int = 0) -> None:
+def assert_gradient_is_the_slope(loss, parameters) -> None:
     """Compares the gradient with central differences along a random direction of each array of the parameters."""
     leaves, structure = jax.tree.flatten(parameters)
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(0)
     with double_precision():
         compiled = jax.jit(lambda *values: loss(jax.tree.unflatten(structure, values)))
         gradients = jax.grad(lambda values: compiled(*values))([jnp.asarray(leaf) for leaf in leaves])
@@ -57,35 +57,62 @@ def assert_gradient_is_the_slope(loss, parameters, seed: int = 0) -> None:
 @pytest.mark.parametrize(
     ("form", "expected"),
     [
-        # 0.9 * 10 + 0.5 * 2 of bonus; the terminated one keeps the bonus.
-        ("reference", [1 + 9 + 1, -100 + 1]),
-        # 0.9 * (10 + 0.5 * 2); the terminated one is its reward alone.
-        ("textbook", [1 + 9.9, -100]),
+        # 0.9 * 10, and 0.5 * 2 of bonus or, for a likely action, -0.5 * 4; the terminated one keeps the bonus.
+        ("reference", [1 + 9 + 1, -100 + 1, 1 + 9 - 2]),
+        # 0.9 * (10 + 0.5 * 2), and 0.9 * (10 - 0.5 * 4); the terminated one is its reward alone.
+        ("textbook", [1 + 9.9, -100, 1 + 7.2]),
     ],
 )
-def test_target_of_a_truncated_and_a_terminated_transition(form, expected):
+def test_target_of_a_truncated_a_terminated_and_a_likely_transition(form, expected):
     target = losses.bellman_target(
         SacConfig(gamma=0.9, soft_target=form),
-        reward=jnp.array([1.0, -100.0]),
-        terminated=jnp.array([0.0, 1.0]),
-        next_value=jnp.array([10.0, 10.0]),
-        next_log_probability=jnp.array([-2.0, -2.0]),
+        reward=jnp.array([1.0, -100.0, 1.0]),
+        terminated=jnp.array([0.0, 1.0, 0.0]),
+        next_value=jnp.full(3, 10.0),
+        next_log_probability=jnp.array([-2.0, -2.0, 4.0]),
         alpha=jnp.float32(0.5),
     )
     np.testing.assert_allclose(target, expected, rtol=1e-6)
 
 
-def test_likely_actions_lower_the_target():
-    for form in ("reference", "textbook"):
-        config = SacConfig(soft_target=form)
-        zero = jnp.zeros(2)
-        target = losses.bellman_target(config, zero, zero, zero, jnp.array([3.0, -3.0]), jnp.float32(1))
-        assert target[0] < 0 < target[1]
+@pytest.mark.parametrize(
+    ("td_lambda", "terminated", "expected"),
+    [
+        # gamma 0.5; rewards 1 2 3, the value after each step 10 20 40, the bonus 2 everywhere.
+        # Last step: 3 + 0.5 (40 + 2); the one before: 2 + 0.5 (20 + 2); the first: 1 + 0.5 (10 + 2).
+        (0.0, [False, False, False], [7.0, 13.0, 24.0]),
+        # 3 + 0.5 (40 + 2) = 24; 2 + 0.5 (24 + 2) = 15; 1 + 0.5 (15 + 2) = 9.5.
+        (1.0, [False, False, False], [9.5, 15.0, 24.0]),
+        # 2 + 0.5 ((20 + 24) / 2 + 2) = 14; 1 + 0.5 ((10 + 14) / 2 + 2) = 8.
+        (0.5, [False, False, False], [8.0, 14.0, 24.0]),
+        # The second step has its reward alone, whatever is flown on beyond it; 1 + 0.5 (2 + 2) = 3.
+        (1.0, [False, True, False], [3.0, 2.0, 24.0]),
+    ],
+)
+def test_the_soft_targets_of_a_window_bootstrap_at_its_end_and_not_at_a_termination(td_lambda, terminated, expected):
+    targets = losses.lambda_targets(
+        SacConfig(gamma=0.5, td_lambda=td_lambda),
+        reward=jnp.array([1.0, 2.0, 3.0]),
+        terminated=jnp.array(terminated),
+        next_value=jnp.array([10.0, 20.0, 40.0]),
+        next_bonus=jnp.full(3, 2.0),
+    )
+    np.testing.assert_allclose(targets, expected, rtol=1e-6)
+
+
+def test_one_step_targets_of_a_window_are_the_bellman_target_of_plain_sac():
+    random = np.random.default_rng(0)
+    reward, value, log_probability = (jnp.asarray(random.normal(size=5)) for _ in range(3))
+    config = SacConfig(soft_target="textbook", td_lambda=0.0)
+    ended = jnp.array([0.0, 1.0, 0.0, 0.0, 0.0])
+    expected = losses.bellman_target(config, reward, ended, value, log_probability, jnp.float32(0.3))
+    found = losses.lambda_targets(config, reward, ended > 0, value, -0.3 * log_probability)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
 def test_critic_loss_is_half_the_mean_squared_error_of_both(teacher, batch):
     observation, action, target = batch["observation"], batch["action"], batch["target"]
-    loss, value = losses.critic_loss(CONFIG, teacher.critic, observation, action, jnp.asarray(target))
+    loss, value = losses.critic_loss(CONFIG, teacher.critic, observation, action, target)
     values = critic_values(teacher.critic, observation, action)
     np.testing.assert_allclose(loss, 0.5 * np.mean((values - target) ** 2, axis=1).sum(), rtol=1e-5)
     np.testing.assert_allclose(value, values.mean(), atol=1e-6)
@@ -104,9 +131,7 @@ def test_actor_loss_is_entropy_cost_less_the_smaller_value(teacher, batch):
 
 def test_critic_gradient(teacher, batch):
     def loss(critic):
-        return losses.critic_loss(CONFIG, critic, batch["observation"], batch["action"], jnp.asarray(batch["target"]))[
-            0
-        ]
+        return losses.critic_loss(CONFIG, critic, batch["observation"], batch["action"], batch["target"])[0]
 
     assert_gradient_is_the_slope(loss, teacher.critic)
 
@@ -122,6 +147,7 @@ def test_actor_gradient_goes_through_the_action_and_its_log_probability(teacher,
 
 @pytest.mark.parametrize("log_probability", [-3.0, 5.0])
 def test_alpha_gradient(log_probability):
-    assert_gradient_is_the_slope(
-        lambda log_alpha: losses.alpha_loss(CONFIG, log_alpha, log_probability), np.array(-1.5)
-    )
+    def loss(log_alpha):
+        return losses.alpha_loss(CONFIG, log_alpha, log_probability)
+
+    assert_gradient_is_the_slope(loss, np.array(-1.5))

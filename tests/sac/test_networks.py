@@ -36,8 +36,11 @@ def action() -> np.ndarray:
     return np.random.default_rng(1).uniform(-1, 1, (32, ACTION_DIM)).astype(np.float32)
 
 
-def double(tree):
-    return jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), tree)
+def sample_in_double(actor: sac.Parameters, observation: np.ndarray, noise: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Returns actions and their log-probabilities without the guard against saturation, in float64."""
+    with double_precision():
+        given = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), (actor, observation, noise))
+        return tuple(map(np.asarray, sac.sample_action(EXACT, *given)))
 
 
 @pytest.mark.parametrize("network", ["actor", "critic"])
@@ -105,9 +108,7 @@ def test_log_std_is_clipped(observation, raw, clipped):
 
 def test_log_probability_is_the_gaussians_through_the_change_of_variables(teacher, observation):
     noise = np.random.default_rng(2).normal(size=(len(observation), ACTION_DIM))
-    with double_precision():
-        action, log_probability = sac.sample_action(EXACT, double(teacher.actor), double(observation), noise)
-        action, log_probability = np.asarray(action), np.asarray(log_probability)
+    action, log_probability = sample_in_double(teacher.actor, observation, noise)
     mean, log_std = actor_output(teacher.actor, observation)
     before_squashing = np.arctanh(action)
     np.testing.assert_allclose(before_squashing, mean + np.exp(log_std) * noise, atol=1e-6)
@@ -119,10 +120,8 @@ def test_log_probability_is_the_gaussians_through_the_change_of_variables(teache
 def test_density_of_one_action_integrates_to_one(mean, log_std):
     grid = np.linspace(-1, 1, 20_001)[1:-1]
     noise = np.repeat(((np.arctanh(grid) - mean) / np.exp(log_std))[:, None], ACTION_DIM, axis=1)
-    with double_precision():
-        actor = double(constant_actor(EXACT, mean, log_std))
-        action, log_probability = sac.sample_action(EXACT, actor, np.zeros((len(grid), OBSERVATION_DIM)), noise)
-        action, log_probability = np.asarray(action), np.asarray(log_probability)
+    actor = constant_actor(EXACT, mean, log_std)
+    action, log_probability = sample_in_double(actor, np.zeros((len(grid), OBSERVATION_DIM)), noise)
     np.testing.assert_allclose(action[:, 0], grid, atol=1e-6)
     # Four equal and independent actions: a quarter of the joint log-density is one's own.
     assert integrate.trapezoid(np.exp(log_probability / ACTION_DIM), grid) == pytest.approx(1, abs=1e-4)
@@ -154,7 +153,6 @@ def test_a_precision_rounds_the_factors_and_sums_in_float32(precision, mantissa_
     x, k, c = (rounded(factor, mantissa_bits) for factor in (inputs, kernel, cotangent))
     np.testing.assert_allclose(found, x @ k + bias, rtol=1e-4, atol=1e-4)
     assert np.abs(found - (inputs @ kernel + bias)).max() > 0.1 * 2.0**-mantissa_bits
-    for gradient, value in zip(
-        gradients(jnp.asarray(cotangent)), (c @ k.T, x.T @ c, cotangent.sum(axis=0)), strict=True
-    ):
+    expected = c @ k.T, x.T @ c, cotangent.sum(axis=0)
+    for gradient, value in zip(gradients(jnp.asarray(cotangent)), expected, strict=True):
         np.testing.assert_allclose(gradient, value, rtol=1e-4, atol=1e-4)

@@ -9,11 +9,11 @@ import pytest
 
 from raptor_jax import sac
 from raptor_jax.config import Config
-from raptor_jax.sac import losses, rollout, window
+from raptor_jax.sac import rollout, window
 from raptor_jax.sac.window import Value
 from raptor_jax.simulator import ACTION_DIM, Noise, episode, limit_ratio, terminated
 from tests.sac.gradients import projected_gradients
-from tests.sac.networks import constant_critic, critic_values
+from tests.sac.networks import constant_critic
 from validation.drones import calm, on_device, replaced, sampled_drones
 from validation.parity.transitions import double_precision
 
@@ -27,7 +27,6 @@ CONFIG = Config.model_validate(
         "sac": {"actor_hidden_dim": 8, "critic_hidden_dim": 8, "horizon": HORIZON, "state_gradient_limit": 1e9},
     }
 )
-NO_CRITIC = (0.0, 0.0)
 
 
 @pytest.fixture(scope="module")
@@ -125,17 +124,6 @@ def test_the_gradient_is_that_of_the_simulator_on_arrays():
     np.testing.assert_allclose(projected_gradients(), recorded, rtol=1e-9, atol=1e-9 * np.abs(recorded).max())
 
 
-def test_without_a_window_the_actor_follows_the_critics_alone(teacher):
-    # Horizon 0 is the actor loss of plain SAC; tests/sac/test_losses.py compares its gradient with differences.
-    config = at_horizon(0).sac
-    plain = sac.create(config, jax.random.key(1))
-    observation, noise = np.ones((4, 26)), np.zeros((4, ACTION_DIM))
-    loss, log_probability = losses.actor_loss(config, plain.actor, plain.critic, ALPHA, observation, noise)
-    action, _ = sac.sample_action(config, plain.actor, observation, noise)
-    values = critic_values(plain.critic, observation, np.asarray(action)).min(axis=0)
-    assert float(loss) == pytest.approx(float(ALPHA * log_probability - values.mean()), rel=1e-4)
-
-
 def test_a_termination_costs_the_penalty_once_and_has_no_value_after_it(drone, teacher):
     # From the first step on far beyond the limits, relative to those at the start.
     fast = replaced(drone, mdp__init__max_linear_velocity=0.0, mdp__init__max_position=0.0, mdp__init__guidance=0.0)
@@ -152,14 +140,14 @@ def test_a_window_that_starts_near_a_limit_has_the_usual_weight(wide, teacher):
     start = episode.start(on_device(wide), jax.random.key(3))
     near = replaced(wide, mdp__termination__position_threshold=float(jnp.abs(start.state.position).max()) * 1.05)
     assert rollout.survival(CONFIG, limit_ratio(on_device(near), start.state)) < 0.65
-    config = at_horizon(1)
-    mild = config.model_copy(update={"sac": config.sac.model_copy(update={"termination_penalty": -100.0})})
+    mild = at_horizon(1, termination_penalty=-100.0)
     far, close = (flown(mild, drone, teacher, alpha=0.0)[0] for drone in (wide, near))
     assert close == pytest.approx(far, rel=0.2)
 
 
 def test_an_episode_ends_with_the_window_in_which_it_reaches_its_length(drone, teacher):
-    short = CONFIG.model_copy(update={"environment": CONFIG.environment.model_copy(update={"episode_steps": HORIZON})})
+    environment = CONFIG.environment.model_copy(update={"episode_steps": HORIZON})
+    short = CONFIG.model_copy(update={"environment": environment})
     _, following, seen = flown(short, calm(drone), teacher)
     assert not np.any(seen.steps.terminated)
     assert following.length == 0

@@ -100,16 +100,6 @@ def test_the_soft_targets_of_a_window_bootstrap_at_its_end_and_not_at_a_terminat
     np.testing.assert_allclose(targets, expected, rtol=1e-6)
 
 
-def test_one_step_targets_of_a_window_are_the_bellman_target_of_plain_sac():
-    random = np.random.default_rng(0)
-    reward, value, log_probability = (jnp.asarray(random.normal(size=5)) for _ in range(3))
-    config = SacConfig(soft_target="textbook", td_lambda=0.0)
-    ended = jnp.array([0.0, 1.0, 0.0, 0.0, 0.0])
-    expected = losses.bellman_target(config, reward, ended, value, log_probability, jnp.float32(0.3))
-    found = losses.lambda_targets(config, reward, ended > 0, value, -0.3 * log_probability)
-    np.testing.assert_allclose(found, expected, rtol=1e-6)
-
-
 def test_critic_loss_is_half_the_mean_squared_error_of_both(teacher, batch):
     observation, action, target = batch["observation"], batch["action"], batch["target"]
     loss, value = losses.critic_loss(CONFIG, teacher.critic, observation, action, target)

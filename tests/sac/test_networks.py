@@ -81,10 +81,6 @@ def test_target_starts_as_a_copy_of_the_critic_in_another_buffer(teacher):
         assert a.unsafe_buffer_pointer() != b.unsafe_buffer_pointer()
 
 
-def test_alpha_starts_at_its_setting(teacher):
-    assert np.exp(teacher.log_alpha) == pytest.approx(CONFIG.initial_alpha)
-
-
 def test_actor_is_a_relu_network(teacher, observation):
     mean, log_std = np.split(Actor(CONFIG).apply(teacher.actor, observation), 2, axis=-1)
     expected_mean, expected_log_std = actor_output(teacher.actor, observation)

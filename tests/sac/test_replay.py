@@ -13,33 +13,26 @@ from raptor_jax.simulator import ACTION_DIM, OBSERVATION_DIM
 
 TEACHERS = 2
 ENVIRONMENTS = 3
+CAPACITY = 4 * ENVIRONMENTS
 CONFIG = SacConfig(replay_precision="float32")
 
 
-def numbered(insert: int, terminated: tuple[int, ...] = (), cut: tuple[int, ...] = ()) -> replays.Experience:
-    """Returns an insert whose rows carry their number in reward, action and observation, plus 100 for each teacher.
-
-    Args:
-        insert: how many came before.
-        terminated: environments whose episode ends here by leaving the limits.
-        cut: environments whose episode ends here by its length.
-    """
-    number = 100 * np.arange(TEACHERS)[:, None] + insert * ENVIRONMENTS + np.arange(ENVIRONMENTS)
-    number = jnp.asarray(number, jnp.float32)
-    ends = np.zeros((2, TEACHERS, ENVIRONMENTS), bool)
-    ends[0][:, list(terminated)] = True
-    ends[1][:, [*terminated, *cut]] = True
+def numbered(insert: int) -> replays.Experience:
+    """Returns an insert whose rows carry their number in reward, action and observation, plus 100 for each teacher."""
+    rows = insert * ENVIRONMENTS + np.arange(ENVIRONMENTS)
+    number = jnp.asarray(100 * np.arange(TEACHERS)[:, None] + rows, jnp.float32)
     return replays.Experience(
         observation=jnp.repeat(number[..., None], OBSERVATION_DIM, -1),
         action=jnp.repeat(-number[..., None], ACTION_DIM, -1),
         reward=number,
-        terminated=jnp.asarray(ends[0]),
-        finished=jnp.asarray(ends[1]),
+        terminated=jnp.zeros(number.shape, bool),
+        finished=jnp.zeros(number.shape, bool),
     )
 
 
-def filled_with(inserts: int, capacity: int = 12, config: SacConfig = CONFIG) -> replays.Replay:
-    replay = replays.create(config, TEACHERS, capacity, ENVIRONMENTS)
+def filled_with(inserts: int, config: SacConfig = CONFIG) -> replays.Replay:
+    """Returns a replay of four inserts after some number of inserts."""
+    replay = replays.create(config, TEACHERS, CAPACITY, ENVIRONMENTS)
     for i in range(inserts):
         replay = replays.insert(replay, numbered(i))
     return replay
@@ -58,8 +51,9 @@ def test_a_sample_has_the_next_observation():
 
 
 def test_at_an_end_the_observation_replaces_the_next():
-    replay = filled_with(inserts=1)
-    replay = replays.insert(replay, numbered(1, terminated=(0,), cut=(2,)))
+    replay, ends = filled_with(inserts=1), numbered(1)
+    terminated, finished = ends.terminated.at[:, 0].set(True), ends.finished.at[:, [0, 2]].set(True)
+    replay = replays.insert(replay, ends.replace(terminated=terminated, finished=finished))
     batch = drawn(replays.insert(replay, numbered(2)))
     row = np.asarray(batch.reward, int) % 100
     ended = np.isin(row, (ENVIRONMENTS, ENVIRONMENTS + 2))
@@ -73,7 +67,7 @@ def test_at_an_end_the_observation_replaces_the_next():
 def test_samples_reach_every_complete_row(inserts):
     replay = filled_with(inserts)
     kept = min(inserts, 4) * ENVIRONMENTS
-    assert (replay.cursor, replay.filled) == (inserts * ENVIRONMENTS % 12, kept)
+    assert (replay.cursor, replay.filled) == (inserts * ENVIRONMENTS % CAPACITY, kept)
     last = inserts * ENVIRONMENTS
     for teacher, rewards in enumerate(np.asarray(drawn(replay).reward)):
         np.testing.assert_array_equal(np.unique(rewards) - 100 * teacher, np.arange(last - kept, last - ENVIRONMENTS))
@@ -88,8 +82,8 @@ def test_samples_are_uniform_per_teacher():
 
 def test_float16_rows_have_64_bytes():
     config = SacConfig(replay_precision="float16")
-    replay = filled_with(inserts=3, config=config)
-    assert replay.rows.nbytes == TEACHERS * 12 * 64 == TEACHERS * 12 * replays.row_bytes(config)
+    replay = filled_with(inserts=0, config=config)
+    assert replay.rows.nbytes == TEACHERS * CAPACITY * 64 == TEACHERS * CAPACITY * replays.row_bytes(config)
     random = np.random.default_rng(0)
     shape = (TEACHERS, ENVIRONMENTS, OBSERVATION_DIM)
     observation = (10.0 ** random.uniform(-3, 3, shape) * random.choice([-1, 1], shape)).astype(np.float32)
@@ -97,15 +91,14 @@ def test_float16_rows_have_64_bytes():
         replay = replays.insert(replay, numbered(i).replace(observation=jnp.asarray(observation)))
     batch = drawn(replay)
     assert batch.observation.dtype == batch.next_observation.dtype == jnp.float32
-    for teacher in range(TEACHERS):
-        stored = np.isin(np.asarray(batch.reward[teacher]) - 100 * teacher, range(ENVIRONMENTS))
-        environment = np.asarray(batch.reward[teacher], int)[stored] % 100
-        np.testing.assert_allclose(batch.observation[teacher][stored], observation[teacher][environment], rtol=2**-11)
+    environment = np.asarray(batch.reward, int) % 100
+    stored = np.take_along_axis(observation, environment[..., None], axis=1)
+    np.testing.assert_allclose(batch.observation, stored, rtol=2**-11)
 
 
 def test_inserts_must_divide_the_buffer():
     with pytest.raises(ValueError, match=r"5 rows .* 12"):
-        replays.create(CONFIG, TEACHERS, 12, 5)
+        replays.create(CONFIG, TEACHERS, CAPACITY, 5)
 
 
 @pytest.mark.parametrize(

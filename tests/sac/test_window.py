@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from raptor_jax import sac
-from raptor_jax.config import Config
+from raptor_jax.config import Config, build
 from raptor_jax.sac import rollout, window
 from raptor_jax.sac.window import Value
 from raptor_jax.simulator import ACTION_DIM, Noise, episode, limit_ratio, terminated
@@ -46,8 +46,8 @@ def teacher():
     return sac.create(CONFIG.sac, jax.random.key(1))
 
 
-def at_horizon(horizon, **sac_settings):
-    return CONFIG.model_copy(update={"sac": CONFIG.sac.model_copy(update={"horizon": horizon, **sac_settings})})
+def at_horizon(horizon, **settings):
+    return build(CONFIG.model_dump(), {"sac.horizon": horizon, **settings}, "test")
 
 
 def flown(config, drone, teacher, critic=None, alpha=ALPHA):
@@ -140,14 +140,13 @@ def test_a_window_that_starts_near_a_limit_has_the_usual_weight(wide, teacher):
     start = episode.start(on_device(wide), jax.random.key(3))
     near = replaced(wide, mdp__termination__position_threshold=float(jnp.abs(start.state.position).max()) * 1.05)
     assert rollout.survival(CONFIG, limit_ratio(on_device(near), start.state)) < 0.65
-    mild = at_horizon(1, termination_penalty=-100.0)
+    mild = at_horizon(1, **{"sac.termination_penalty": -100.0})
     far, close = (flown(mild, drone, teacher, alpha=0.0)[0] for drone in (wide, near))
     assert close == pytest.approx(far, rel=0.2)
 
 
 def test_an_episode_ends_with_the_window_in_which_it_reaches_its_length(drone, teacher):
-    environment = CONFIG.environment.model_copy(update={"episode_steps": HORIZON})
-    short = CONFIG.model_copy(update={"environment": environment})
+    short = build(CONFIG.model_dump(), {"environment.episode_steps": HORIZON}, "test")
     _, following, seen = flown(short, calm(drone), teacher)
     assert not np.any(seen.steps.terminated)
     assert following.length == 0

@@ -11,7 +11,7 @@ import numpy as np
 
 from raptor_jax.drones.parameters import Drone, stack
 from raptor_jax.simulator import State
-from validation.drones import sampled_drones
+from validation.drones import sampled_drones, take
 from validation.parity.flights import Flights, draw_flights
 from validation.parity.transitions import Outcome, Transitions, draw_transitions
 
@@ -35,10 +35,9 @@ class GoldenFlights(NamedTuple):
 
 
 def save(name: str, golden: GoldenTransitions | GoldenFlights) -> None:
-    """Writes a golden file; a list of drones is stacked."""
-    leaves = jax.tree_util.tree_flatten_with_path(_stacked(golden))[0]
-    arrays = {jax.tree_util.keystr(path): _compact(leaf) for path, leaf in leaves}
-    FOLDER.mkdir(exist_ok=True)
+    """Writes a golden file; a list of drones is stacked. Every float is one that float32 holds exactly."""
+    leaves = jax.tree_util.tree_flatten_with_path(_with_drones(golden, stack(golden[0].drones)))[0]
+    arrays = {jax.tree_util.keystr(path): _converted(leaf, np.float64, np.float32) for path, leaf in leaves}
     np.savez_compressed(FOLDER / name, **arrays)
 
 
@@ -57,22 +56,16 @@ def load_flights() -> GoldenFlights:
 def _load(name: str, template: Any) -> Any:
     """Returns the file's arrays in the structure of the template; floats become float64."""
     with np.load(FOLDER / name) as file:
-
-        def read(path: tuple, leaf: Any) -> np.ndarray:
-            array = file[jax.tree_util.keystr(path)]
-            return array.astype(np.float64) if array.dtype == np.float32 else array
-
-        golden = jax.tree_util.tree_map_with_path(read, _stacked(template))
-    drones: Drone = golden[0].drones
-    listed = [jax.tree.map(lambda leaf, i=i: leaf[i], drones) for i in range(len(drones.dynamics.mass))]
-    return golden._replace(**{golden._fields[0]: golden[0]._replace(drones=listed)})
+        arrays = {key: _converted(array, np.float32, np.float64) for key, array in file.items()}
+    stacked = _with_drones(template, stack(template[0].drones))
+    golden = jax.tree_util.tree_map_with_path(lambda path, _: arrays[jax.tree_util.keystr(path)], stacked)
+    drones = golden[0].drones
+    return _with_drones(golden, [take(drones, i) for i in range(len(drones.dynamics.mass))])
 
 
-def _stacked(golden: Any) -> Any:
-    return golden._replace(**{golden._fields[0]: golden[0]._replace(drones=stack(golden[0].drones))})
+def _with_drones(golden: Any, drones: Drone | list[Drone]) -> Any:
+    return golden._replace(**{golden._fields[0]: golden[0]._replace(drones=drones)})
 
 
-def _compact(leaf: Any) -> np.ndarray:
-    # Every float here is one that float32 holds exactly.
-    array = np.asarray(leaf)
-    return array.astype(np.float32) if array.dtype == np.float64 else array
+def _converted(leaf: Any, old: type, new: type) -> np.ndarray:
+    return np.asarray(leaf, new if np.asarray(leaf).dtype == old else None)

@@ -87,4 +87,5 @@ def test_the_draws_of_a_drone_do_not_depend_on_the_noise_of_other_drones():
     few, all_kinds = simulator.draw_noise(alone, key, 5), simulator.draw_noise(among, key, 5)
     assert few.action is None and few.observation is None
     np.testing.assert_array_equal(few.target, all_kinds.target)
+    assert len({float(np.ravel(draws)[0]) for draws in jax.tree.leaves(all_kinds)}) == 3
     assert simulator.draw_noise(on_device(without_idle_noise(stack(sampled_drones(2)))), key) == simulator.Noise()

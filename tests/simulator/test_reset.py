@@ -6,7 +6,6 @@ import pytest
 from scipy import stats
 
 from raptor_jax.drones.parameters import Drone
-from raptor_jax.drones.tasks import no_disturbances
 from raptor_jax.simulator import State
 from raptor_jax.simulator.target import advance
 from validation.drones import on_device, replaced, sampled_drones
@@ -118,12 +117,6 @@ def test_disturbances_are_normal_in_hover_too_with_a_hundredth_of_the_torque_abo
         assert_law(state.force[rows], stats.norm(0.2, 0.5))
         assert_law(state.torque[rows, :2], stats.norm(-0.1, 0.3))
         assert_law(state.torque[rows, 2], stats.norm(-0.1, 0.003))
-
-
-def test_no_disturbances_are_none(drone):
-    state = draw(drone.replace(disturbances=no_disturbances()))
-    assert not state.force.any()
-    assert not state.torque.any()
 
 
 def test_previous_action_is_zero_for_the_reward_and_the_rotor_state_for_the_observation(state):

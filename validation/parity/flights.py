@@ -97,11 +97,6 @@ def rounding_spread(flights: Flights, exact: State, copies: int = 24, seed: int 
     return {group: np.maximum.accumulate([spread[group] for spread in spreads]) for group in MOTION}
 
 
-def in_spreads(distance: np.ndarray, spread: np.ndarray) -> np.ndarray:
-    """Returns distances in units of the spread by rounding, which is taken as at least a few roundings of 1."""
-    return distance / (spread + 4 * ROUNDING)
-
-
 def over_time(states: Sequence[State]) -> State:
     """Returns the states [B] of each step as one tree [T, B]."""
     return jax.tree.map(lambda *leaves: np.stack(leaves), *states)

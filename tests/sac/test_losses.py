@@ -135,9 +135,8 @@ def test_actor_gradient_goes_through_the_action_and_its_log_probability(teacher,
     assert_gradient_is_the_slope(loss, teacher.actor)
 
 
-@pytest.mark.parametrize("log_probability", [-3.0, 5.0])
-def test_alpha_gradient(log_probability):
-    def loss(log_alpha):
-        return losses.alpha_loss(CONFIG, log_alpha, log_probability)
-
-    assert_gradient_is_the_slope(loss, np.array(-1.5))
+@pytest.mark.parametrize(("log_probability", "expected"), [(-3.0, 3.5), (5.0, -0.5)])
+def test_alpha_gradient_is_alpha_times_the_excess_of_entropy(log_probability, expected):
+    config = SacConfig(target_entropy=-4.0)
+    gradient = jax.grad(losses.alpha_loss, argnums=1)(config, jnp.log(0.5), log_probability)
+    assert gradient == pytest.approx(expected)

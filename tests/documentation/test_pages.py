@@ -72,7 +72,14 @@ def add_run(directory: Path) -> None:
     write_actors(directory / RUN)
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page not in OWN_TESTS])
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, marks=pytest.mark.l2f) if page == "parity" else page
+        for page in PAGES
+        if page not in OWN_TESTS
+    ],
+)
 def test_a_page_runs(page, directory, monkeypatch):
     found = blocks((DOCS / f"{page}.md").read_text())
     words = " ".join(block.text for block in found if block.kind != "script")

@@ -1,7 +1,7 @@
 """`evaluate` for a student: its mean return on each drone, next to that of another policy."""
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,11 +31,6 @@ from raptor_jax.utils.files import json_number, require_writable, write_atomical
 from raptor_jax.utils.machine import machine, versions
 
 _STUDENT = "student"
-_ABOUT = (
-    *("path", "policy", "simulator", "task", "l2f_initial_angle", "episodes", "seed", "bar", "machine", "versions"),
-    "drones",
-)
-"""Keys of the JSON file besides the names of the policies."""
 
 
 class _Comparison(NamedTuple):
@@ -65,7 +60,7 @@ def evaluate_student(options: argparse.Namespace, console: Console) -> bool:
     _, provenance = student_file.load(options.run)
     config = _settings(options, provenance)
     drones = _drones(options, provenance)
-    others = {} if options.policy == KEPT else {_name_of(options.policy): options.policy}
+    others = {} if options.policy == KEPT else {_apart(options.policy, [_STUDENT]): options.policy}
     evaluate = policy_evaluator(options.simulator)
     stacked = jax.tree.map(jnp.asarray, files.stack_for_training(drones, config.environment))
     episodes = config.training.final_eval_episodes
@@ -93,9 +88,9 @@ def _require_options(options: argparse.Namespace) -> None:
     require_writable("--plot", options.plot)
 
 
-def _name_of(policy: str) -> str:
-    """Returns the name of the compared policy in the results, where "student" is the evaluated one."""
-    return f"./{policy}" if policy in (_STUDENT, *_ABOUT) else policy
+def _apart(policy: str, taken: Collection[str]) -> str:
+    """Returns the name of a policy, a path, so that it is none of those that are taken."""
+    return f"./{policy}" if policy in taken else policy
 
 
 def _settings(options: argparse.Namespace, provenance: Mapping[str, Any]) -> Config:
@@ -180,7 +175,7 @@ def _draw(both: _Comparison, picture: Path) -> None:
 
 def _content(both: _Comparison, options: argparse.Namespace, config: Config) -> dict[str, Any]:
     """Returns the content of the JSON file."""
-    return {
+    about = {
         "path": str(options.run),
         "policy": options.policy,
         "simulator": options.simulator,
@@ -192,15 +187,16 @@ def _content(both: _Comparison, options: argparse.Namespace, config: Config) -> 
         "machine": machine(),
         "versions": versions(),
         "drones": [file.path.name for file in both.drones],
-        **{
-            name: {
-                "mean_return": _numbers(found.mean_return),
-                "std_return": _numbers(found.std_return),
-                "share_terminated": _numbers(found.share_terminated),
-            }
-            for name, found in both.found.items()
-        },
     }
+    results = {
+        _apart(name, about): {
+            "mean_return": _numbers(found.mean_return),
+            "std_return": _numbers(found.std_return),
+            "share_terminated": _numbers(found.share_terminated),
+        }
+        for name, found in both.found.items()
+    }
+    return about | results
 
 
 def _numbers(values: jax.Array) -> Sequence[float | None]:

@@ -69,7 +69,6 @@ def resume_from(setup: Setup, output: Output, point: ResumePoint) -> RunState:
     console.print(f"resumed from step {step:,}")
     began_with = np.array([-np.inf if value is None else value for value in notes.began_with])
     state = RunState(point.round, point.population, point.best, began_with, step, notes.began, notes.teacher_updates)
-    state.active = np.array(point.round.of_real_teachers(point.population.active))
     if notes.restarts is not None:
         state.restarts = np.array(notes.restarts)
     _refill_replay(setup, state, notes.replay_rows)

@@ -46,7 +46,9 @@ class RunState:
 
     def _count_restarts(self) -> None:
         """Begins to count the restarts of the round."""
-        self.active, self.restarts = np.ones(self.round.rows.size, bool), np.zeros(self.round.rows.size, int)
+        # A copy, because JAX's arrays on the host are read-only.
+        self.active = np.array(self.round.of_real_teachers(self.population.active))
+        self.restarts = np.zeros(self.round.rows.size, int)
 
     def begin_round(self, now: Round) -> None:
         """Begins another round at this step, with the kept networks of its teachers."""

@@ -65,12 +65,13 @@ def test_both_policies_fly_in_the_original_simulator(evaluated, capsys, task):
     assert "the student scores higher than foundation on 0 of 4 drones" in shown
 
 
-def test_another_student_may_be_in_a_directory_named_student(evaluated, untrained, tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ["student", "seed"])
+def test_another_student_may_be_in_a_directory_named_like_a_key(evaluated, untrained, tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
-    student_file.save(Path("student", layout.STUDENT), student.create(4, jax.random.key(1)), {})
-    found = evaluated("--policy", "student")
-    assert found["path"] == str(untrained)
-    assert found["student"]["mean_return"] != found["./student"]["mean_return"]
+    student_file.save(Path(name, layout.STUDENT), student.create(4, jax.random.key(1)), {})
+    found = evaluated("--policy", name)
+    assert (found["path"], found["seed"]) == (str(untrained), 5)
+    assert found["student"]["mean_return"] != found[f"./{name}"]["mean_return"]
 
 
 def test_another_student_and_other_drones_are_compared_and_drawn(evaluated, tmp_path, capsys):

@@ -228,7 +228,7 @@ def test_four_devices_train_what_one_does_and_resume_from_each_other(directory, 
     four = {"JAX_NUM_CPU_DEVICES": "4"}
     assert "each of 4 cpu" in train(directory, "on_four", **four)[0]
     require_close(run, directory / "on_four")
-    # Three teachers and one that fills the fourth device; the single device of this process goes on with the three.
+    # Three teachers and one that fills the fourth device; the single device of this process continues with the three.
     assert cli.main(arguments_of(directory, "on_four", *LONGER_RESUME)) == exit_status.PASSED
     shutil.copytree(directory / "stopped", directory / "resumed_on_four")
     train(directory, "resumed_on_four", "--resume", **four)
@@ -247,7 +247,7 @@ def test_two_processes_train_what_one_does(directory, run):
     assert "3 of 3 passed" in said[0][0]
     assert "passed" not in said[1][0]
     require_close(run, directory / "by_two")
-    # One process goes on with what two have written.
+    # One process continues what two have written.
     assert cli.main(arguments_of(directory, "by_two", *LONGER_RESUME)) == exit_status.PASSED
 
 

@@ -115,7 +115,7 @@ def test_teacher_that_keeps_diverging_is_frozen(tmp_path, drones, monkeypatch):
     assert "teacher 0001 (0001.json): its numbers became non-finite" in printed
 
 
-def test_resumed_run_goes_on_counting_restarts_and_keeps_frozen_teachers_frozen(tmp_path, drones, monkeypatch):
+def test_resume_restores_restarts_and_frozen_teachers(tmp_path, drones, monkeypatch):
     create = population.create
     monkeypatch.setattr(population, "create", lambda *a, **named: with_log_alpha(create(*a, **named), jnp.nan))
     # Stopped after two rollbacks, then after the teacher was frozen.
